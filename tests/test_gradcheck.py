@@ -1,0 +1,98 @@
+"""The gradient check itself: it passes what is right and catches the classic mistakes."""
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn import functional as F
+from tinycnn import nn
+from tinycnn.gradcheck import GradcheckError
+from tinycnn.tensor import Function
+
+
+def random_tensor(*shape, seed=0):
+    return tc.Tensor(np.random.default_rng(seed).normal(size=shape), requires_grad=True)
+
+
+def faulty(factor):
+    class Cube(Function):
+        def forward(self, x):
+            self.save(x)
+            return x**3
+
+        def backward(self, grad):
+            (x,) = self.saved
+            return factor(3 * x**2 * grad)
+
+    return Cube.apply
+
+
+@pytest.mark.parametrize(
+    ("factor", "hint"),
+    [
+        (lambda g: 2 * g, "2 times too large"),
+        (lambda g: -g, "the sign is wrong"),
+        (lambda g: 0 * g, "backward is 0 everywhere"),
+        (lambda g: g / g.size, "a missing accumulation, or a mean for a sum"),
+        (lambda g: g[::-1], "transposed or flipped"),
+    ],
+)
+def test_a_wrong_backward_is_caught_with_a_hint(factor, hint):
+    with pytest.raises(GradcheckError, match=hint) as caught:
+        tc.gradcheck(faulty(factor), [random_tensor(5)])
+    assert "input 0 at (0,)" in str(caught.value) and "finite difference" in str(caught.value)
+
+
+def test_one_wrong_border_pixel_is_caught():
+    class BadPad(Function):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, grad):
+            out = grad * 2
+            out[..., -1, -1] *= 1.001
+            return out
+
+    with pytest.raises(GradcheckError, match=r"input 0 at \(0, 3, 4\)"):
+        tc.gradcheck(BadPad.apply, [random_tensor(1, 4, 5)])
+
+
+def test_kinks_are_told_apart_from_errors():
+    x = tc.Tensor(np.array([-1.0, 0.0, 1e-7, 2.0]), requires_grad=True)
+    report = tc.gradcheck(F.relu, [x])
+    assert report.passed and report.kinks == 2 and report.checked == 2
+
+
+def test_ties_in_a_max_are_kinks():
+    x = tc.Tensor(np.array([[[[1.0, 1.0], [0.0, 0.5]]]]), requires_grad=True)
+    report = tc.gradcheck(lambda x: F.max_pool2d(x, 2), [x])
+    assert report.passed and report.kinks == 2
+
+
+def test_float32_is_refused():
+    with pytest.raises(TypeError, match="input 0 has dtype float32, expected float64"):
+        tc.gradcheck(F.relu, [tc.Tensor([1.0], requires_grad=True)])
+
+
+def test_model_check_covers_dropout_and_batch_norm_in_training():
+    tc.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(80, 3)
+    )
+    before = {name: array.copy() for name, array in model.named_buffers()}
+    report = tc.gradcheck_model(model, np.random.default_rng(1).normal(size=(3, 2, 4, 5)), target=[0, 1, 2])
+    assert report.passed and report.max_error < 1e-6
+    assert report.checked >= 3 + 2 * 6
+
+
+def test_model_check_catches_a_wrong_parameter_gradient():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(np.ones(3))
+
+        def forward(self, x):
+            return x * self.scale.detach() + self.scale * 0.0
+
+    with pytest.raises(GradcheckError, match="scale at"):
+        tc.gradcheck_model(Scale(), np.ones((2, 3)))

@@ -1,0 +1,330 @@
+"""The engine: the graph, its order, its memory, and its errors."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn.tensor import Function, Tensor
+
+
+def leaf(*values, dtype=np.float64):
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+def live_tensors():
+    gc.collect()
+    return sum(isinstance(thing, Tensor) for thing in gc.get_objects())
+
+
+class Square(Function):
+    def forward(self, x):
+        self.save(x)
+        return x * x
+
+    def backward(self, grad):
+        (x,) = self.saved
+        return 2 * x * grad
+
+
+def test_a_tensor_used_twice_gets_the_sum():
+    a = leaf(3.0)
+    b = a + a
+    c = b + b
+    c.sum().backward()
+    assert a.grad.tolist() == [4.0]
+
+
+def test_a_node_is_visited_after_all_its_uses():
+    x = leaf(2.0)
+    y = x * x
+    z = y * x + y.exp() * y
+    z.sum().backward()
+    e = np.exp(4.0)
+    assert x.grad[0] == pytest.approx(3 * 4 + (e * 4 + e) * 4)
+
+
+def test_gradients_accumulate_over_backward_passes_until_reset():
+    x = leaf(2.0)
+    for expected in (4.0, 8.0):
+        (x * x).sum().backward()
+        assert x.grad.tolist() == [expected]
+    x.grad = None
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [4.0]
+
+
+def test_leaves_do_not_share_a_gradient_array():
+    a, b = leaf(1.0), leaf(1.0)
+    (a + b).sum().backward()
+    a.grad += 1
+    assert b.grad.tolist() == [1.0]
+
+
+def test_an_incoming_gradient_is_never_changed():
+    x, seed = leaf(1.0, 2.0), np.ones(2)
+    y = x + x
+    z = y + y
+    z.backward(seed)
+    assert seed.tolist() == [1.0, 1.0]
+
+
+def test_chain_of_ten_thousand_nodes():
+    x = leaf(1.0)
+    y = x
+    for _ in range(10_000):
+        y = y + 1e-4
+    y.sum().backward()
+    assert x.grad.tolist() == [1.0]
+
+
+def test_a_long_graph_that_is_never_used_is_freed_without_recursion():
+    y = leaf(1.0)
+    for _ in range(200_000):
+        y = y * 1.0
+    del y
+
+
+def test_graph_is_freed_as_it_is_consumed_without_the_garbage_collector():
+    before = live_tensors()
+    gc.disable()
+    try:
+        x = leaf(*np.ones(8))
+        middle = (x * x).exp()
+        node = weakref.ref(middle.grad_fn)
+        loss = middle.sum()
+        del middle
+        loss.backward()
+        assert node() is None
+        del loss, x
+        assert sum(isinstance(thing, Tensor) for thing in gc.get_objects()) == before
+    finally:
+        gc.enable()
+
+
+def test_a_forward_pass_leaves_no_cycles():
+    gc.collect()
+    gc.disable()
+    try:
+        y = (leaf(1.0, 2.0) * 3).sum()
+        ref = weakref.ref(y)
+        del y
+        assert ref() is None
+    finally:
+        gc.enable()
+
+
+def test_second_backward_says_what_to_do():
+    x = leaf(1.0)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        y.backward()
+    assert x.grad.tolist() == [2.0]
+
+
+def test_second_backward_through_a_shared_part_changes_nothing():
+    x = leaf(3.0)
+    shared = x * x
+    shared.sum().backward()
+    with pytest.raises(RuntimeError, match="already freed"):
+        (shared * 2).sum().backward()
+    assert x.grad.tolist() == [6.0]
+
+
+def test_retain_graph_allows_another_pass():
+    x = leaf(1.0)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.tolist() == [4.0]
+
+
+@pytest.mark.parametrize("change", [lambda x: x.data.__setitem__(0, 9.0), lambda x: x.data.__imul__(2)])
+def test_a_saved_array_changed_before_backward_is_an_error(change):
+    x = leaf(1.0, 2.0)
+    y = (x * x).sum()
+    change(x)
+    with pytest.raises(RuntimeError, match=r"shape \(2,\) that Mul saved .* changed before backward"):
+        y.backward()
+
+
+def test_a_large_saved_array_changed_before_backward_is_an_error():
+    x = Tensor(np.ones((64, 1000), np.float32), requires_grad=True)
+    y = x.exp().log().sum()
+    with tc.no_grad():
+        z = Tensor(np.ones((64, 1000), np.float32), requires_grad=True)
+    w = (z * z).sum()
+    z.data[...] *= 2
+    y.backward()
+    with pytest.raises(RuntimeError, match="changed before backward"):
+        w.backward()
+
+
+def test_the_tensor_does_not_alias_the_callers_array():
+    values = np.ones(3)
+    x = Tensor(values, requires_grad=True)
+    y = (x * x).sum()
+    values[:] = 7
+    y.backward()
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("data", [[1, 2], np.array([True]), np.array([1], np.uint8)])
+def test_integers_cannot_require_gradients(data):
+    with pytest.raises(TypeError, match="cannot require gradients; convert it to float"):
+        Tensor(data, requires_grad=True)
+
+
+def test_item_assignment_in_the_graph_says_what_to_do():
+    x = leaf(1.0, 2.0)
+    for tensor in (x, x * 2):
+        with pytest.raises(RuntimeError, match=r"tc\.where, tc\.concatenate"):
+            tensor[0] = 5.0
+    with tc.no_grad():
+        x[0] = 5.0
+    assert x.data.tolist() == [5.0, 2.0]
+    constant = Tensor([1.0, 2.0])
+    constant[1] = 3.0
+    assert constant.data.tolist() == [1.0, 3.0]
+
+
+def test_no_grad_and_detach_leave_the_graph():
+    x = leaf(1.0)
+    with tc.no_grad():
+        assert not (x * x).requires_grad
+        with tc.enable_grad():
+            assert (x * x).requires_grad
+    assert not (x * x).detach().requires_grad
+    y = (x * (x * x).detach()).sum()
+    y.backward()
+    assert x.grad.tolist() == [1.0]
+
+
+def test_no_grad_is_left_after_an_error_and_decorates():
+    with pytest.raises(ZeroDivisionError), tc.no_grad():
+        1 / 0
+    assert tc.is_grad_enabled()
+
+    @tc.no_grad()
+    def evaluate(x):
+        return x * 2
+
+    assert not evaluate(leaf(1.0)).requires_grad
+
+
+def test_backward_needs_a_graph_a_scalar_or_a_gradient_that_fits():
+    with pytest.raises(RuntimeError, match="does not require gradients"):
+        Tensor([1.0]).backward()
+    y = leaf(1.0, 2.0) * 2
+    with pytest.raises(ValueError, match=r"shape \(2,\) needs backward\(gradient\)"):
+        y.backward()
+    with pytest.raises(ValueError, match=r"gradient has shape \(3,\), expected \(2,\)"):
+        y.backward(np.ones(3))
+
+
+def test_retain_grad_keeps_the_gradient_of_a_non_leaf():
+    x = leaf(2.0)
+    y = x * x
+    y.retain_grad()
+    (y * 3).sum().backward()
+    assert y.grad.tolist() == [3.0]
+    assert x.grad.tolist() == [12.0]
+
+
+def test_hooks_see_the_whole_gradient_once_and_may_replace_it():
+    x = leaf(1.0)
+    y = x * 2
+    seen = []
+    y.register_hook(lambda grad: seen.append(grad.copy()))
+    handle = x.register_hook(lambda grad: grad * 10)
+    (y + y * 3).sum().backward()
+    assert [s.tolist() for s in seen] == [[4.0]]
+    assert x.grad.tolist() == [80.0]
+    handle.remove()
+    x.grad = None
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [2.0]
+
+
+def test_custom_function():
+    x = leaf(1.0, -3.0)
+    tc.gradcheck(Square.apply, [x])
+    Square.apply(x).sum().backward()
+    assert x.grad.tolist() == [2.0, -6.0]
+
+
+def test_custom_function_errors_name_it():
+    class Wrong(Square):
+        def backward(self, grad):
+            return np.ones((3, 3))
+
+    class Many(Square):
+        def backward(self, grad):
+            return grad, grad
+
+    with pytest.raises(RuntimeError, match=r"Wrong.backward returned a gradient of shape \(3, 3\) for .* \(2,\)"):
+        Wrong.apply(leaf(1.0, 2.0)).sum().backward()
+    with pytest.raises(RuntimeError, match="Many.backward returned 2 gradients for 1 inputs"):
+        Many.apply(leaf(1.0)).sum().backward()
+
+
+def test_a_function_may_return_no_gradient():
+    class Stop(Function):
+        def forward(self, x):
+            return x.copy()
+
+        def backward(self, grad):
+            return None
+
+    x = leaf(2.0)
+    (Stop.apply(x * x) + x).sum().backward()
+    assert x.grad.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1), (1, 3), (2, 1, 3), (4, 3)])
+def test_broadcasting_is_undone(shape):
+    x = Tensor(np.ones(shape), requires_grad=True)
+    y = x * Tensor(np.ones((2, 4, 3)))
+    y.backward(np.ones(y.shape))
+    assert x.grad.shape == shape
+    assert np.all(x.grad == y.size / x.size)
+
+
+def test_float32_stays_float32():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * 2.0 + np.float64(1) - np.array(3.0).item()) / 3
+    y.mean().backward()
+    assert y.dtype == x.grad.dtype == np.float32
+    assert (Tensor([1, 2]) / 2).dtype == np.float32
+    assert Tensor(np.ones(2)).dtype == np.float64
+
+
+def test_mixed_precision_gradients_have_the_dtype_of_their_tensor():
+    a, b = Tensor([1.0], requires_grad=True), leaf(2.0)
+    (a * b).sum().backward()
+    assert a.grad.dtype == np.float32 and b.grad.dtype == np.float64
+
+
+def test_repr_is_worth_reading():
+    assert repr(Tensor([1.0, 2.0], requires_grad=True)) == (
+        "Tensor([1., 2.], shape=(2,), dtype=float32, requires_grad=True)"
+    )
+    assert "grad_fn=Mul" in repr(leaf(1.0) * 2)
+    big = Tensor(np.linspace(0, 1, 100))
+    big.data[3] = np.nan
+    assert repr(big) == "Tensor(0 to 1, mean 0.5047, 1 not finite, shape=(100,), dtype=float64)"
+
+
+def test_unsupported_data_and_device_are_named():
+    with pytest.raises(TypeError, match="dtype float16, expected float32, float64"):
+        Tensor(np.ones(2, np.float16))
+    with pytest.raises(ValueError, match="device 'cuda' is not available"):
+        Tensor([1.0]).to("cuda")
+
+
+def test_arrays_on_the_left_defer_to_the_tensor():
+    y = np.ones(2, np.float32) * Tensor([1.0, 2.0])
+    assert isinstance(y, Tensor) and y.data.tolist() == [1.0, 2.0]

@@ -1,0 +1,43 @@
+"""tinycnn: a CNN framework to read in an afternoon, from the autograd engine to AlexNet, VGG, ResNet and SqueezeNet."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from tinycnn import data, functional, models, nn, ops, optim
+from tinycnn.gradcheck import gradcheck, gradcheck_model
+from tinycnn.ops.elementwise import maximum, where
+from tinycnn.ops.matmul import matmul
+from tinycnn.ops.shape import broadcast_to, concatenate, pad, stack
+from tinycnn.random import Generator, manual_seed
+from tinycnn.summary import summary
+from tinycnn.tensor import Function, Tensor, enable_grad, is_grad_enabled, no_grad
+
+try:
+    __version__ = version("tinycnn")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "Function",
+    "Generator",
+    "Tensor",
+    "broadcast_to",
+    "concatenate",
+    "data",
+    "enable_grad",
+    "functional",
+    "gradcheck",
+    "gradcheck_model",
+    "is_grad_enabled",
+    "manual_seed",
+    "matmul",
+    "maximum",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "pad",
+    "stack",
+    "summary",
+    "where",
+]

@@ -1,0 +1,38 @@
+"""Errors that name the thing, what came and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TinyCNNError(Exception):
+    """Base class of the errors that a command prints as one line, without a traceback."""
+
+
+class DataError(TinyCNNError, ValueError):
+    """A data set, image or label that cannot be used as it is."""
+
+
+class WeightsError(TinyCNNError, ValueError):
+    """A weights file that is damaged, hostile, or does not fit the model."""
+
+
+class CheckpointError(TinyCNNError, ValueError):
+    """A checkpoint that is damaged or belongs to another run."""
+
+
+class UnknownNameError(TinyCNNError, LookupError):
+    """A model, data set or option that does not exist."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a misspelt name, with the nearest known ones.
+
+    >>> str(unknown_name("model", "resnet19", ["resnet18", "vgg11"]))
+    "unknown model 'resnet19'; did you mean resnet18? Known: resnet18, vgg11"
+    """
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}")

@@ -1,0 +1,317 @@
+"""Does backward compute the derivative of forward? Finite differences know.
+
+For one input element the derivative is close to ``(f(x + h) - f(x - h)) / 2h``. A function with many outputs is first
+reduced to one number by a random weighting of its outputs (a random cotangent: with weights of 1 the errors of
+softmax-like functions cancel). A whole network is checked along random directions v: the directional derivative must
+equal the inner product of v and the gradient, at two forward passes a direction whatever the number of parameters.
+
+A kink (ReLU at 0, equal elements in a max) has no derivative. It is told apart from an error by a smaller step: over a
+smooth function the estimate stays the same, over a kink it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinycnn import random
+from tinycnn.tensor import Tensor, no_grad
+
+_STEPS = (1e-5, 1e-6, 3e-7)
+_TINY = 1e-8
+
+
+class GradcheckError(AssertionError):
+    """Backward disagrees with finite differences; the message says where, by how much, and what it looks like."""
+
+
+@dataclass
+class Mismatch:
+    """One derivative that disagrees."""
+
+    where: str
+    backward: float
+    numeric: float
+    error: float
+
+    def __str__(self) -> str:
+        text = f"{self.where}: backward {self.backward:.8g}, finite difference {self.numeric:.8g}"
+        return f"{text}, relative error {self.error:.2g}"
+
+
+@dataclass
+class Report:
+    """What a gradient check found.
+
+    Attributes
+    ----------
+    checked : int
+        Derivatives compared.
+    max_error : float
+        The largest relative error among them.
+    worst : str
+        Where that was.
+    kinks : int
+        Derivatives left out because the function has a kink there.
+    mismatches : list of Mismatch
+    """
+
+    tolerance: float
+    checked: int = 0
+    max_error: float = 0.0
+    worst: str = ""
+    kinks: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was checked and all of it agreed."""
+        return not self.mismatches and self.checked > 0
+
+    def __str__(self) -> str:
+        head = f"{self.checked} derivatives checked, largest relative error {self.max_error:.2g} ({self.worst})"
+        kinks = f", {self.kinks} at kinks left out" if self.kinks else ""
+        if self.passed:
+            return f"gradcheck passed: {head}{kinks}"
+        lines = [f"gradcheck failed: {len(self.mismatches)} of {head}{kinks}; tolerance {self.tolerance:g}"]
+        lines += [f"  {mismatch}" for mismatch in self.mismatches[:8]]
+        hint = _hint(self.mismatches)
+        return "\n".join([*lines, f"  hint: {hint}"] if hint else lines)
+
+    def _compare(self, where: str, backward: float, estimate: Callable[[float], float], scale: float) -> None:
+        """Compare one derivative, at smaller steps where a kink or rounding is suspected."""
+        numerics: list[float] = []
+        for step in _STEPS:
+            numerics.append(estimate(step))
+            error = abs(backward - numerics[-1]) / max(abs(backward), abs(numerics[-1]), scale)
+            if error <= self.tolerance:
+                break
+        else:
+            spread = max(numerics) - min(numerics)
+            if spread > 100 * self.tolerance * max(abs(numerics[-1]), scale):
+                self.kinks += 1
+                return
+            self.mismatches.append(Mismatch(where, backward, numerics[0], error))
+        self.checked += 1
+        if error >= self.max_error:
+            self.max_error, self.worst = error, where
+
+
+def gradcheck(
+    function: Callable[..., Tensor],
+    inputs: Sequence[Tensor] | Tensor,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    raise_error: bool = True,
+) -> Report:
+    """Compare backward with finite differences for every element of every input that requires gradients.
+
+    Parameters
+    ----------
+    function : callable
+        Maps the input tensors to one tensor. It must compute the same every time: seed its randomness inside.
+    inputs : Tensor or sequence of Tensor
+        float64; those with ``requires_grad`` are checked.
+    tolerance : float
+        Largest relative error ``|a - b| / max(|a|, |b|, scale)``; ``scale`` is a thousandth of the input's largest
+        derivative, so that derivatives that are nearly 0 are judged beside their neighbours.
+    seed : int
+        Of the random weighting of the outputs.
+    raise_error : bool
+        Raise on failure rather than return the failed report.
+
+    Raises
+    ------
+    GradcheckError
+        With the input, index, both numbers, relative error and a hint.
+    TypeError
+        If an input is not float64.
+
+    Examples
+    --------
+    >>> import tinycnn as tc
+    >>> x = tc.Tensor(np.array([0.5, -1.0, 2.0]), requires_grad=True)
+    >>> gradcheck(lambda x: (x * x).exp(), [x]).passed
+    True
+    """
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    checked = [(f"input {i}", t) for i, t in enumerate(tensors) if t.requires_grad]
+    objective = _Objective(lambda: function(*tensors), checked, seed)
+    report = Report(tolerance)
+    for name, tensor in checked:
+        scale = _scale(objective.gradients[name])
+        for index in np.ndindex(tensor.shape):
+            where = f"{name} at {index}"
+            report._compare(where, float(objective.gradients[name][index]), objective.along(tensor, index), scale)
+    return _finish(report, raise_error)
+
+
+def gradcheck_model(
+    model: Any,
+    x: Any,
+    target: Any = None,
+    directions: int = 3,
+    samples: int = 2,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    raise_error: bool = True,
+) -> Report:
+    """Check a whole network: along random directions through all parameters and the input, and element by element.
+
+    The model is converted to float64 and stays in the mode it is in: with dropout or batch norm in training mode these
+    are checked too (every forward pass draws the same dropout masks; running statistics are put back).
+
+    Parameters
+    ----------
+    model : Module
+    x : array_like, shape (N, C, H, W)
+    target : integers, shape (N,), optional
+        Class indices: the objective is then the cross-entropy, else a random weighting of the outputs.
+    directions : int
+        Random directions through all parameters and the input at once.
+    samples : int
+        Elements of each parameter tensor checked one by one, on top.
+    tolerance, seed, raise_error
+        As in :func:`gradcheck`.
+
+    Examples
+    --------
+    >>> from tinycnn import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
+    >>> gradcheck_model(model, np.random.default_rng(0).normal(size=(2, 1, 4, 4))).passed
+    True
+    """
+    from tinycnn.functional import cross_entropy
+
+    model.to(np.float64)
+    image = Tensor(np.asarray(x, dtype=np.float64), requires_grad=True)
+    checked = [("input", image), *model.named_parameters()]
+    run = (lambda: model(image)) if target is None else (lambda: cross_entropy(model(image), target))
+    objective = _Objective(run, checked, seed, model)
+    report = Report(tolerance)
+    rng = np.random.default_rng(seed)
+    for number in range(directions):
+        direction = {name: rng.normal(size=t.shape) * _typical(t) for name, t in checked}
+        slope = sum(float((direction[name] * objective.gradients[name]).sum()) for name, _ in checked)
+        report._compare(f"direction {number}", slope, objective.along_direction(direction), _TINY)
+    for name, tensor in checked if samples else ():
+        scale = max(_scale(objective.gradients[name]), _TINY)
+        for index in _sample_indices(objective.gradients[name], samples, rng):
+            slope = float(objective.gradients[name][index])
+            report._compare(f"{name} at {index}", slope, objective.along(tensor, index), scale)
+    return _finish(report, raise_error)
+
+
+class _Objective:
+    """A scalar function of tensors, its gradients by backward, and its slopes by finite differences."""
+
+    def __init__(self, run: Callable[[], Tensor], checked: list[tuple[str, Tensor]], seed: int, model: Any = None):
+        for name, tensor in checked:
+            if tensor.dtype != np.float64:
+                raise TypeError(f"gradcheck: {name} has dtype {tensor.dtype}, expected float64")
+        if not checked:
+            raise ValueError("gradcheck: no input requires gradients")
+        self._run, self._checked, self._model = run, dict(checked), model
+        self._generator = random.default_generator()
+        self._state = self._generator.get_state()
+        self._buffers = {name: array.copy() for name, array in model.named_buffers()} if model else {}
+        output = self._forward()
+        self._cotangent = np.random.default_rng(seed).normal(size=output.shape)
+        self.gradients = self._backward(output)
+
+    def _forward(self) -> Tensor:
+        """One forward pass, from the same random state and running statistics every time."""
+        self._generator.set_state(self._state)
+        for name, array in self._model.named_buffers() if self._model else ():
+            array[...] = self._buffers[name]
+        return self._run()
+
+    def _backward(self, output: Tensor) -> dict[str, np.ndarray]:
+        kept = {name: tensor.grad for name, tensor in self._checked.items()}
+        for tensor in self._checked.values():
+            tensor.grad = None
+        output.backward(self._cotangent)
+        gradients = {n: np.zeros(t.shape) if t.grad is None else t.grad for n, t in self._checked.items()}
+        for name, tensor in self._checked.items():
+            tensor.grad = kept[name]
+        return gradients
+
+    def _value(self) -> float:
+        with no_grad():
+            return float((self._forward().data * self._cotangent).sum())
+
+    def along(self, tensor: Tensor, index: tuple[int, ...]) -> Callable[[float], float]:
+        """The slope along one element, as a function of the step."""
+
+        def estimate(step: float) -> float:
+            centre = tensor.data[index]
+            h = step * max(1.0, abs(centre))
+            try:
+                tensor.data[index] = centre + h
+                above = self._value()
+                tensor.data[index] = centre - h
+                return (above - self._value()) / (2 * h)
+            finally:
+                tensor.data[index] = centre
+
+        return estimate
+
+    def along_direction(self, direction: dict[str, np.ndarray]) -> Callable[[float], float]:
+        """The slope along a direction through all tensors, as a function of the step."""
+
+        def estimate(step: float) -> float:
+            centre = {name: tensor.data.copy() for name, tensor in self._checked.items()}
+            values = []
+            try:
+                for sign in (1, -1):
+                    for name, tensor in self._checked.items():
+                        tensor.data[...] = centre[name] + sign * step * direction[name]
+                    values.append(self._value())
+            finally:
+                for name, tensor in self._checked.items():
+                    tensor.data[...] = centre[name]
+            return (values[0] - values[1]) / (2 * step)
+
+        return estimate
+
+
+def _scale(gradient: np.ndarray) -> float:
+    return max(float(np.abs(gradient).max(initial=0.0)) * 1e-3, _TINY)
+
+
+def _typical(tensor: Tensor) -> float:
+    """The size of a tensor's elements, so that a direction moves each tensor by the same share of itself."""
+    return float(np.sqrt(np.mean(tensor.data**2))) or 1.0 if tensor.size else 1.0
+
+
+def _sample_indices(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:
+    """The element with the largest gradient, and others at random."""
+    if not gradient.size:
+        return
+    flat = [int(np.abs(gradient).argmax()), *rng.integers(gradient.size, size=samples - 1)]
+    for number in dict.fromkeys(flat):
+        yield tuple(int(i) for i in np.unravel_index(number, gradient.shape))
+
+
+def _hint(mismatches: list[Mismatch]) -> str:
+    """What the ratio of the two numbers looks like."""
+    if all(m.backward == 0 for m in mismatches):
+        return "backward is 0 everywhere: is the gradient returned for this input?"
+    ratios = np.array([m.backward / m.numeric for m in mismatches if m.numeric])
+    if not ratios.size or np.ptp(ratios) > 1e-3 * abs(ratios.mean()):
+        return "no common factor: look for a transposed or flipped array, a wrong index, or a changed input"
+    ratio = float(ratios.mean())
+    if abs(ratio + 1) < 1e-3:
+        return "the sign is wrong"
+    if ratio > 1:
+        return f"backward is {ratio:.4g} times too large: a sum for a mean, or a gradient counted twice?"
+    return f"backward is {ratio:.4g} of what it should be: a missing accumulation, or a mean for a sum?"
+
+
+def _finish(report: Report, raise_error: bool) -> Report:
+    if raise_error and not report.passed:
+        raise GradcheckError(str(report))
+    return report

@@ -1,0 +1,71 @@
+"""How every CPU kernel is compiled: one decorator, one cache key, one contiguity rule."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core.caching import FunctionCache
+
+# Every flag here keeps NaN and infinity; "reassoc" (needed to vectorise a sum) is asked for by name.
+_SAFE_MATH = {"contract", "nsz", "arcp"}
+
+
+@cache
+def _sources_digest() -> str:
+    """Digest of all kernel sources, so that editing a helper recompiles the kernels that inlined it.
+
+    Numba invalidates its disk cache by the kernel's own file only, and leaves compile flags out of the key.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _KernelCache(FunctionCache):
+    """Numba's disk cache with the digest of all kernel sources in its key."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        return (*super()._index_key(sig, codegen), _sources_digest())
+
+
+def jit(kernel: Callable, *, parallel: bool = True, reassociate: bool = False) -> Callable:
+    """Compile a kernel with Numba on first use; cached on disk where a writable place is found.
+
+    Parameters
+    ----------
+    kernel : function of arrays and numbers that writes into arrays it was given.
+    parallel : run its ``prange`` loop on Numba's thread pool.
+    reassociate : allow sums to be reordered so that they vectorise (still independent of the thread count).
+
+    Notes
+    -----
+    With ``NUMBA_DISABLE_JIT=1`` the function comes back unchanged, to be stepped through in a debugger.
+    """
+    fastmath = _SAFE_MATH | {"reassoc"} if reassociate else _SAFE_MATH
+    compiled = numba.njit(parallel=parallel, fastmath=fastmath, error_model="numpy", nogil=True)(kernel)
+    if not numba.config.DISABLE_JIT:
+        try:
+            compiled._cache = _KernelCache(kernel)
+        except RuntimeError:  # no writable cache folder: compile in every process
+            pass
+    return compiled
+
+
+def inline(helper: Callable) -> Callable:
+    """Compile a small helper that kernels call inside their loops."""
+    return numba.njit(inline="never", fastmath=_SAFE_MATH, error_model="numpy", nogil=True)(helper)
+
+
+def carray(array: np.ndarray) -> np.ndarray:
+    """The array itself if it is C-contiguous, aligned and writable, else a copy that is.
+
+    Kernels see this one layout only, so each compiles once per dtype.
+    """
+    return array if array.flags.carray else np.array(array, order="C")

@@ -1,0 +1,65 @@
+"""The names that a device must offer: file by file, function by function.
+
+Operations reach kernels as ``self.kernels.conv2d(...)``; ``self.kernels`` is the package of the input's device.
+Each device package holds the files named here with the same functions and the same signatures.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+PROTOCOL: dict[str, tuple[str, ...]] = {
+    "gemm": ("matmul",),
+    "im2col": ("im2col", "col2im"),
+    "convolution": ("conv2d", "conv2d_backward_input", "conv2d_backward_weight", "conv2d_backward_bias"),
+    "pooling": (
+        "max_pool2d",
+        "max_pool2d_backward",
+        "avg_pool2d",
+        "avg_pool2d_backward",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool2d_backward",
+    ),
+    "activation": (
+        "relu",
+        "relu_backward",
+        "leaky_relu",
+        "leaky_relu_backward",
+        "sigmoid",
+        "sigmoid_backward",
+        "tanh",
+        "tanh_backward",
+    ),
+    "softmax": (
+        "softmax",
+        "softmax_backward",
+        "log_softmax",
+        "log_softmax_backward",
+        "cross_entropy",
+        "cross_entropy_backward",
+    ),
+    "dropout": ("dropout",),
+    "normalization": (
+        "batch_norm_statistics",
+        "batch_norm",
+        "batch_norm_backward",
+        "batch_norm_eval_backward",
+        "local_response_norm",
+        "local_response_norm_backward",
+    ),
+    "optimizer": ("sgd_update", "adam_update"),
+}
+
+_FILE_OF = {function: file for file, functions in PROTOCOL.items() for function in functions}
+
+
+def load(package: str, name: str) -> object:
+    """The kernel ``name`` of a device package, importing its file on first use.
+
+    Numba is imported with the first kernel, not with tinycnn.
+    """
+    if name not in _FILE_OF:
+        raise AttributeError(f"{package} has no kernel {name!r}")
+    module: ModuleType = import_module(f"{package}.{_FILE_OF[name]}")
+    return getattr(module, name)

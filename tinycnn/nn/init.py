@@ -1,0 +1,109 @@
+"""How weights start. Each function fills a parameter in place and returns it.
+
+The gain of a layer decides whether signals and gradients keep their size through many layers: Xavier (Glorot and Bengio
+2010) keeps it for linear and tanh layers, He (He et al. 2015) makes up for the half that ReLU cuts away.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinycnn.random import Generator, default_generator
+from tinycnn.tensor import Tensor
+
+
+def fan_in_and_out(tensor: Tensor) -> tuple[int, int]:
+    """How many inputs feed one output, and how many outputs one input feeds: (O, C, kH, kW) gives (C k k, O k k)."""
+    if tensor.ndim < 2:
+        raise ValueError(f"init: shape {tensor.shape} has no fan-in and fan-out, expected two dimensions or more")
+    field = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+def gain(nonlinearity: str, slope: float = 0.0) -> float:
+    """The factor that keeps the signal's size through a nonlinearity."""
+    gains = {
+        "linear": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "leaky_relu": math.sqrt(2 / (1 + slope**2)),
+    }
+    if nonlinearity not in gains:
+        raise ValueError(f"init: nonlinearity is {nonlinearity!r}, expected one of {', '.join(gains)}")
+    return gains[nonlinearity]
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Uniform from ``a`` to ``b``."""
+    tensor.data[...] = _rng(generator).uniform(a, b, tensor.shape)
+    return tensor
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Normal with a mean and a standard deviation."""
+    tensor.data[...] = _rng(generator).normal(mean, std, tensor.shape)
+    return tensor
+
+
+def constant_(tensor: Tensor, value: float) -> Tensor:
+    """One value everywhere."""
+    tensor.data[...] = value
+    return tensor
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """0 everywhere."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """1 everywhere."""
+    return constant_(tensor, 1.0)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Uniform with variance gain**2 * 2 / (fan-in + fan-out)."""
+    bound = gain * math.sqrt(6 / sum(fan_in_and_out(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Normal with variance gain**2 * 2 / (fan-in + fan-out)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fan_in_and_out(tensor))), generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Uniform with variance gain**2 / fan; ``a`` is the slope of a leaky ReLU."""
+    bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Normal with variance gain**2 / fan; for ReLU, 2 / fan."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"init: mode is {mode!r}, expected 'fan_in' or 'fan_out'")
+    fan = fan_in_and_out(tensor)[mode == "fan_out"]
+    return gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+
+
+def _rng(generator: Generator | None) -> np.random.Generator:
+    return (generator or default_generator()).numpy

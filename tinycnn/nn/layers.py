@@ -1,0 +1,376 @@
+"""The layers: each keeps its parameters and settings, and calls the function of the same name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinycnn import functional as F
+from tinycnn.nn import init
+from tinycnn.nn.module import Module, Parameter
+from tinycnn.random import Generator
+from tinycnn.tensor import Tensor
+
+Pair = int | tuple[int, int]
+
+
+class Identity(Module):
+    """Returns its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X."""
+        return x
+
+
+class Flatten(Module):
+    """(N, C, H, W) to (N, C H W), for the first fully connected layer."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The flattened tensor."""
+        return x.flatten(self.start_dim, self.end_dim)
+
+
+class Linear(Module):
+    """Y = x W^T + b: fully connected.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_features, in_features)
+    bias : Parameter, shape (out_features,), or None
+        Both start uniform in +-1 / sqrt(in_features), PyTorch's default.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        _check_sizes("Linear", in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(np.empty((out_features, in_features), np.float32))
+        self.register_parameter("bias", Parameter(np.empty(out_features, np.float32)) if bias else None)
+        _reset(self.weight, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor of shape (..., out_features)."""
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+
+
+class Conv2d(Module):
+    """Two-dimensional convolution; see :func:`tinycnn.functional.conv2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride, padding, dilation : int or (int, int)
+    groups : int
+    bias : bool
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_channels, in_channels / groups, kernel height, kernel width)
+    bias : Parameter, shape (out_channels,), or None
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair | str = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_sizes("Conv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d: groups is {groups}, expected a divisor of in_channels {in_channels} and out_channels "
+                f"{out_channels}"
+            )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = F._pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = F._pair("Conv2d", "stride", stride, 1)
+        self.padding = padding if isinstance(padding, str) else F._pair("Conv2d", "padding", padding, 0)
+        self.dilation = F._pair("Conv2d", "dilation", dilation, 1)
+        self.groups = groups
+        self.weight = Parameter(np.empty((out_channels, in_channels // groups, *self.kernel_size), np.float32))
+        self.register_parameter("bias", Parameter(np.empty(out_channels, np.float32)) if bias else None)
+        _reset(self.weight, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor of shape (N, out_channels, H_out, W_out)."""
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        """Channels, kernel size, and what differs from the defaults."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={_short(self.kernel_size)}"
+        defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        for name, default in defaults.items():
+            value = getattr(self, name)
+            text += f", {name}={_short(value)}" if value != default else ""
+        return text + ("" if self.bias is not None else ", bias=False")
+
+
+class BatchNorm2d(Module):
+    """Batch normalisation of (N, C, H, W) by channel; see :func:`tinycnn.functional.batch_norm`.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps, momentum : float
+    affine : bool
+        Learn a scale (``weight``, 1 at first) and a shift (``bias``, 0 at first).
+    track_running_stats : bool
+        Keep running statistics for evaluation.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_sizes("BatchNorm2d", num_features=num_features)
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        shape, tracked = (num_features,), track_running_stats
+        self.register_parameter("weight", Parameter(np.ones(shape, np.float32)) if affine else None)
+        self.register_parameter("bias", Parameter(np.zeros(shape, np.float32)) if affine else None)
+        self.register_buffer("running_mean", np.zeros(shape, np.float32) if tracked else None)
+        self.register_buffer("running_var", np.ones(shape, np.float32) if tracked else None)
+        self.register_buffer("num_batches_tracked", np.array(0, np.int64) if tracked else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised tensor, of x's shape."""
+        if x.ndim != 4:
+            raise ValueError(f"BatchNorm2d: input has shape {x.shape}, expected (N, C, H, W)")
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        """The number of channels."""
+        return str(self.num_features)
+
+
+class LocalResponseNorm(Module):
+    """Normalisation across neighbouring channels; see :func:`tinycnn.functional.local_response_norm`."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised tensor, of x's shape."""
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        """The constants."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class MaxPool2d(Module):
+    """The largest element of each window; see :func:`tinycnn.functional.max_pool2d`."""
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor of shape (N, C, H_out, W_out)."""
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        """The window."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}" + _options(self, padding=0, ceil_mode=False)
+
+
+class AvgPool2d(Module):
+    """The average of each window; see :func:`tinycnn.functional.avg_pool2d`."""
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor of shape (N, C, H_out, W_out)."""
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+    def extra_repr(self) -> str:
+        """The window."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}" + _options(self, padding=0, ceil_mode=False)
+
+
+class AdaptiveAvgPool2d(Module):
+    """Averages to a given output size; see :func:`tinycnn.functional.adaptive_avg_pool2d`."""
+
+    def __init__(self, output_size: Pair) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor of shape (N, C, *output_size)."""
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+    def extra_repr(self) -> str:
+        """The output size."""
+        return str(self.output_size)
+
+
+class GlobalAvgPool2d(Module):
+    """The average of each feature map: (N, C, H, W) to (N, C), in place of fully connected layers (Lin et al. 2014)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor of shape (N, C)."""
+        return F.global_avg_pool2d(x)
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation."""
+        return F.relu(x)
+
+
+class LeakyReLU(Module):
+    """X where x > 0, else ``negative_slope`` x."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation."""
+        return F.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        """The slope."""
+        return f"negative_slope={self.negative_slope}"
+
+
+class Sigmoid(Module):
+    """1 / (1 + e**-x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation."""
+        return F.sigmoid(x)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation."""
+        return F.tanh(x)
+
+
+class Softmax(Module):
+    """Probabilities along ``dim``."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The probabilities."""
+        return F.softmax(x, self.dim)
+
+
+class LogSoftmax(Module):
+    """Log-probabilities along ``dim``."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The log-probabilities."""
+        return F.log_softmax(x, self.dim)
+
+
+class Dropout(Module):
+    """Drop each element with probability ``p`` in training; see :func:`tinycnn.functional.dropout`.
+
+    ``generator`` (None: the default one) may be set to any :class:`tinycnn.random.Generator`.
+    """
+
+    def __init__(self, p: float = 0.5, generator: Generator | None = None) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p is {p}, expected a probability from 0 to 1")
+        self.p, self.generator = p, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X with elements dropped, or x itself in evaluation."""
+        return F.dropout(x, self.p, self.training, self.generator)
+
+    def extra_repr(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
+def _reset(weight: Parameter, bias: Parameter | None) -> None:
+    """PyTorch's default start: uniform in +-1 / sqrt(fan-in), for weight and bias."""
+    init.kaiming_uniform_(weight, a=math.sqrt(5))
+    if bias is not None:
+        bound = 1 / math.sqrt(max(init.fan_in_and_out(weight)[0], 1))
+        init.uniform_(bias, -bound, bound)
+
+
+def _check_sizes(layer: str, **sizes: Any) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{layer}: {name} is {value!r}, expected an integer of at least 1")
+
+
+def _short(value: Any) -> Any:
+    """A pair of equals as one number."""
+    return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+
+
+def _options(module: Module, **defaults: Any) -> str:
+    return "".join(f", {name}={getattr(module, name)}" for name in defaults if getattr(module, name) != defaults[name])

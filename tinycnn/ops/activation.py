@@ -1,0 +1,95 @@
+"""Activations, softmax and dropout."""
+
+from __future__ import annotations
+
+from tinycnn.tensor import Function
+
+
+class ReLU(Function):
+    """max(x, 0). Backward: the gradient passes where x > 0; relu'(0) = 0."""
+
+    def forward(self, x):
+        self.save(x)
+        return self.kernels.relu(x)
+
+    def backward(self, grad):
+        (x,) = self.saved
+        return self.kernels.relu_backward(grad, x)
+
+
+class LeakyReLU(Function):
+    """X where x > 0, else slope * x."""
+
+    def forward(self, x, negative_slope):
+        self.slope = negative_slope
+        self.save(x)
+        return self.kernels.leaky_relu(x, negative_slope)
+
+    def backward(self, grad):
+        (x,) = self.saved
+        return self.kernels.leaky_relu_backward(grad, x, self.slope)
+
+
+class Sigmoid(Function):
+    """1 / (1 + e**-x) = s. Backward: grad * s (1 - s), at most grad / 4."""
+
+    def forward(self, x):
+        out = self.kernels.sigmoid(x)
+        self.save(out)
+        return out
+
+    def backward(self, grad):
+        (out,) = self.saved
+        return self.kernels.sigmoid_backward(grad, out)
+
+
+class Tanh(Function):
+    """tanh(x) = t. Backward: grad * (1 - t**2)."""
+
+    def forward(self, x):
+        out = self.kernels.tanh(x)
+        self.save(out)
+        return out
+
+    def backward(self, grad):
+        (out,) = self.saved
+        return self.kernels.tanh_backward(grad, out)
+
+
+class Softmax(Function):
+    """e**(x - max) / sum = s. Backward: s * (grad - sum(grad * s))."""
+
+    def forward(self, x, dim):
+        self.dim = dim
+        out = self.kernels.softmax(x, dim)
+        self.save(out)
+        return out
+
+    def backward(self, grad):
+        (out,) = self.saved
+        return self.kernels.softmax_backward(grad, out, self.dim)
+
+
+class LogSoftmax(Function):
+    """X - log(sum(e**x)) = l, stable. Backward: grad - e**l * sum(grad)."""
+
+    def forward(self, x, dim):
+        self.dim = dim
+        out = self.kernels.log_softmax(x, dim)
+        self.save(out)
+        return out
+
+    def backward(self, grad):
+        (out,) = self.saved
+        return self.kernels.log_softmax_backward(grad, out, self.dim)
+
+
+class Dropout(Function):
+    """Each element is 0 with probability p, else x / (1 - p). Backward: the same mask, computed again."""
+
+    def forward(self, x, p, seed, stream):
+        self.draw = p, seed, stream
+        return self.kernels.dropout(x, *self.draw)
+
+    def backward(self, grad):
+        return self.kernels.dropout(grad, *self.draw)

@@ -1,0 +1,299 @@
+"""Operations on each element, with broadcasting. The engine sums gradients back to the inputs' shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.tensor import Function, Tensor
+
+
+class Add(Function):
+    """a + b. Backward: the gradient goes to both."""
+
+    def forward(self, a, b):
+        return a + b
+
+    def backward(self, grad):
+        return grad, grad
+
+
+class Sub(Function):
+    """a - b. Backward: the gradient to a, its negative to b."""
+
+    def forward(self, a, b):
+        return a - b
+
+    def backward(self, grad):
+        return grad, -grad if self.needs_input_grad[1] else None
+
+
+class Mul(Function):
+    """a * b. Backward: each gets the gradient times the other."""
+
+    def forward(self, a, b):
+        self.save(*map(np.asarray, (a, b)))
+        return a * b
+
+    def backward(self, grad):
+        a, b = self.saved
+        need_a, need_b = self.needs_input_grad
+        return grad * b if need_a else None, grad * a if need_b else None
+
+
+class Div(Function):
+    """a / b. Backward: grad / b and -grad * a / b**2."""
+
+    def forward(self, a, b):
+        self.save(*map(np.asarray, (a, b)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.true_divide(a, b)
+
+    def backward(self, grad):
+        a, b = self.saved
+        need_a, need_b = self.needs_input_grad
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad / b if need_a else None, -grad * a / (b * b) if need_b else None
+
+
+class Pow(Function):
+    """a ** b. Backward: grad * b * a**(b-1), and grad * a**b * log(a) (0 where a is 0 and b is not negative)."""
+
+    def forward(self, a, b):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            out = np.power(a, b)
+        self.save(*map(np.asarray, (a, b, out)))
+        return out
+
+    def backward(self, grad):
+        a, b, out = self.saved
+        need_a, need_b = self.needs_input_grad
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            grad_a = grad * np.where(b == 0, 0, b * np.power(a, b - 1)) if need_a else None
+            grad_b = grad * np.where((a == 0) & (b >= 0), 0, out * np.log(a)) if need_b else None
+        return grad_a, grad_b
+
+
+class Neg(Function):
+    """-x."""
+
+    def forward(self, x):
+        return -x
+
+    def backward(self, grad):
+        return -grad
+
+
+class Exp(Function):
+    """e**x. Backward: grad * e**x."""
+
+    def forward(self, x):
+        with np.errstate(over="ignore"):
+            out = np.exp(x)
+        self.save(out)
+        return out
+
+    def backward(self, grad):
+        (out,) = self.saved
+        return grad * out
+
+
+class Log(Function):
+    """The natural logarithm; -inf at 0 and NaN below. Backward: grad / x."""
+
+    def forward(self, x):
+        self.save(x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(x)
+
+    def backward(self, grad):
+        (x,) = self.saved
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad / x
+
+
+class Sqrt(Function):
+    """The square root; NaN below 0. Backward: grad / (2 sqrt(x))."""
+
+    def forward(self, x):
+        with np.errstate(invalid="ignore"):
+            out = np.sqrt(x)
+        self.save(out)
+        return out
+
+    def backward(self, grad):
+        (out,) = self.saved
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return grad / (2 * out)
+
+
+class Abs(Function):
+    """|x|. Backward: grad * sign(x), 0 at 0."""
+
+    def forward(self, x):
+        self.save(x)
+        return np.abs(x)
+
+    def backward(self, grad):
+        (x,) = self.saved
+        return grad * np.sign(x)
+
+
+class Maximum(Function):
+    """The larger of a and b; NaN if either is. Backward: to the larger; half to each where they are equal."""
+
+    def forward(self, a, b):
+        self.save(*map(np.asarray, (a, b)))
+        return np.maximum(a, b)
+
+    def backward(self, grad):
+        a, b = self.saved
+        half = np.where(a == b, grad / 2, grad)
+        return np.where(a < b, 0, half), np.where(b < a, 0, half)
+
+
+class Clip(Function):
+    """X held between low and high; NaN passes. Backward: the gradient passes where low <= x <= high."""
+
+    def forward(self, x, low, high):
+        self.save(x)
+        self.low = -np.inf if low is None else low
+        self.high = np.inf if high is None else high
+        return np.clip(x, low, high)
+
+    def backward(self, grad):
+        (x,) = self.saved
+        return grad * ((x >= self.low) & (x <= self.high))
+
+
+class Where(Function):
+    """A where the condition holds, else b."""
+
+    def forward(self, condition, a, b):
+        self.save(condition)
+        return np.where(condition, a, b)
+
+    def backward(self, grad):
+        (condition,) = self.saved
+        return None, np.where(condition, grad, 0), np.where(condition, 0, grad)
+
+
+class AsType(Function):
+    """Another dtype. Backward: the engine converts the gradient to the input's dtype."""
+
+    def forward(self, x, dtype):
+        return x.astype(dtype)
+
+    def backward(self, grad):
+        return grad
+
+
+def add(a: Any, b: Any) -> Tensor:
+    """a + b."""
+    return Add.apply(a, b)
+
+
+def sub(a: Any, b: Any) -> Tensor:
+    """a - b."""
+    return Sub.apply(a, b)
+
+
+def rsub(a: Any, b: Any) -> Tensor:
+    """b - a: what ``b - tensor`` means."""
+    return Sub.apply(b, a)
+
+
+def mul(a: Any, b: Any) -> Tensor:
+    """a * b."""
+    return Mul.apply(a, b)
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b. Dividing by 0 gives inf or NaN; integers divide to float32."""
+    return Div.apply(a, b)
+
+
+def rdiv(a: Any, b: Any) -> Tensor:
+    """b / a: what ``b / tensor`` means."""
+    return Div.apply(b, a)
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a ** b, either a tensor or a number."""
+    return Pow.apply(a, b)
+
+
+def rpow(a: Any, b: Any) -> Tensor:
+    """b ** a: what ``b ** tensor`` means."""
+    return Pow.apply(b, a)
+
+
+def neg(x: Tensor) -> Tensor:
+    """-x."""
+    return Neg.apply(x)
+
+
+def exp(x: Tensor) -> Tensor:
+    """e**x."""
+    return Exp.apply(x)
+
+
+def log(x: Tensor) -> Tensor:
+    """The natural logarithm."""
+    return Log.apply(x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """The square root."""
+    return Sqrt.apply(x)
+
+
+def abs(x: Tensor) -> Tensor:
+    """|x|; the gradient at 0 is 0."""
+    return Abs.apply(x)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of two, element by element; where equal, each gets half of the gradient.
+
+    >>> a, b = Tensor([1.0, 2.0], requires_grad=True), Tensor([1.0, 5.0], requires_grad=True)
+    >>> maximum(a, b).sum().backward()
+    >>> a.grad.tolist(), b.grad.tolist()
+    ([0.5, 0.0], [0.5, 1.0])
+    """
+    return Maximum.apply(a, b)
+
+
+def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+    """X held between ``min`` and ``max`` (None: no bound). The gradient passes inside and on the bounds."""
+    if min is None and max is None:
+        raise ValueError("clip: min and max are both None, expected at least one bound")
+    return Clip.apply(x, low=min, high=max)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """Elements of ``a`` where the condition holds, of ``b`` elsewhere."""
+    return Where.apply(condition, a, b)
+
+
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    """Converted to another dtype; gradients flow back in the old one."""
+    return AsType.apply(x, dtype=np.dtype(dtype))
+
+
+def _comparison(compare: Any, symbol: str) -> Any:
+    def operation(a: Tensor, b: Any) -> Tensor:
+        other = b.data if isinstance(b, Tensor) else b
+        return Tensor._of(np.asarray(compare(a.data, other)))
+
+    operation.__doc__ = f"a {symbol} b, element by element, as booleans; no gradient."
+    return operation
+
+
+eq = _comparison(np.equal, "==")
+ne = _comparison(np.not_equal, "!=")
+lt = _comparison(np.less, "<")
+le = _comparison(np.less_equal, "<=")
+gt = _comparison(np.greater, ">")
+ge = _comparison(np.greater_equal, ">=")

@@ -1,0 +1,23 @@
+"""Losses that need a kernel of their own."""
+
+from __future__ import annotations
+
+from tinycnn.tensor import Function
+
+
+class CrossEntropy(Function):
+    """-log softmax(logits)[target] for each sample, in one stable step.
+
+    Backward: grad * (softmax(logits) - one_hot(target)), the simplest gradient in this book. Logits (N, C, inner),
+    target (N, inner) of class indices, output (N, inner).
+    """
+
+    def forward(self, logits, target, weight, ignore_index, label_smoothing):
+        self.options = weight, ignore_index, label_smoothing
+        losses, _, log_probabilities = self.kernels.cross_entropy(logits, target, *self.options)
+        self.save(log_probabilities, target)
+        return losses
+
+    def backward(self, grad):
+        log_probabilities, target = self.saved
+        return self.kernels.cross_entropy_backward(grad, log_probabilities, target, *self.options), None

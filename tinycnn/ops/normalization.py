@@ -1,0 +1,60 @@
+"""Batch normalisation and local response normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinycnn.tensor import Function
+
+
+class BatchNorm(Function):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel of x (N, C, ...).
+
+    In training, mean and (biased) variance are the batch's, and the running statistics move towards them; backward then
+    counts how x moves them. In evaluation they are constants.
+    """
+
+    def forward(self, x, weight, bias, running_mean, running_var, training, momentum, eps):
+        channels = x.shape[1]
+        self.shape, self.training = x.shape, training
+        flat = x.reshape(x.shape[0], channels, -1)
+        if training:
+            mean, var = self.kernels.batch_norm_statistics(flat)
+            _track(running_mean, running_var, mean, var, flat.size // channels, momentum)
+        else:
+            mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
+        inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype)
+        scale = np.ones(channels, x.dtype) if weight is None else weight
+        shift = np.zeros(channels, x.dtype) if bias is None else bias
+        self.save(flat, mean, inv_std, scale)
+        return self.kernels.batch_norm(flat, mean, inv_std, scale, shift).reshape(x.shape)
+
+    def backward(self, grad):
+        flat, mean, inv_std, scale = self.saved
+        kernels = self.kernels
+        backward = kernels.batch_norm_backward if self.training else kernels.batch_norm_eval_backward
+        grad_x, grad_scale, grad_shift = backward(grad.reshape(flat.shape), flat, mean, inv_std, scale)
+        return grad_x.reshape(self.shape), grad_scale, grad_shift
+
+
+def _track(running_mean, running_var, mean, var, count, momentum):
+    """Move running statistics towards the batch's; the variance kept is the unbiased one, n / (n - 1) times larger."""
+    if running_mean is not None:
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (count / max(count - 1, 1)) - running_var)
+
+
+class LocalResponseNorm(Function):
+    """y_c = x_c / (k + alpha / size * sum of x**2 over ``size`` neighbouring channels) ** beta."""
+
+    def forward(self, x, size, alpha, beta, k):
+        self.shape, self.constants = x.shape, (size, alpha, beta)
+        flat = x.reshape(x.shape[0], x.shape[1], -1)
+        out, scale = self.kernels.local_response_norm(flat, size, alpha, beta, k)
+        self.save(flat, out, scale)
+        return out.reshape(x.shape)
+
+    def backward(self, grad):
+        flat, out, scale = self.saved
+        grad = grad.reshape(flat.shape)
+        return self.kernels.local_response_norm_backward(grad, flat, out, scale, *self.constants).reshape(self.shape)

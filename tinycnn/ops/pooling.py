@@ -1,0 +1,43 @@
+"""Pooling: each output is the largest or the average of a window."""
+
+from __future__ import annotations
+
+from tinycnn.tensor import Function
+
+
+class MaxPool2d(Function):
+    """The largest of each window. Backward: each gradient goes to the element that was taken, the first of equals."""
+
+    def forward(self, x, kernel_size, stride, padding, dilation, ceil_mode):
+        self.geometry = kernel_size, stride, padding, dilation
+        self.shape = x.shape
+        out, indices = self.kernels.max_pool2d(x, *self.geometry, ceil_mode)
+        self.save(indices)
+        return out
+
+    def backward(self, grad):
+        (indices,) = self.saved
+        return self.kernels.max_pool2d_backward(grad, indices, self.shape, *self.geometry)
+
+
+class AvgPool2d(Function):
+    """The average of each window. Backward: each gradient is spread evenly over its window."""
+
+    def forward(self, x, kernel_size, stride, padding, ceil_mode, count_include_pad):
+        self.geometry = kernel_size, stride, padding, ceil_mode, count_include_pad
+        self.shape = x.shape
+        return self.kernels.avg_pool2d(x, *self.geometry)
+
+    def backward(self, grad):
+        return self.kernels.avg_pool2d_backward(grad, self.shape, *self.geometry)
+
+
+class AdaptiveAvgPool2d(Function):
+    """The average of windows chosen so that the output has a given size."""
+
+    def forward(self, x, output_size):
+        self.shape = x.shape
+        return self.kernels.adaptive_avg_pool2d(x, output_size)
+
+    def backward(self, grad):
+        return self.kernels.adaptive_avg_pool2d_backward(grad, self.shape)

@@ -1,0 +1,165 @@
+"""Operations that move elements without changing them. Each backward is the move in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinycnn.tensor import Function, Tensor, _plain_index
+
+
+class Reshape(Function):
+    """The same elements in another shape."""
+
+    def forward(self, x, shape):
+        self.shape = x.shape
+        return x.reshape(shape)
+
+    def backward(self, grad):
+        return grad.reshape(self.shape)
+
+
+class Permute(Function):
+    """Dimensions in another order."""
+
+    def forward(self, x, dims):
+        self.inverse = np.argsort(dims)
+        return x.transpose(dims)
+
+    def backward(self, grad):
+        return grad.transpose(self.inverse)
+
+
+class BroadcastTo(Function):
+    """Repeated along dimensions of size 1. Backward: the engine sums over the repeats."""
+
+    def forward(self, x, shape):
+        return np.broadcast_to(x, shape)
+
+    def backward(self, grad):
+        return grad
+
+
+class GetItem(Function):
+    """x[index]. Backward: each gradient is added where its element came from (an element may be taken many times)."""
+
+    def forward(self, x, index):
+        self.shape, self.index = x.shape, index
+        out = x[index]
+        return out.copy() if isinstance(out, np.ndarray) else out
+
+    def backward(self, grad):
+        out = np.zeros(self.shape, grad.dtype)
+        np.add.at(out, self.index, grad)
+        return out
+
+
+class Concatenate(Function):
+    """Joined along a dimension. Backward: cut apart again."""
+
+    def forward(self, *arrays, dim):
+        self.dim = dim
+        self.cuts = np.cumsum([a.shape[dim] for a in arrays])[:-1]
+        return np.concatenate(arrays, axis=dim)
+
+    def backward(self, grad):
+        return tuple(np.split(grad, self.cuts, axis=self.dim))
+
+
+class Stack(Function):
+    """Joined along a new dimension."""
+
+    def forward(self, *arrays, dim):
+        self.dim = dim
+        return np.stack(arrays, axis=dim)
+
+    def backward(self, grad):
+        return tuple(np.moveaxis(grad, self.dim, 0))
+
+
+class Pad(Function):
+    """A border of one value around the array. Backward: the border is cut off."""
+
+    def forward(self, x, widths, value):
+        self.inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
+        return np.pad(x, widths, constant_values=value)
+
+    def backward(self, grad):
+        return grad[self.inner]
+
+
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape; one size may be -1."""
+    return Reshape.apply(x, shape=_sizes(shape))
+
+
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions ``start_dim`` to ``end_dim`` joined into one."""
+    start, end = (d % max(x.ndim, 1) for d in (start_dim, end_dim))
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} for shape {x.shape}")
+    middle = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
+    return Reshape.apply(x, shape=(*x.shape[:start], middle, *x.shape[end + 1 :]))
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions swapped."""
+    dims = list(range(x.ndim))
+    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    return Permute.apply(x, dims=dims)
+
+
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    """Dimensions in the given order."""
+    order = _sizes(dims)
+    if sorted(d % x.ndim if -x.ndim <= d < x.ndim else d for d in order) != list(range(x.ndim)):
+        raise ValueError(f"permute: dims are {order}, expected each of 0 to {x.ndim - 1} once for shape {x.shape}")
+    return Permute.apply(x, dims=[d % x.ndim for d in order])
+
+
+def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Repeated to a larger shape, as NumPy broadcasts."""
+    return BroadcastTo.apply(x, shape=tuple(shape))
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """x[index]: integers, slices, None, ..., boolean masks, integer arrays or tensors."""
+    return GetItem.apply(x, index=_plain_index(index))
+
+
+def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors joined along a dimension they already have."""
+    if not tensors:
+        raise ValueError("concatenate: the list of tensors is empty")
+    return Concatenate.apply(*tensors, dim=dim)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new dimension."""
+    if not tensors:
+        raise ValueError("stack: the list of tensors is empty")
+    return Stack.apply(*tensors, dim=dim)
+
+
+def pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
+    """A border of ``value``: ``pad`` is (left, right, top, bottom, ...), from the last dimension to the first.
+
+    >>> pad(Tensor([[1.0, 2.0]]), (1, 0)).data
+    array([[0., 1., 2.]], dtype=float32)
+    """
+    if len(pad) % 2 or len(pad) > 2 * x.ndim or min(pad, default=0) < 0:
+        raise ValueError(
+            f"pad: pad is {tuple(pad)}, expected pairs of numbers of at least 0 for at most {x.ndim} dimensions"
+        )
+    pairs = list(zip(pad[::2], pad[1::2]))
+    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
+    return Pad.apply(x, widths=widths, value=value)
+
+
+def _sizes(values: tuple) -> tuple[int, ...]:
+    """Sizes given one by one or as one sequence."""
+    if len(values) == 1 and not isinstance(values[0], (int, np.integer)):
+        values = tuple(values[0])
+    return tuple(int(v) for v in values)

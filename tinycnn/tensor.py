@@ -1,0 +1,621 @@
+"""The heart of tinycnn: tensors, the graph they grow, and the backward pass through it.
+
+Every operation is a :class:`Function`. Applied to tensors it computes an array (``forward``) and leaves a node in the
+graph, with one :class:`Edge` for each input. :meth:`Tensor.backward` walks those nodes from the loss to the leaves, each
+node only after everything that used its output, and applies the chain rule one ``Function.backward`` at a time.
+
+This file knows no operation and no layer: :mod:`tinycnn.ops` defines the operations and binds them to :class:`Tensor`.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinycnn import kernels
+
+FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+_mode = threading.local()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded in the graph."""
+    return getattr(_mode, "enabled", True)
+
+
+class _GradMode(ContextDecorator):
+    """A ``with`` block or decorator that switches recording, and back at its end."""
+
+    _enabled: bool
+
+    def __init__(self) -> None:
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(is_grad_enabled())
+        _mode.enabled = self._enabled
+
+    def __exit__(self, *_: object) -> None:
+        _mode.enabled = self._previous.pop()
+
+
+class no_grad(_GradMode):
+    """Do not record operations: for evaluation and for changing parameters.
+
+    >>> import tinycnn as tc
+    >>> x = tc.Tensor([1.0], requires_grad=True)
+    >>> with tc.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    _enabled = False
+
+
+class enable_grad(_GradMode):
+    """Record operations again inside a :class:`no_grad` block."""
+
+    _enabled = True
+
+
+class Edge(NamedTuple):
+    """Where the gradient of one input goes: the node that made it, or a leaf; with the shape and dtype it must have."""
+
+    target: Function | Tensor
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Function:
+    """One differentiable operation: ``forward`` and ``backward`` side by side.
+
+    Subclass it to add an operation::
+
+        class Square(tc.Function):
+            def forward(self, x):
+                self.save(x)
+                return x * x
+
+            def backward(self, grad):
+                (x,) = self.saved
+                return 2 * x * grad
+
+        y = Square.apply(tensor)
+
+    ``forward`` gets arrays (one for each input) and keyword options, and returns one new array. ``backward`` gets the
+    gradient of the loss with respect to that array, which it must not change, and returns the gradient with respect to
+    each input, in order, ``None`` where there is none. It may return a gradient of the broadcast shape: the engine sums
+    it back to the input's shape.
+    """
+
+    kernels: ModuleType
+    needs_input_grad: tuple[bool, ...] = ()
+
+    def __init__(self) -> None:
+        self.edges: tuple[Edge | None, ...] = ()
+        self.hooks: dict[int, Callable] = {}
+        self.retained: weakref.ref[Tensor] | None = None
+        self._saved: tuple[np.ndarray, ...] | None = ()
+        self._samples: tuple[bytes, ...] = ()
+
+    def forward(self, *arrays: Any, **options: Any) -> np.ndarray:
+        """Compute the output array."""
+        raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
+
+    def backward(self, grad: np.ndarray) -> Any:
+        """Gradient with respect to each input, given the gradient with respect to the output."""
+        raise NotImplementedError(f"{type(self).__name__}: backward is not defined")
+
+    def save(self, *arrays: np.ndarray) -> None:
+        """Keep arrays for ``backward``, where ``self.saved`` gives them back."""
+        self._saved = arrays
+        if any(self.needs_input_grad):
+            self._samples = tuple(_sample(array) for array in arrays)
+
+    @property
+    def saved(self) -> tuple[np.ndarray, ...]:
+        """The saved arrays.
+
+        Raises
+        ------
+        RuntimeError
+            If the graph was freed, or a saved array was changed since ``forward``.
+        """
+        if self._saved is None:
+            raise RuntimeError(_FREED.format(name=type(self).__name__))
+        for array, sample in zip(self._saved, self._samples):
+            if _sample(array) != sample:
+                raise RuntimeError(
+                    f"backward: an array of shape {array.shape} that {type(self).__name__} saved in its forward pass was "
+                    "changed before backward; call backward first, or change a copy (x.data.copy())"
+                )
+        return self._saved
+
+    def free(self) -> None:
+        """Let go of saved arrays and of the graph behind this node."""
+        self._saved = None
+        self._samples = ()
+        self.edges = ()
+
+    @property
+    def freed(self) -> bool:
+        """Whether a backward pass has consumed this node."""
+        return self._saved is None
+
+    @classmethod
+    def apply(cls, *inputs: Any, **options: Any) -> Tensor:
+        """Run ``forward`` on the inputs' arrays and record the node.
+
+        Inputs that are not tensors (numbers, arrays, None) are constants.
+        """
+        node = cls()
+        node.kernels = kernels.for_device(_common_device(cls.__name__, inputs))
+        recording = is_grad_enabled()
+        node.needs_input_grad = tuple(recording and isinstance(x, Tensor) and x.requires_grad for x in inputs)
+        arrays = [_as_operand(x) for x in inputs]
+        try:
+            output = np.asanyarray(node.forward(*arrays, **options))
+        except ValueError as error:
+            shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
+            raise ValueError(f"{cls.__name__.lower()}: inputs of shape {shapes}: {error}") from error
+        result = Tensor._of(_without_upcast(output, arrays))
+        if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
+            node.edges = tuple(
+                Edge(x._node or x, x.shape, x.dtype) if needed else None
+                for x, needed in zip(inputs, node.needs_input_grad)
+            )
+            result._node = node
+        return result
+
+
+_FREED = (
+    "backward: {name} was already freed by an earlier backward pass; run the forward pass again, or pass "
+    "retain_graph=True to the first backward"
+)
+_EXACT, _SPARSE = 4096, 256
+
+
+def _sample(array: np.ndarray) -> bytes:
+    """Bytes that change when the array does: all of a small one, evenly spaced elements of a large one."""
+    if array.size <= _EXACT:
+        return array.tobytes()
+    step = array.size // _SPARSE
+    return (array.reshape(-1)[::step] if array.flags.c_contiguous else array.flat[::step]).tobytes()
+
+
+def _common_device(name: str, inputs: tuple[Any, ...]) -> str:
+    devices = {x.device for x in inputs if isinstance(x, Tensor)}
+    if len(devices) > 1:
+        raise ValueError(f"{name.lower()}: inputs are on different devices: {', '.join(sorted(devices))}")
+    return devices.pop() if devices else "cpu"
+
+
+def _as_operand(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.data
+    return value.item() if isinstance(value, np.generic) else value  # a NumPy scalar would upcast float32
+
+
+def _without_upcast(output: np.ndarray, inputs: list) -> np.ndarray:
+    """Float64 comes out only where float64 went in (integers divide and average to float32)."""
+    if output.dtype == np.float64 and not any(getattr(x, "dtype", None) == np.float64 for x in inputs):
+        return output.astype(np.float32)
+    return output
+
+
+class Tensor:
+    """An array that remembers how it was made, so that gradients can flow back through it.
+
+    Parameters
+    ----------
+    data : array_like
+        Copied. Python floats become float32; float64 arrays stay float64; integers and booleans are allowed (labels,
+        masks) but cannot require gradients.
+    requires_grad : bool
+        Whether ``backward`` shall fill ``grad``.
+    dtype : data type, optional
+        Convert to it.
+
+    Attributes
+    ----------
+    data : ndarray
+        The values.
+    grad : ndarray or None
+        Gradient of the last loss with respect to this tensor: the shape and dtype of ``data``. It accumulates over
+        backward passes until it is set to None.
+
+    Examples
+    --------
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4., 6.], dtype=float32)
+    """
+
+    __slots__ = ("__weakref__", "_hooks", "_node", "_requires_grad", "data", "grad")
+    __array_ufunc__ = None  # so that array * tensor asks the tensor
+
+    data: np.ndarray
+    grad: np.ndarray | None
+
+    if TYPE_CHECKING:  # tinycnn.ops binds operators and methods
+        __add__: Callable[[Any], Tensor]
+        __radd__: Callable[[Any], Tensor]
+        __sub__: Callable[[Any], Tensor]
+        __rsub__: Callable[[Any], Tensor]
+        __mul__: Callable[[Any], Tensor]
+        __rmul__: Callable[[Any], Tensor]
+        __truediv__: Callable[[Any], Tensor]
+        __rtruediv__: Callable[[Any], Tensor]
+        __pow__: Callable[[Any], Tensor]
+        __rpow__: Callable[[Any], Tensor]
+        __matmul__: Callable[[Any], Tensor]
+        __neg__: Callable[[], Tensor]
+        __getitem__: Callable[[Any], Tensor]
+        __lt__: Callable[[Any], Tensor]
+        __le__: Callable[[Any], Tensor]
+        __gt__: Callable[[Any], Tensor]
+        __ge__: Callable[[Any], Tensor]
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        if isinstance(data, Tensor):
+            data = data.data
+        array = np.array(data, dtype=dtype)
+        if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
+            array = array.astype(np.float32)
+        if array.dtype not in FLOAT_TYPES and array.dtype.kind not in "iub":
+            raise TypeError(
+                f"Tensor: data has dtype {array.dtype}, expected float32, float64, an integer type or bool"
+            )
+        self.data = array
+        self.grad = None
+        self._node: Function | None = None
+        self._hooks: dict[int, Callable] = {}
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = True
+
+    @classmethod
+    def _of(cls, array: np.ndarray) -> Tensor:
+        """Wrap an array that nobody else writes to, without a copy."""
+        tensor = Tensor.__new__(Tensor)
+        tensor.data, tensor.grad = array, None
+        tensor._node, tensor._hooks, tensor._requires_grad = None, {}, False
+        return tensor
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each dimension."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The data type of the elements."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size
+
+    @property
+    def device(self) -> str:
+        """Where the values are."""
+        return "cpu"
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by hand rather than by a recorded operation."""
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Function | None:
+        """The node of the operation that made it, None for a leaf."""
+        return self._node
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to or through this tensor."""
+        return self._requires_grad or self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self._node is not None:
+            raise RuntimeError("requires_grad: only a leaf can change it; use detach() to leave the graph")
+        if value and self.dtype not in FLOAT_TYPES:
+            raise TypeError(
+                f"requires_grad: a tensor of dtype {self.dtype} cannot require gradients; convert it to float first, "
+                "Tensor(x, dtype=np.float32, requires_grad=True)"
+            )
+        self._requires_grad = bool(value)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len: the tensor has no dimensions")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __repr__(self) -> str:
+        facts = [f"shape={self.shape}", f"dtype={self.dtype}"]
+        if self._node is not None:
+            facts.append(f"grad_fn={type(self._node).__name__}")
+        elif self._requires_grad:
+            facts.append("requires_grad=True")
+        return f"{type(self).__name__}({_describe(self.data)}, {', '.join(facts)})"
+
+    # -- out of the graph ----------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item: the tensor has {self.size} elements, shape {self.shape}; expected one")
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        """The values as an array, which shares memory with the tensor."""
+        return self.data
+
+    def detach(self) -> Tensor:
+        """The same values outside the graph, sharing memory."""
+        return Tensor._of(self.data)
+
+    def to(self, target: Any) -> Tensor:
+        """Move to a device (a name) or convert to a dtype. A tensor of the graph is converted inside the graph."""
+        if isinstance(target, str) and target in ("cpu", "cuda"):
+            kernels.for_device(target)
+            return self
+        return self if self.dtype == np.dtype(target) else self.astype(target)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self._node is not None or (self._requires_grad and is_grad_enabled()):
+            raise RuntimeError(
+                "item assignment would change a tensor of the graph behind its back; build a new one with tc.where, "
+                "tc.concatenate or tc.stack, or change a leaf inside `with tc.no_grad():`"
+            )
+        self.data[_plain_index(index)] = _as_operand(value)
+
+    # -- the backward pass ---------------------------------------------------------------------------------------------
+
+    def register_hook(self, hook: Callable[[np.ndarray], np.ndarray | None]) -> Hook:
+        """Call ``hook(grad)`` when this tensor's gradient is known; what it returns, unless None, replaces it.
+
+        Returns
+        -------
+        Hook
+            Its ``remove()`` ends the calls.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require gradients")
+        return Hook(self._node.hooks if self._node is not None else self._hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep ``grad`` of this tensor though it is not a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require gradients")
+        if self._node is not None:
+            self._node.retained = weakref.ref(self)
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to ``leaf.grad`` for each leaf that requires gradients.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            Gradient of the final loss with respect to this tensor, of its shape. A scalar needs none: it is 1.
+        retain_graph : bool
+            Keep the graph for another backward pass; otherwise it is freed as it is consumed.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing here requires gradients, the graph was freed already, or a saved array was changed.
+        ValueError
+            If ``gradient`` is missing or has another shape.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward: this tensor does not require gradients: no input of its graph has requires_grad=True "
+                "(or it was made under no_grad)"
+            )
+        _run_backward(self._node or self, self._seed_gradient(gradient), retain_graph)
+
+    def _seed_gradient(self, gradient: Any) -> np.ndarray:
+        if gradient is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward: a tensor of shape {self.shape} needs backward(gradient) of that shape; only a scalar "
+                    "loss needs none (reduce with .sum() or .mean())"
+                )
+            return np.ones(self.shape, self.dtype)
+        array = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=self.dtype)
+        if array.shape != self.shape:
+            raise ValueError(f"backward: gradient has shape {array.shape}, expected {self.shape}")
+        return array
+
+
+class Hook:
+    """A registered hook. ``remove()`` takes it away."""
+
+    _next_key = 0
+
+    def __init__(self, registry: dict[int, Callable], hook: Callable) -> None:
+        self._registry = registry
+        self._key = Hook._next_key
+        Hook._next_key += 1
+        registry[self._key] = hook
+
+    def remove(self) -> None:
+        """Stop calling the hook."""
+        self._registry.pop(self._key, None)
+
+
+def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: bool) -> None:
+    """Visit each node once, after everything that used its output (Kahn's topological order, no recursion).
+
+    A tensor used many times gets the sum of what its uses send back; only then is its own gradient known and passed on.
+    That is why the order matters: in ``b = a + a; c = b + b`` both paths into ``b`` must arrive before ``b`` is visited.
+    """
+    uses = _count_uses(root)
+    sums: dict[Function | Tensor, _Sum] = {root: _Sum()}
+    sums[root].add(gradient, fresh=True)
+    ready: list[Function | Tensor] = [root]
+    while ready:
+        target = ready.pop()
+        grad = sums.pop(target).value
+        if isinstance(target, Tensor):
+            _accumulate(target, grad)
+            continue
+        grad = _run_hooks(target.hooks, grad)
+        _keep_retained(target, grad)
+        for edge, part, fresh in _input_gradients(target, grad):
+            sums.setdefault(edge.target, _Sum()).add(part, fresh)
+            uses[edge.target] -= 1
+            if not uses[edge.target]:
+                ready.append(edge.target)
+        if not retain_graph:
+            target.free()
+
+
+def _count_uses(root: Function | Tensor) -> dict[Function | Tensor, int]:
+    """How many edges of the graph behind ``root`` lead into each node and leaf."""
+    uses: dict[Function | Tensor, int] = defaultdict(int)
+    stack, seen = [root], {root}
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Tensor):
+            continue
+        if node.freed:
+            raise RuntimeError(_FREED.format(name=type(node).__name__))
+        for edge in node.edges:
+            if edge is not None:
+                uses[edge.target] += 1
+                if edge.target not in seen:
+                    seen.add(edge.target)
+                    stack.append(edge.target)
+    return uses
+
+
+class _Sum:
+    """A running sum of gradients that reuses an array only when nobody else holds it."""
+
+    __slots__ = ("_own", "value")
+
+    def __init__(self) -> None:
+        self.value: np.ndarray | None = None
+        self._own = False
+
+    def add(self, part: np.ndarray | None, fresh: bool) -> None:
+        if part is None:
+            return
+        if self.value is None:
+            self.value, self._own = part, fresh
+        elif self._own:
+            self.value += part
+        else:
+            self.value, self._own = self.value + part, True
+
+
+def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[Edge, np.ndarray | None, bool]]:
+    """The gradient for each edge of a node, of the shape and dtype of its input, and whether the array is unshared."""
+    parts: Any = (None,) * len(node.edges) if grad is None else node.backward(grad)
+    if not isinstance(parts, tuple):
+        parts = (parts,)
+    if len(parts) != len(node.edges):
+        raise RuntimeError(
+            f"{type(node).__name__}.backward returned {len(parts)} gradients for {len(node.edges)} inputs"
+        )
+    shared = [grad, *(node._saved or ())]
+    for edge, part in zip(node.edges, parts):
+        if edge is None:
+            continue
+        if part is None:
+            yield edge, None, False
+            continue
+        fitted = _fit(np.asarray(part), edge, type(node).__name__)
+        fresh = fitted.base is None and not any(fitted is array for array in shared)
+        shared.append(fitted)
+        yield edge, fitted, fresh
+
+
+def _fit(grad: np.ndarray, edge: Edge, name: str) -> np.ndarray:
+    """Undo broadcasting: sum over the dimensions along which the input was repeated; keep the input's dtype."""
+    if grad.shape != edge.shape:
+        extra = grad.ndim - len(edge.shape)
+        repeated = tuple(
+            i for i in range(grad.ndim) if i < extra or (edge.shape[i - extra] == 1 and grad.shape[i] != 1)
+        )
+        summed = grad.sum(axis=repeated, keepdims=True) if extra >= 0 else grad
+        if extra < 0 or summed.shape[extra:] != edge.shape:
+            raise RuntimeError(
+                f"{name}.backward returned a gradient of shape {grad.shape} for an input of shape {edge.shape}"
+            )
+        grad = summed.reshape(edge.shape)
+    return grad if grad.dtype == edge.dtype else grad.astype(edge.dtype)
+
+
+def _run_hooks(hooks: dict[int, Callable], grad: np.ndarray | None) -> np.ndarray | None:
+    for hook in list(hooks.values()) if grad is not None else ():
+        replaced = hook(grad)
+        if replaced is not None:
+            grad = np.asarray(replaced.data if isinstance(replaced, Tensor) else replaced)
+    return grad
+
+
+def _keep_retained(node: Function, grad: np.ndarray | None) -> None:
+    tensor = node.retained() if node.retained is not None else None
+    if tensor is not None and grad is not None:
+        tensor.grad = grad.copy() if tensor.grad is None else tensor.grad + grad
+
+
+def _accumulate(leaf: Tensor, grad: np.ndarray | None) -> None:
+    grad = _run_hooks(leaf._hooks, grad)
+    if grad is None:
+        return
+    leaf.grad = np.array(grad) if leaf.grad is None else leaf.grad + grad
+
+
+def _describe(array: np.ndarray) -> str:
+    """All values of a small array; the range and mean of a large one, and how many are not finite."""
+    if array.size <= 64:
+        return np.array2string(array, separator=", ", precision=4, prefix="Tensor(")
+    if array.dtype not in FLOAT_TYPES:
+        return f"{array.min()} to {array.max()}"
+    finite = array[np.isfinite(array)]
+    spread = f"{finite.min():.4g} to {finite.max():.4g}, mean {finite.mean():.4g}" if finite.size else "no finite value"
+    broken = array.size - finite.size
+    return spread + (f", {broken} not finite" if broken else "")
+
+
+def _plain_index(index: Any) -> Any:
+    """An index with arrays in place of tensors."""
+    if isinstance(index, tuple):
+        return tuple(_plain_index(part) for part in index)
+    return index.data if isinstance(index, Tensor) else index
