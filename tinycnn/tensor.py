@@ -485,18 +485,18 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
     """
     uses = _count_uses(root)
     sums: dict[Function | Tensor, _Sum] = {root: _Sum()}
-    sums[root].add(gradient, fresh=True)
+    sums[root].add(gradient, unshared=True)
     ready: list[Function | Tensor] = [root]
     while ready:
         target = ready.pop()
-        grad = sums.pop(target).value
+        grad, unshared = sums.pop(target)
         if isinstance(target, Tensor):
-            _accumulate(target, grad)
+            _accumulate(target, grad, unshared)
             continue
         grad = _run_hooks(target.hooks, grad)
         _keep_retained(target, grad)
-        for edge, part, fresh in _input_gradients(target, grad):
-            sums.setdefault(edge.target, _Sum()).add(part, fresh)
+        for edge, part, unshared in _input_gradients(target, grad):
+            sums.setdefault(edge.target, _Sum()).add(part, unshared)
             uses[edge.target] -= 1
             if not uses[edge.target]:
                 ready.append(edge.target)
@@ -526,21 +526,24 @@ def _count_uses(root: Function | Tensor) -> dict[Function | Tensor, int]:
 class _Sum:
     """A running sum of gradients that reuses an array only when nobody else holds it."""
 
-    __slots__ = ("_own", "value")
+    __slots__ = ("unshared", "value")
 
     def __init__(self) -> None:
         self.value: np.ndarray | None = None
-        self._own = False
+        self.unshared = False
 
-    def add(self, part: np.ndarray | None, fresh: bool) -> None:
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.value, self.unshared))
+
+    def add(self, part: np.ndarray | None, unshared: bool) -> None:
         if part is None:
             return
         if self.value is None:
-            self.value, self._own = part, fresh
-        elif self._own:
+            self.value, self.unshared = part, unshared
+        elif self.unshared:
             self.value += part
         else:
-            self.value, self._own = self.value + part, True
+            self.value, self.unshared = self.value + part, True
 
 
 def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[Edge, np.ndarray | None, bool]]:
@@ -552,7 +555,7 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
         raise RuntimeError(
             f"{type(node).__name__}.backward returned {len(parts)} gradients for {len(node.edges)} inputs"
         )
-    shared = [grad, *(node._saved or ())]
+    shared = [grad, *(node._saved or ()), *vars(node).values()]
     for edge, part in zip(node.edges, parts):
         if edge is None:
             continue
@@ -560,9 +563,9 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
             yield edge, None, False
             continue
         fitted = _fit(np.asarray(part), edge, type(node).__name__)
-        fresh = fitted.base is None and not any(fitted is array for array in shared)
+        unshared = fitted.base is None and not any(fitted is array for array in shared)
         shared.append(fitted)
-        yield edge, fitted, fresh
+        yield edge, fitted, unshared
 
 
 def _fit(grad: np.ndarray, edge: Edge, name: str) -> np.ndarray:
@@ -595,11 +598,14 @@ def _keep_retained(node: Function, grad: np.ndarray | None) -> None:
         tensor.grad = grad.copy() if tensor.grad is None else tensor.grad + grad
 
 
-def _accumulate(leaf: Tensor, grad: np.ndarray | None) -> None:
-    grad = _run_hooks(leaf._hooks, grad)
-    if grad is None:
+def _accumulate(leaf: Tensor, grad: np.ndarray | None, unshared: bool) -> None:
+    seen = _run_hooks(leaf._hooks, grad)
+    if seen is None:
         return
-    leaf.grad = np.array(grad) if leaf.grad is None else leaf.grad + grad
+    if leaf.grad is not None:
+        leaf.grad = leaf.grad + seen
+    else:
+        leaf.grad = seen if unshared and not leaf._hooks else np.array(seen)
 
 
 def _describe(array: np.ndarray) -> str:

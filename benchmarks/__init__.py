@@ -1,0 +1,1 @@
+"""Timings of tinycnn beside PyTorch on the same cores: ``python -m benchmarks``."""
