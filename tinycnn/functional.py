@@ -368,8 +368,9 @@ def cross_entropy(
         raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 to 1")
     labels, weights = _targets("cross_entropy", input, target, weight, ignore_index)
     single = input.ndim == 1
-    logits = input.reshape(1 if single else input.shape[0], input.shape[0 if single else 1], -1)
-    inner = labels.reshape(logits.shape[0], logits.shape[2])
+    batch, classes = (1, input.shape[0]) if single else input.shape[:2]
+    inner = labels.reshape(batch, int(np.prod(input.shape[2:])))
+    logits = input.reshape(batch, classes, inner.shape[1])
     losses = loss.CrossEntropy.apply(
         logits, inner, weight=weights, ignore_index=int(ignore_index), label_smoothing=float(label_smoothing)
     )

@@ -17,7 +17,7 @@ class BatchNorm(Function):
     def forward(self, x, weight, bias, running_mean, running_var, training, momentum, eps):
         channels = x.shape[1]
         self.shape, self.training = x.shape, training
-        flat = x.reshape(x.shape[0], channels, -1)
+        flat = _planes(x)
         if training:
             mean, var = self.kernels.batch_norm_statistics(flat)
             _track(running_mean, running_var, mean, var, flat.size // channels, momentum)
@@ -44,12 +44,17 @@ def _track(running_mean, running_var, mean, var, count, momentum):
         running_var += momentum * (var * (count / max(count - 1, 1)) - running_var)
 
 
+def _planes(x):
+    """(N, C, ...) as (N, C, inner), also for an empty batch."""
+    return x.reshape(*x.shape[:2], int(np.prod(x.shape[2:])))
+
+
 class LocalResponseNorm(Function):
     """y_c = x_c / (k + alpha / size * sum of x**2 over ``size`` neighbouring channels) ** beta."""
 
     def forward(self, x, size, alpha, beta, k):
         self.shape, self.constants = x.shape, (size, alpha, beta)
-        flat = x.reshape(x.shape[0], x.shape[1], -1)
+        flat = _planes(x)
         out, scale = self.kernels.local_response_norm(flat, size, alpha, beta, k)
         self.save(flat, out, scale)
         return out.reshape(x.shape)

@@ -1,0 +1,128 @@
+"""The matrix product, blocked for the caches and tiled for the registers.
+
+``C (M, N) = A (M, K) B (K, N)`` is cut into tasks of ``BLOCK_M x BLOCK_N`` of C, which threads take in turn. A task walks
+along K in steps of ``BLOCK_K``; for each it packs its piece of A and of B into panels that the micro-kernel reads from
+first to last::
+
+    A piece -> panels of ROWS rows      [panel][k][row]
+    B piece -> panels of LANES columns  [panel][k][column]
+
+Block sizes depend on nothing but these constants, so the result has the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numba
+import numpy as np
+from numba import prange
+
+from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu.microkernel import LANES, ROWS, multiply_tile
+
+BLOCK_M, BLOCK_N, BLOCK_K = 8 * ROWS, 256, 256
+
+_kept = threading.local()
+
+
+def workspace(name: str, lanes: int, size: int, dtype: np.dtype) -> np.ndarray:
+    """Scratch memory (lanes, size) that is kept between calls: fresh memory costs a page fault for every 4 KB."""
+    kept: dict = _kept.__dict__
+    array = kept.get((name, dtype))
+    if array is None or array.size < lanes * size:
+        array = kept[name, dtype] = np.empty(lanes * size, dtype)
+    return array[: lanes * size].reshape(lanes, size)
+
+
+def threads() -> int:
+    """How many lanes of work a kernel should offer."""
+    return 1 if numba.config.DISABLE_JIT else numba.get_num_threads()
+
+
+def _pack(source, depth_first, first, lines, start, depth, width, panels):
+    """Copy ``lines`` rows (``depth_first``: columns) of a matrix into panels of ``width``, padded with zeros."""
+    for line in range(-(-lines // width) * width):
+        at = (line // width) * depth * width + line % width
+        if line >= lines:
+            for k in range(depth):
+                panels[at + k * width] = 0
+        elif not depth_first:
+            for k in range(depth):
+                panels[at + k * width] = source[first + line, start + k]
+    if depth_first:
+        for panel in range(-(-lines // width)):
+            count = min(width, lines - panel * width)
+            for k in range(depth):
+                at = (panel * depth + k) * width
+                for line in range(count):
+                    panels[at + line] = source[start + k, first + panel * width + line]
+
+
+pack = inline(_pack)
+
+
+def _multiply_panels(a, rows, b, columns, depth, c, c_start, c_step, corner):
+    """Add the product of packed panels to a rectangle of C (flat, ``c_step`` from row to row)."""
+    for jp in range(-(-columns // LANES)):
+        width = min(LANES, columns - jp * LANES)
+        for ip in range(-(-rows // ROWS)):
+            height = min(ROWS, rows - ip * ROWS)
+            at = c_start + ip * ROWS * c_step + jp * LANES
+            if height == ROWS and width == LANES:
+                multiply_tile(a, ip * depth * ROWS, b, jp * depth * LANES, depth, c, at, c_step)
+            else:
+                corner[: ROWS * LANES] = 0
+                multiply_tile(a, ip * depth * ROWS, b, jp * depth * LANES, depth, corner, 0, LANES)
+                for i in range(height):
+                    for j in range(width):
+                        c[at + i * c_step + j] += corner[i * LANES + j]
+
+
+multiply_panels = inline(_multiply_panels)
+
+
+def _matmul(a, a_flipped, b, b_flipped, depth, rows, columns, space, out):
+    blocks_n = -(-columns // BLOCK_N)
+    tasks = -(-rows // BLOCK_M) * blocks_n
+    lanes = space.shape[0]
+    for lane in prange(lanes):
+        a_panels = space[lane, : BLOCK_M * BLOCK_K]
+        b_panels = space[lane, BLOCK_M * BLOCK_K : (BLOCK_M + BLOCK_N) * BLOCK_K]
+        corner = space[lane, (BLOCK_M + BLOCK_N) * BLOCK_K :]
+        for task in range(lane, tasks, lanes):
+            top, left = (task // blocks_n) * BLOCK_M, (task % blocks_n) * BLOCK_N
+            height, width = min(BLOCK_M, rows - top), min(BLOCK_N, columns - left)
+            for i in range(top, top + height):
+                for j in range(left, left + width):
+                    out[i * columns + j] = 0
+            for start in range(0, depth, BLOCK_K):
+                k = min(BLOCK_K, depth - start)
+                pack(a, a_flipped, top, height, start, k, ROWS, a_panels)
+                pack(b, not b_flipped, left, width, start, k, LANES, b_panels)
+                multiply_panels(a_panels, height, b_panels, width, k, out, top * columns + left, columns, corner)
+
+
+matmul_loop = jit(_matmul)
+
+
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A (M, K) times b (K, N). Transposed views are read in place; other strided views are copied first.
+
+    >>> matmul(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
+    array([[11.]])
+    """
+    dtype = np.result_type(a, b)
+    out = np.empty((a.shape[0], b.shape[1]), dtype)
+    (a, a_flipped), (b, b_flipped) = _unflip(a, dtype), _unflip(b, dtype)
+    space = workspace("matmul", threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
+    depth = a.shape[0] if a_flipped else a.shape[1]
+    matmul_loop(a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
+    return out
+
+
+def _unflip(matrix: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, bool]:
+    """A C-contiguous matrix of the dtype, and whether it is the transpose of the one given."""
+    if matrix.dtype == dtype and matrix.T.flags.carray and not matrix.flags.c_contiguous:
+        return matrix.T, True
+    return carray(matrix if matrix.dtype == dtype else matrix.astype(dtype)), False
