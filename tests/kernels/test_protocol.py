@@ -1,0 +1,25 @@
+"""Every device package offers the protocol's functions with the same signatures."""
+
+import inspect
+
+import pytest
+
+from tinycnn import kernels
+from tinycnn.kernels import protocol
+
+
+@pytest.mark.parametrize("device", kernels.DEVICES)
+@pytest.mark.parametrize("file", protocol.PROTOCOL)
+def test_a_device_has_every_kernel_with_the_cpus_signature(device, file):
+    package, reference = kernels.for_device(device), kernels.for_device("cpu")
+    for name in protocol.PROTOCOL[file]:
+        kernel = getattr(package, name)
+        assert kernel.__module__ == f"{package.__name__}.{file}"
+        assert inspect.signature(kernel) == inspect.signature(getattr(reference, name))
+
+
+def test_an_unknown_kernel_or_device_is_named():
+    with pytest.raises(AttributeError, match="has no kernel 'convolve'"):
+        kernels.for_device("cpu").convolve  # noqa: B018
+    with pytest.raises(ValueError, match="device 'tpu' is not available, expected one of: cpu"):
+        kernels.for_device("tpu")
