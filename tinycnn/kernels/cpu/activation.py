@@ -1,6 +1,6 @@
-"""Activations: one pass over memory each, on any shape.
+"""Activations: one pass over memory each, on arrays of any shape.
 
-NaN passes through all of them: a branch is written ``0 if v <= 0 else v``, not ``v if v > 0 else 0``.
+NaN passes through: ``0 if v <= 0 else v``, never ``v if v > 0 else 0``.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def relu_backward(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Grad where x > 0 (or NaN), else 0."""
+    """0 where x <= 0, else grad."""
     return _elementwise(relu_backward_loop, grad, x)
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """X where x > 0, else negative_slope * x."""
-    return _elementwise(leaky_relu_loop, x, x, slope=negative_slope)
+    """x where x > 0, else negative_slope * x."""
+    return _elementwise(leaky_relu_loop, x, x, negative_slope)
 
 
 def leaky_relu_backward(grad: np.ndarray, x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """Grad where x > 0, else negative_slope * grad."""
-    return _elementwise(leaky_relu_loop, grad, x, slope=negative_slope)
+    """grad where x > 0, else negative_slope * grad: the forward's loop, applied to grad."""
+    return _elementwise(leaky_relu_loop, grad, x, negative_slope)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + e**-x)."""
+    """1 / (1 + e**-x), without overflow."""
     return _elementwise(sigmoid_loop, x)
 
 
@@ -57,30 +57,35 @@ def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
     return _elementwise(tanh_backward_loop, grad, out)
 
 
-def _elementwise(loop: Callable, *arrays: np.ndarray, **constants: float) -> np.ndarray:
-    """Run a loop over the flattened arrays, with constants in their dtype; the result has the shape of the first."""
-    shape, dtype = arrays[0].shape, arrays[0].dtype
-    out = np.empty(shape, dtype)
-    loop(*(carray(a).reshape(-1) for a in arrays), *(dtype.type(c) for c in constants.values()), out.reshape(-1))
+def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
+    """Run a loop over flattened arrays, numbers in the arrays' dtype; the result is shaped like the first array."""
+    first = arguments[0]
+    assert isinstance(first, np.ndarray)
+    out = np.empty(first.shape, first.dtype)
+    flat = (carray(a).reshape(-1) if isinstance(a, np.ndarray) else first.dtype.type(a) for a in arguments)
+    loop(*flat, out.reshape(-1))
     return out
 
 
 # -- the exponential ---------------------------------------------------------------------------------------------------
-# The C library computes one exponential a call; this arithmetic lets the compiler compute a vector of them at once.
-# It is carried out in float64 for both dtypes: about one unit in the last place of float64.
+# math.exp is one library call an element; this arithmetic the compiler turns into vectors. It is float64 throughout, so
+# that both dtypes share it, and right to about one unit in the last place.
 
 _LOG2_E = 1.4426950408889634
-_LN2_HIGH = 0.693147180369123816490  # ln 2 in two parts: n * high is exact
-_LN2_LOW = 1.90821492927058770002e-10
-_ROUNDER = 6755399441055744.0  # 1.5 * 2**52: adding it leaves the nearest integer in the low bits
+_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # their sum is ln 2; n * _LN2_HIGH is exact
+_ROUNDER = 6755399441055744.0  # 1.5 * 2**52: after adding it, the low bits of the float are the nearest integer
+_SMALLEST = -708.0  # below, e**x is no normal float64 any more and 0 is close enough
 
 
 def _split_exponential(x: float) -> tuple[float, float]:
-    """(q, s) with e**x = s * (1 + q): x = n ln 2 + r, s = 2**n, q = e**r - 1 by its Taylor series, |r| <= ln 2 / 2."""
+    """(q, s) with e**x = s + s q, for -708 <= x <= 0 or NaN.
+
+    x = n ln 2 + r with |r| <= ln 2 / 2; then s = 2**n, put together from its bits, and q = e**r - 1 by its Taylor series.
+    """
     shifted = np.float64(x * _LOG2_E + _ROUNDER)
     n = shifted - _ROUNDER
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    scale = np.int64((shifted.view(np.int64) + 1023) << 52).view(np.float64)
+    s = np.int64((shifted.view(np.int64) + 1023) << 52).view(np.float64)
     q = 1 / 6227020800
     q = q * r + 1 / 479001600
     q = q * r + 1 / 39916800
@@ -93,16 +98,72 @@ def _split_exponential(x: float) -> tuple[float, float]:
     q = q * r + 1 / 24
     q = q * r + 1 / 6
     q = q * r + 1 / 2
-    return (q * r) * r + r, scale
+    return q * (r * r) + r, s
 
 
 split_exponential = inline(_split_exponential)
 
 
 def _exp_of_negative(x: float) -> float:
-    """e**x for x <= 0; 0 below the smallest normal float64, NaN for NaN."""
-    q, scale = split_exponential(max(x, -708.0) if x == x else x)
-    return scale + scale * q if not x < -708.0 else 0.0
+    """e**x for x <= 0 or NaN."""
+    q, s = split_exponential(_SMALLEST if x < _SMALLEST else x)
+    return 0.0 if x < _SMALLEST else s + s * q
 
 
 exp_of_negative = inline(_exp_of_negative)
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+
+
+def _relu_loop(x, out):
+    for i in prange(x.size):
+        out[i] = 0 if x[i] <= 0 else x[i]
+
+
+def _relu_backward_loop(grad, x, out):
+    for i in prange(x.size):
+        out[i] = 0 if x[i] <= 0 else grad[i]
+
+
+def _leaky_relu_loop(value, x, slope, out):
+    for i in prange(x.size):
+        out[i] = value[i] if x[i] > 0 else value[i] * slope
+
+
+def _sigmoid_loop(x, out):
+    one = x.dtype.type(1)
+    for i in prange(x.size):
+        e = x.dtype.type(exp_of_negative(-abs(np.float64(x[i]))))
+        out[i] = (one if x[i] >= 0 else e) / (one + e)
+
+
+def _sigmoid_backward_loop(grad, s, out):
+    one = s.dtype.type(1)
+    for i in prange(s.size):
+        out[i] = grad[i] * (one - s[i]) * s[i]
+
+
+def _tanh_loop(x, out):
+    """|tanh x| = -m / (2 + m) with m = e**(-2|x|) - 1; at 30 it is 1 in any dtype."""
+    for i in prange(x.size):
+        v = np.float64(x[i])
+        q, s = split_exponential(-60.0 if abs(v) > 30 else -2 * abs(v))
+        m = s * q + (s - 1)
+        size = -m / (2 + m)
+        out[i] = -size if v < 0 else size
+
+
+def _tanh_backward_loop(grad, t, out):
+    one = t.dtype.type(1)
+    for i in prange(t.size):
+        out[i] = grad[i] * (one - t[i] * t[i])
+
+
+relu_loop = jit(_relu_loop)
+relu_backward_loop = jit(_relu_backward_loop)
+leaky_relu_loop = jit(_leaky_relu_loop)
+sigmoid_loop = jit(_sigmoid_loop)
+sigmoid_backward_loop = jit(_sigmoid_backward_loop)
+tanh_loop = jit(_tanh_loop)
+tanh_backward_loop = jit(_tanh_backward_loop)

@@ -1,0 +1,85 @@
+"""Dropout from a counter-based random generator.
+
+Whether element i is kept is a pure function of (seed, stream, i): no state, so the bits are the same for any number of
+threads and on any device, and backward computes the mask again instead of storing it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from tinycnn.kernels.cpu._jit import carray, inline, jit
+
+_LOW = np.uint64(0xFFFFFFFF)
+_WORD = np.uint64(32)
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+
+
+def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
+    """Each element is multiplied by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
+
+    Backward is the same call on the gradient.
+
+    Parameters
+    ----------
+    x : array of any shape
+    p : float
+        From 0 to 1, both included.
+    seed, stream : int
+        Key and upper half of the counter of Philox 4x32-10; their lowest 64 bits count.
+
+    Notes
+    -----
+    The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as
+    1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
+    """
+    out = np.empty(x.shape, x.dtype)
+    flat = carray(x).reshape(-1)
+    mask = 2**64 - 1
+    scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
+    dropout_loop(
+        flat, np.uint64(round(p * 2**32)), scale, np.uint64(seed & mask), np.uint64(stream & mask), out.reshape(-1)
+    )
+    return out
+
+
+# -- Philox ------------------------------------------------------------------------------------------------------------
+# Words of 32 bits, each in a uint64: a product of two of them fits exactly.
+
+
+def _philox_round(a, b, c, d, key0, key1):
+    product0, product1 = a * _M0, c * _M1
+    return (product1 >> _WORD) ^ b ^ key0, product1 & _LOW, (product0 >> _WORD) ^ d ^ key1, product0 & _LOW
+
+
+philox_round = inline(_philox_round)
+
+
+def _philox(block, stream, key):
+    """Four random words of 32 bits from a counter (block, stream) and a key of 64 bits each."""
+    a, b, c, d = block & _LOW, block >> _WORD, stream & _LOW, stream >> _WORD
+    key0, key1 = key & _LOW, key >> _WORD
+    for _ in range(10):
+        a, b, c, d = philox_round(a, b, c, d, key0, key1)
+        key0, key1 = (key0 + _W0) & _LOW, (key1 + _W1) & _LOW
+    return a, b, c, d
+
+
+philox = inline(_philox)
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+
+
+def _dropout_loop(x, threshold, scale, seed, stream, out):
+    zero = x.dtype.type(0)
+    for block in prange((x.size + 3) // 4):
+        words = philox(np.uint64(block), stream, seed)
+        first = 4 * block
+        for j in range(min(4, x.size - first)):
+            out[first + j] = x[first + j] * (scale if words[j] >= threshold else zero)
+
+
+dropout_loop = jit(_dropout_loop)

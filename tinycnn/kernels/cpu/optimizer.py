@@ -1,0 +1,138 @@
+"""Optimiser steps, in place, in PyTorch's order of arithmetic: one pass over memory a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import prange
+
+from tinycnn.kernels.cpu._jit import carray, jit
+
+
+def sgd_update(
+    parameter: np.ndarray,
+    grad: np.ndarray,
+    momentum_buffer: np.ndarray | None,
+    first_step: bool,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """One step of stochastic gradient descent; changes ``parameter`` and ``momentum_buffer``.
+
+    g = grad + weight_decay * parameter; v = momentum * v + (1 - dampening) * g, on the first step v = g;
+    parameter -= lr * (g + momentum * v if nesterov else v).
+
+    Parameters
+    ----------
+    parameter, grad : arrays of one shape
+    momentum_buffer : array of that shape, or None without momentum
+        Not read on the first step.
+    first_step : bool
+    lr, momentum, dampening, weight_decay : float
+    nesterov : bool
+
+    Examples
+    --------
+    >>> weight = np.array([1.0])
+    >>> sgd_update(weight, np.array([2.0]), None, True, 0.25, 0.0, 0.0, 0.0, False)
+    >>> weight.item()
+    0.5
+    """
+    if momentum_buffer is None:
+        _in_place(sgd_loop, (parameter,), grad, -lr, weight_decay)
+        return
+    if first_step:
+        momentum_buffer[...] = 0  # it may hold anything, and 0 * NaN is not 0
+    take = 1 if first_step else 1 - dampening
+    # The step is along take_grad * g + take_velocity * v.
+    take_grad, take_velocity = (1, momentum) if nesterov else (0, 1)
+    _in_place(
+        sgd_momentum_loop,
+        (parameter, momentum_buffer),
+        grad,
+        *(-lr, momentum, take, weight_decay, take_grad, take_velocity),
+    )
+
+
+def adam_update(
+    parameter: np.ndarray,
+    grad: np.ndarray,
+    exp_avg: np.ndarray,
+    exp_avg_sq: np.ndarray,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+) -> None:
+    """One step of Adam (Kingma and Ba 2015), or AdamW (Loshchilov and Hutter 2019) where ``decoupled``.
+
+    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2;
+    parameter -= lr / (1 - beta1**step) * m / (sqrt(v) / sqrt(1 - beta2**step) + eps).
+    Weight decay adds weight_decay * parameter to g, or, decoupled, first shrinks the parameter by 1 - lr * weight_decay.
+
+    Parameters
+    ----------
+    parameter, grad, exp_avg, exp_avg_sq : arrays of one shape
+        All but ``grad`` are changed.
+    step : int
+        1 for the first step.
+    lr, beta1, beta2, eps, weight_decay : float
+    decoupled : bool
+    """
+    keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+    step_size, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+    _in_place(
+        adam_loop,
+        (parameter, exp_avg, exp_avg_sq),
+        grad,
+        *(keep, decay, 1 - beta1, beta2, 1 - beta2, root, eps, -step_size),
+    )
+
+
+def _in_place(loop: Callable, changed: tuple[np.ndarray, ...], grad: np.ndarray, *constants: float) -> None:
+    """Run a loop over flattened arrays; what is not contiguous is changed in a copy, then written back."""
+    real = changed[0].dtype.type
+    work = [carray(array) for array in changed]
+    loop(*(array.reshape(-1) for array in work), carray(grad).reshape(-1), *(real(c) for c in constants))
+    for array, result in zip(changed, work):
+        if result is not array:
+            array[...] = result
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+
+
+def _sgd_loop(parameter, grad, minus_lr, weight_decay):
+    for i in prange(parameter.size):
+        parameter[i] += minus_lr * (grad[i] + weight_decay * parameter[i])
+
+
+def _sgd_momentum_loop(
+    parameter, velocity, grad, minus_lr, momentum, take, weight_decay, take_grad, take_velocity
+):
+    for i in prange(parameter.size):
+        g = grad[i] + weight_decay * parameter[i]
+        v = momentum * velocity[i] + take * g
+        velocity[i] = v
+        parameter[i] += minus_lr * (take_grad * g + take_velocity * v)
+
+
+def _adam_loop(parameter, m, v, grad, keep, decay, take1, keep2, take2, root, eps, minus_step):
+    for i in prange(parameter.size):
+        p = keep * parameter[i]
+        g = grad[i] + decay * p
+        m[i] += take1 * (g - m[i])
+        v[i] = keep2 * v[i] + take2 * g * g
+        parameter[i] = p + minus_step * m[i] / (np.sqrt(v[i]) / root + eps)
+
+
+sgd_loop = jit(_sgd_loop)
+sgd_momentum_loop = jit(_sgd_momentum_loop)
+adam_loop = jit(_adam_loop)

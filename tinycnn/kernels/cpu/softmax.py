@@ -1,0 +1,237 @@
+"""Softmax, its logarithm and cross-entropy: stable, because the largest element is subtracted first.
+
+Loops see rows: the axis is moved last and everything before it flattened. Sums are kept in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numba import prange
+
+from tinycnn.kernels.cpu._jit import carray, jit
+from tinycnn.kernels.cpu.activation import exp_of_negative
+
+
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    """e**x / sum(e**x) along an axis; a row of nothing but -inf gives NaN.
+
+    >>> softmax(np.array([[1000.0, 1000.0]]), 1).tolist()
+    [[0.5, 0.5]]
+    """
+    return _along(axis, softmax_loop, x)
+
+
+def softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
+    """out * (grad - sum(grad * out)), from the output of :func:`softmax`."""
+    return _along(axis, softmax_backward_loop, grad, out)
+
+
+def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    """x - log(sum(e**x)) along an axis."""
+    return _along(axis, log_softmax_loop, x)
+
+
+def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
+    """grad - e**out * sum(grad), from the output of :func:`log_softmax`."""
+    return _along(axis, log_softmax_backward_loop, grad, out)
+
+
+def cross_entropy(
+    logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None, ignore_index: int, label_smoothing: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-log softmax(logits)[target], not reduced.
+
+    With smoothing e the loss is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), where l are the log-probabilities
+    (Szegedy et al. 2016, section 7).
+
+    Parameters
+    ----------
+    logits : (N, C, inner)
+    target : (N, inner)
+        Class indices; where it is ``ignore_index``, loss and sample weight are 0.
+    weight : (C,) or None
+    ignore_index : int
+    label_smoothing : float
+
+    Returns
+    -------
+    losses : (N, inner)
+    sample_weights : (N, inner)
+        The weight of each target: what a mean divides by.
+    log_probabilities : (N, C, inner)
+        For :func:`cross_entropy_backward`.
+    """
+    rows, classes = _rows(logits, 1), logits.shape[1]
+    log_probabilities, losses = np.empty_like(rows), np.empty(target.shape, logits.dtype)
+    sample_weights = np.empty_like(losses)
+    log_softmax_loop(rows, log_probabilities)
+    cross_entropy_loop(
+        log_probabilities,
+        carray(target).reshape(-1),
+        _class_weights(weight, classes, logits.dtype),
+        ignore_index,
+        label_smoothing,
+        losses.reshape(-1),
+        sample_weights.reshape(-1),
+    )
+    return losses, sample_weights, _unrows(log_probabilities, logits.shape, 1)
+
+
+def cross_entropy_backward(
+    grad: np.ndarray,
+    log_probabilities: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> np.ndarray:
+    """The gradient (N, C, inner) of the logits; plainly grad * (softmax - one_hot(target)).
+
+    Parameters
+    ----------
+    grad : (N, inner)
+        The gradient of each loss.
+    log_probabilities, target, weight, ignore_index, label_smoothing
+        As in and from :func:`cross_entropy`.
+    """
+    rows = _rows(log_probabilities, 1)
+    out = np.empty_like(rows)
+    cross_entropy_backward_loop(
+        carray(grad).reshape(-1),
+        rows,
+        carray(target).reshape(-1),
+        _class_weights(weight, rows.shape[1], rows.dtype),
+        ignore_index,
+        label_smoothing,
+        out,
+    )
+    return _unrows(out, log_probabilities.shape, 1)
+
+
+def _along(axis: int, loop: Callable, *arrays: np.ndarray) -> np.ndarray:
+    """Run a loop over rows along an axis."""
+    rows = [_rows(a, axis) for a in arrays]
+    out = np.empty_like(rows[0])
+    loop(*rows, out)
+    return _unrows(out, arrays[0].shape, axis)
+
+
+def _rows(x: np.ndarray, axis: int) -> np.ndarray:
+    moved = np.moveaxis(np.atleast_1d(x), axis, -1)
+    return carray(moved).reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
+
+
+def _unrows(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """Undo :func:`_rows`."""
+    if not shape:
+        return rows.reshape(shape)
+    others = list(shape)
+    length = others.pop(axis)
+    return carray(np.moveaxis(rows.reshape(*others, length), -1, axis))
+
+
+def _class_weights(weight: np.ndarray | None, classes: int, dtype: np.dtype) -> np.ndarray:
+    return np.ones(classes, dtype) if weight is None else carray(weight.astype(dtype, copy=False))
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+
+
+def _softmax_loop(x, out):
+    rows, length = x.shape
+    for r in prange(rows):
+        largest = -np.inf
+        for i in range(length):
+            largest = max(largest, x[r, i])
+        total = 0.0
+        for i in range(length):
+            e = exp_of_negative(np.float64(x[r, i]) - largest)
+            out[r, i] = e
+            total += e
+        scale = out.dtype.type(1 / total)
+        for i in range(length):
+            out[r, i] *= scale
+
+
+def _softmax_backward_loop(grad, s, out):
+    rows, length = s.shape
+    for r in prange(rows):
+        total = 0.0
+        for i in range(length):
+            total += np.float64(grad[r, i]) * s[r, i]
+        for i in range(length):
+            out[r, i] = s[r, i] * (grad[r, i] - out.dtype.type(total))
+
+
+def _log_softmax_loop(x, out):
+    rows, length = x.shape
+    for r in prange(rows):
+        largest = -np.inf
+        for i in range(length):
+            largest = max(largest, x[r, i])
+        total = 0.0
+        for i in range(length):
+            total += exp_of_negative(np.float64(x[r, i]) - largest)
+        log_total = np.log(total)
+        for i in range(length):
+            out[r, i] = (x[r, i] - largest) - log_total
+
+
+def _log_softmax_backward_loop(grad, log_p, out):
+    rows, length = log_p.shape
+    for r in prange(rows):
+        total = 0.0
+        for i in range(length):
+            total += grad[r, i]
+        for i in range(length):
+            out[r, i] = grad[r, i] - exp_of_negative(np.float64(log_p[r, i])) * total
+
+
+def _cross_entropy_loop(log_p, target, weight, ignore_index, smoothing, losses, sample_weights):
+    rows, classes = log_p.shape
+    for r in prange(rows):
+        t = target[r]
+        if t == ignore_index:
+            losses[r] = 0
+            sample_weights[r] = 0
+        else:
+            loss = -(1 - smoothing) * weight[t] * log_p[r, t]
+            if smoothing > 0:  # else 0 * -inf would make NaN of an impossible class
+                total = 0.0
+                for c in range(classes):
+                    total += np.float64(weight[c]) * log_p[r, c]
+                loss -= smoothing / classes * total
+            losses[r] = loss
+            sample_weights[r] = weight[t]
+
+
+def _cross_entropy_backward_loop(grad, log_p, target, weight, ignore_index, smoothing, out):
+    """The loss is -sum_c a_c l_c with a = (1 - e) w_t one_hot(t) + e / C w; d/dlogit_c is sum(a) e**l_c - a_c."""
+    rows, classes = log_p.shape
+    share = smoothing / classes
+    total_weight = 0.0
+    for c in range(classes):
+        total_weight += weight[c]
+    for r in prange(rows):
+        t = target[r]
+        if t == ignore_index:
+            for c in range(classes):
+                out[r, c] = 0
+        else:
+            g = np.float64(grad[r])
+            on_target = (1 - smoothing) * weight[t]
+            total = on_target + share * total_weight
+            for c in range(classes):
+                out[r, c] = g * (total * exp_of_negative(np.float64(log_p[r, c])) - share * weight[c])
+            out[r, t] -= g * on_target
+
+
+softmax_loop = jit(_softmax_loop, reassociate=True)
+softmax_backward_loop = jit(_softmax_backward_loop, reassociate=True)
+log_softmax_loop = jit(_log_softmax_loop, reassociate=True)
+log_softmax_backward_loop = jit(_log_softmax_backward_loop, reassociate=True)
+cross_entropy_loop = jit(_cross_entropy_loop, reassociate=True)
+cross_entropy_backward_loop = jit(_cross_entropy_backward_loop, reassociate=True)
