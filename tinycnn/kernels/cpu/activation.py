@@ -73,7 +73,9 @@ def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # their sum is ln 2; n * _LN2_HIGH is exact
-_ROUNDER = 6755399441055744.0  # 1.5 * 2**52: after adding it, the low bits of the float are the nearest integer
+_ROUNDER = (
+    6755399441055744.0  # 1.5 * 2**52: after adding it, the low bits of the float are the nearest integer
+)
 _SMALLEST = -708.0  # below, e**x is no normal float64 any more and 0 is close enough
 
 

@@ -40,7 +40,12 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
     dropout_loop(
-        flat, np.uint64(round(p * 2**32)), scale, np.uint64(seed & mask), np.uint64(stream & mask), out.reshape(-1)
+        flat,
+        np.uint64(round(p * 2**32)),
+        scale,
+        np.uint64(seed & mask),
+        np.uint64(stream & mask),
+        out.reshape(-1),
     )
     return out
 

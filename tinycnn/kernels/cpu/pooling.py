@@ -61,7 +61,7 @@ def max_pool2d(
     indices = np.empty(out.shape, np.int32)
     max_pool2d_loop(
         carray(x).reshape(n * c, height * width),
-        np.array(((height, width), kernel_size, stride, padding, dilation)),
+        np.array([(height, width), kernel_size, stride, padding, dilation], np.int64),
         out.reshape(n * c, out_height, out_width),
         indices.reshape(n * c, out_height, out_width),
     )
@@ -85,7 +85,9 @@ def max_pool2d_backward(
     size = grad.shape[2] * grad.shape[3]
     out = np.empty(input_shape, grad.dtype)
     max_pool2d_backward_loop(
-        carray(grad).reshape(n * c, size), carray(indices).reshape(n * c, size), out.reshape(n * c, height * width)
+        carray(grad).reshape(n * c, size),
+        carray(indices).reshape(n * c, size),
+        out.reshape(n * c, height * width),
     )
     return out
 
@@ -132,7 +134,12 @@ def adaptive_avg_pool2d_backward(grad: np.ndarray, input_shape: tuple[int, ...])
 
 
 def _avg_windows(
-    shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool
+    shape: tuple[int, ...],
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
 ) -> list[Windows]:
     windows = []
     for size, k, s, p in zip(shape[2:], kernel_size, stride, padding):
@@ -161,7 +168,9 @@ def _average(x: np.ndarray, rows: Windows, columns: Windows) -> np.ndarray:
 def _spread(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
     n, c, height, width = input_shape
     out = np.empty(input_shape, grad.dtype)
-    spread_loop(carray(grad).reshape(n * c, *grad.shape[2:]), *rows, *columns, out.reshape(n * c, height, width))
+    spread_loop(
+        carray(grad).reshape(n * c, *grad.shape[2:]), *rows, *columns, out.reshape(n * c, height, width)
+    )
     return out
 
 
@@ -182,8 +191,12 @@ take_larger = inline(_take_larger)
 
 
 def _max_pool_plane(plane, geometry, out, indices):
-    """One kernel element at a time over a whole output row: no bounds to check inside, so it runs on vectors."""
-    (height, width), kernel, stride, padding, dilation = geometry[0], geometry[1], geometry[2], geometry[3], geometry[4]
+    """One kernel element at a time over a whole output row: no bounds to check inside, so it runs on vectors.
+
+    The rows of geometry are size, kernel, stride, padding and dilation, each for height and width.
+    """
+    height, width = geometry[0]
+    kernel, stride, padding, dilation = geometry[1], geometry[2], geometry[3], geometry[4]
     out_height, out_width = out.shape
     for row in range(out_height):
         best, taken = out[row], indices[row]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from tinycnn.kernels.cpu._jit import carray, jit
+from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.activation import exp_of_negative
 
 
@@ -40,7 +40,11 @@ def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.nda
 
 
 def cross_entropy(
-    logits: np.ndarray, target: np.ndarray, weight: np.ndarray | None, ignore_index: int, label_smoothing: float
+    logits: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None,
+    ignore_index: int,
+    label_smoothing: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """-log softmax(logits)[target], not reduced.
 
@@ -166,6 +170,14 @@ def _softmax_backward_loop(grad, s, out):
             out[r, i] = s[r, i] * (grad[r, i] - out.dtype.type(total))
 
 
+def _log_probability(x, largest, log_total):
+    """A helper so that its differences keep their order: largest + log_total would lose log_total beside a huge one."""
+    return (x - largest) - log_total
+
+
+log_probability = inline(_log_probability)
+
+
 def _log_softmax_loop(x, out):
     rows, length = x.shape
     for r in prange(rows):
@@ -177,7 +189,7 @@ def _log_softmax_loop(x, out):
             total += exp_of_negative(np.float64(x[r, i]) - largest)
         log_total = np.log(total)
         for i in range(length):
-            out[r, i] = (x[r, i] - largest) - log_total
+            out[r, i] = log_probability(x[r, i], largest, log_total)
 
 
 def _log_softmax_backward_loop(grad, log_p, out):
