@@ -155,7 +155,7 @@ def test_pooled_size_counts_the_windows_that_may_start(ceil_mode):
                 continue
             starts = range(-padding, size + padding, stride)
             whole = sum(start + span <= size + padding for start in starts)
-            # One more in ceil mode, if something is left over and the window starts before the padding on the right.
+            # Ceil mode adds one, if something is left over and it starts before the padding on the right.
             left_over = (size + 2 * padding - span) % stride != 0
             one_more = ceil_mode and left_over and -padding + whole * stride < size
             count = pooling.pooled_size(size, kernel, stride, padding, dilation, ceil_mode)

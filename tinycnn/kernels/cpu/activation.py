@@ -28,12 +28,12 @@ def relu_backward(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """x where x > 0, else negative_slope * x."""
+    """``x`` where x > 0, else negative_slope * x."""
     return _elementwise(leaky_relu_loop, x, x, negative_slope)
 
 
 def leaky_relu_backward(grad: np.ndarray, x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """grad where x > 0, else negative_slope * grad: the forward's loop, applied to grad."""
+    """``grad`` where x > 0, else negative_slope * grad: the forward's loop, applied to grad."""
     return _elementwise(leaky_relu_loop, grad, x, negative_slope)
 
 
@@ -43,7 +43,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def sigmoid_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """grad * out * (1 - out), from the output of :func:`sigmoid`."""
+    """``grad * out * (1 - out)``, from the output of :func:`sigmoid`."""
     return _elementwise(sigmoid_backward_loop, grad, out)
 
 
@@ -53,12 +53,12 @@ def tanh(x: np.ndarray) -> np.ndarray:
 
 
 def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """grad * (1 - out**2), from the output of :func:`tanh`."""
+    """``grad * (1 - out**2)``, from the output of :func:`tanh`."""
     return _elementwise(tanh_backward_loop, grad, out)
 
 
 def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
-    """Run a loop over flattened arrays, numbers in the arrays' dtype; the result is shaped like the first array."""
+    """Run a loop over flattened arrays and numbers of their dtype; the result is shaped like the first."""
     first = arguments[0]
     assert isinstance(first, np.ndarray)
     out = np.empty(first.shape, first.dtype)
@@ -67,22 +67,20 @@ def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
     return out
 
 
-# -- the exponential ---------------------------------------------------------------------------------------------------
-# math.exp is one library call an element; this arithmetic the compiler turns into vectors. It is float64 throughout, so
-# that both dtypes share it, and right to about one unit in the last place.
+# -- the exponential -----------------------------------------------------------------------------------------
+# math.exp is one library call an element; this arithmetic the compiler turns into vectors. It is float64
+# throughout, so that both dtypes share it, and right to about one unit in the last place.
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # their sum is ln 2; n * _LN2_HIGH is exact
-_ROUNDER = (
-    6755399441055744.0  # 1.5 * 2**52: after adding it, the low bits of the float are the nearest integer
-)
+_ROUNDER = 6755399441055744.0  # 1.5 * 2**52: once it is added, the low bits hold the nearest integer
 _SMALLEST = -708.0  # below, e**x is no normal float64 any more and 0 is close enough
 
 
 def _split_exponential(x: float) -> tuple[float, float]:
     """(q, s) with e**x = s + s q, for -708 <= x <= 0 or NaN.
 
-    x = n ln 2 + r with |r| <= ln 2 / 2; then s = 2**n, put together from its bits, and q = e**r - 1 by its Taylor series.
+    x = n ln 2 + r with |r| <= ln 2 / 2; s = 2**n is made of its bits, q = e**r - 1 is a Taylor series.
     """
     shifted = np.float64(x * _LOG2_E + _ROUNDER)
     n = shifted - _ROUNDER
@@ -115,7 +113,7 @@ def _exp_of_negative(x: float) -> float:
 exp_of_negative = inline(_exp_of_negative)
 
 
-# -- loops -------------------------------------------------------------------------------------------------------------
+# -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _relu_loop(x, out):

@@ -1,7 +1,7 @@
 """Dropout from a counter-based random generator.
 
-Whether element i is kept is a pure function of (seed, stream, i): no state, so the bits are the same for any number of
-threads and on any device, and backward computes the mask again instead of storing it.
+Whether element i is kept is a pure function of (seed, stream, i): no state, so the bits are the same for any
+number of threads and on any device, and backward computes the mask again instead of storing it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
 
     Notes
     -----
-    The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as
-    1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
+    The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy
+    as 1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
     """
     out = np.empty(x.shape, x.dtype)
     flat = carray(x).reshape(-1)
@@ -50,7 +50,7 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
     return out
 
 
-# -- Philox ------------------------------------------------------------------------------------------------------------
+# -- Philox --------------------------------------------------------------------------------------------------
 # Words of 32 bits, each in a uint64: a product of two of them fits exactly.
 
 
@@ -75,7 +75,7 @@ def _philox(block, stream, key):
 philox = inline(_philox)
 
 
-# -- loops -------------------------------------------------------------------------------------------------------------
+# -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _dropout_loop(x, threshold, scale, seed, stream, out):

@@ -1,7 +1,7 @@
 """Batch normalisation and local response normalisation on x (N, C, inner), inner being H * W.
 
-Loops run in parallel over the N * C planes. A sum over a channel is taken plane by plane in float64, then over the planes
-in order: the same bits for any number of threads, and work for all of them when channels are few.
+Loops run in parallel over the N * C planes. A sum over a channel is taken plane by plane in float64, and then
+over the planes in order: the same bits for any number of threads, and work for all when channels are few.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from numba import prange
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
 
-# -- batch normalisation -----------------------------------------------------------------------------------------------
+# -- batch normalisation -------------------------------------------------------------------------------------
 
 
 def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance of each channel; 0 where there is nothing to average.
 
-    Each plane's mean and squared deviations are merged as in Chan, Golub and LeVeque (1983), which loses no digits where
-    mean(x**2) - mean(x)**2 would.
+    Each plane's mean and squared deviations are merged as in Chan, Golub and LeVeque (1983), which loses no
+    digits where mean(x**2) - mean(x)**2 would.
 
     Parameters
     ----------
@@ -110,16 +110,16 @@ def _gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[n
     return sums.sum(axis=0), products.sum(axis=0)
 
 
-# -- local response normalisation --------------------------------------------------------------------------------------
+# -- local response normalisation ----------------------------------------------------------------------------
 
 
 def local_response_norm(
     x: np.ndarray, size: int, alpha: float, beta: float, k: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x / scale**beta with scale = k + alpha / size * sum of x**2 over a window of channels.
+    """``x / scale**beta`` with scale = k + alpha / size * sum of x**2 over a window of channels.
 
-    The window of channel c holds channels c - size // 2 to c + (size - 1) // 2. Krizhevsky et al. 2012, section 3.3,
-    have no division by size.
+    The window of channel c holds channels c - size // 2 to c + (size - 1) // 2. Krizhevsky et al. 2012,
+    section 3.3, have no division by size.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def local_response_norm_backward(
     return dx
 
 
-# -- loops -------------------------------------------------------------------------------------------------------------
+# -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _moments_loop(x, means, deviations):

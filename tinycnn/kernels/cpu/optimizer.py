@@ -75,7 +75,8 @@ def adam_update(
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2;
     parameter -= lr / (1 - beta1**step) * m / (sqrt(v) / sqrt(1 - beta2**step) + eps).
-    Weight decay adds weight_decay * parameter to g, or, decoupled, first shrinks the parameter by 1 - lr * weight_decay.
+    Weight decay adds weight_decay * parameter to g; decoupled, it first shrinks the parameter by the factor
+    1 - lr * weight_decay.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def _in_place(loop: Callable, changed: tuple[np.ndarray, ...], grad: np.ndarray,
             array[...] = result
 
 
-# -- loops -------------------------------------------------------------------------------------------------------------
+# -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _sgd_loop(parameter, grad, minus_lr, weight_decay):

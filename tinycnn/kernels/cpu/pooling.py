@@ -1,7 +1,7 @@
 """Pooling: each output is the largest, or the average, of a window.
 
-Loops run in parallel over the N * C planes; inside a plane everything happens in one fixed order. Averages of both kinds
-share their loops, which see each axis as a list of windows [start, end).
+Loops run in parallel over the N * C planes; inside a plane everything happens in one fixed order. Averages of
+both kinds share their loops, which see each axis as a list of windows [start, end).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int
 
     In ceil mode rounded up, except that a last window must start inside the input or the padding before it.
 
-    >>> pooled_size(55, 3, 2, 0, 1, False), pooled_size(6, 3, 2, 0, 1, False), pooled_size(6, 3, 2, 0, 1, True)
-    (27, 2, 3)
+    >>> pooled_size(6, 3, 2, 0, 1, ceil_mode=False), pooled_size(6, 3, 2, 0, 1, ceil_mode=True)
+    (2, 3)
     """
     room = size + 2 * padding - dilation * (kernel - 1) - 1
     if not ceil_mode:
@@ -50,7 +50,8 @@ def max_pool2d(
 
     Examples
     --------
-    >>> out, indices = max_pool2d(np.array([[[[1.0, 5.0], [5.0, 2.0]]]]), (2, 2), (2, 2), (0, 0), (1, 1), False)
+    >>> x = np.array([[[[1.0, 5.0], [5.0, 2.0]]]])
+    >>> out, indices = max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
     >>> out.item(), indices.item()
     (5.0, 1)
     """
@@ -174,7 +175,7 @@ def _spread(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, colum
     return out
 
 
-# -- loops -------------------------------------------------------------------------------------------------------------
+# -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _take_larger(plane, start, stride, first, last, best, taken):

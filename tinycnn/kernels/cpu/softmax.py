@@ -25,17 +25,17 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
-    """out * (grad - sum(grad * out)), from the output of :func:`softmax`."""
+    """``out * (grad - sum(grad * out))``, from the output of :func:`softmax`."""
     return _along(axis, softmax_backward_loop, grad, out)
 
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """x - log(sum(e**x)) along an axis."""
+    """``x - log(sum(e**x))`` along an axis."""
     return _along(axis, log_softmax_loop, x)
 
 
 def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
-    """grad - e**out * sum(grad), from the output of :func:`log_softmax`."""
+    """``grad - e**out * sum(grad)``, from the output of :func:`log_softmax`."""
     return _along(axis, log_softmax_backward_loop, grad, out)
 
 
@@ -48,7 +48,7 @@ def cross_entropy(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """-log softmax(logits)[target], not reduced.
 
-    With smoothing e the loss is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), where l are the log-probabilities
+    With smoothing e it is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), l being the log-probabilities
     (Szegedy et al. 2016, section 7).
 
     Parameters
@@ -141,7 +141,7 @@ def _class_weights(weight: np.ndarray | None, classes: int, dtype: np.dtype) -> 
     return np.ones(classes, dtype) if weight is None else carray(weight.astype(dtype, copy=False))
 
 
-# -- loops -------------------------------------------------------------------------------------------------------------
+# -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _softmax_loop(x, out):
@@ -171,7 +171,7 @@ def _softmax_backward_loop(grad, s, out):
 
 
 def _log_probability(x, largest, log_total):
-    """A helper so that its differences keep their order: largest + log_total would lose log_total beside a huge one."""
+    """A helper, so that nobody reorders the differences: a huge ``largest`` would swallow ``log_total``."""
     return (x - largest) - log_total
 
 
@@ -221,7 +221,7 @@ def _cross_entropy_loop(log_p, target, weight, ignore_index, smoothing, losses, 
 
 
 def _cross_entropy_backward_loop(grad, log_p, target, weight, ignore_index, smoothing, out):
-    """The loss is -sum_c a_c l_c with a = (1 - e) w_t one_hot(t) + e / C w; d/dlogit_c is sum(a) e**l_c - a_c."""
+    """The loss is -sum(a_c l_c), a = (1 - e) w_t one_hot(t) + e / C w; the gradient sum(a) e**l_c - a_c."""
     rows, classes = log_p.shape
     share = smoothing / classes
     total_weight = 0.0
