@@ -36,7 +36,7 @@ class AdaptiveAvgPool2d(Function):
     """The average of windows chosen so that the output has a given size."""
 
     def forward(self, x, output_size):
-        self.shape = x.shape
+        self.shape, self.output_size = x.shape, output_size
         return self.kernels.adaptive_avg_pool2d(x, output_size)
 
     def backward(self, grad):
