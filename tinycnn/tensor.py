@@ -14,7 +14,6 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -96,7 +95,7 @@ class Function:
     it back to the input's shape.
     """
 
-    kernels: ModuleType
+    kernels: kernels.Kernels
     needs_input_grad: tuple[bool, ...] = ()
 
     def __init__(self) -> None:

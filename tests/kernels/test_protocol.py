@@ -11,10 +11,10 @@ from tinycnn.kernels import protocol
 @pytest.mark.parametrize("device", kernels.DEVICES)
 @pytest.mark.parametrize("file", protocol.PROTOCOL)
 def test_a_device_has_every_kernel_with_the_cpus_signature(device, file):
-    package, reference = kernels.for_device(device), kernels.for_device("cpu")
+    own, reference = kernels.for_device(device), kernels.for_device("cpu")
     for name in protocol.PROTOCOL[file]:
-        kernel = getattr(package, name)
-        assert kernel.__module__ == f"{package.__name__}.{file}"
+        kernel = getattr(own, name)
+        assert kernel.__module__ == f"tinycnn.kernels.{device}.{file}"
         assert inspect.signature(kernel) == inspect.signature(getattr(reference, name))
 
 

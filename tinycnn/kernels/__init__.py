@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from types import ModuleType
+from typing import Any
+
+from tinycnn.kernels.protocol import FILE_OF
 
 DEVICES = ("cpu",)
 
 
-def for_device(device: str) -> ModuleType:
-    """The kernel package of a device.
+class Kernels:
+    """The kernels of one device by name; a file is imported, and Numba with it, when its first kernel is asked for."""
+
+    def __init__(self, device: str) -> None:
+        self._package = f"{__name__}.{device}"
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in FILE_OF:
+            raise AttributeError(f"{self._package} has no kernel {name!r}")
+        kernel = getattr(import_module(f"{self._package}.{FILE_OF[name]}"), name)
+        setattr(self, name, kernel)
+        return kernel
+
+
+@cache
+def for_device(device: str) -> Kernels:
+    """The kernels of a device.
 
     Raises
     ------
@@ -18,4 +36,4 @@ def for_device(device: str) -> ModuleType:
     """
     if device not in DEVICES:
         raise ValueError(f"device {device!r} is not available, expected one of: {', '.join(DEVICES)}")
-    return import_module(f"tinycnn.kernels.{device}")
+    return Kernels(device)

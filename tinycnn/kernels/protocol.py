@@ -1,13 +1,10 @@
 """The names that a device must offer: file by file, function by function.
 
-Operations reach kernels as ``self.kernels.conv2d(...)``; ``self.kernels`` is the package of the input's device.
+Operations reach kernels as ``self.kernels.conv2d(...)``; ``self.kernels`` are those of the input's device.
 Each device package holds the files named here with the same functions and the same signatures.
 """
 
 from __future__ import annotations
-
-from importlib import import_module
-from types import ModuleType
 
 PROTOCOL: dict[str, tuple[str, ...]] = {
     "gemm": ("matmul",),
@@ -51,15 +48,4 @@ PROTOCOL: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd_update", "adam_update"),
 }
 
-_FILE_OF = {function: file for file, functions in PROTOCOL.items() for function in functions}
-
-
-def load(package: str, name: str) -> object:
-    """The kernel ``name`` of a device package, importing its file on first use.
-
-    Numba is imported with the first kernel, not with tinycnn.
-    """
-    if name not in _FILE_OF:
-        raise AttributeError(f"{package} has no kernel {name!r}")
-    module: ModuleType = import_module(f"{package}.{_FILE_OF[name]}")
-    return getattr(module, name)
+FILE_OF = {function: file for file, functions in PROTOCOL.items() for function in functions}

@@ -39,7 +39,7 @@ class BatchNorm(Function):
 
 def _track(running_mean, running_var, mean, var, count, momentum):
     """Move running statistics towards the batch's; the variance kept is the unbiased one, n / (n - 1) times larger."""
-    if running_mean is not None:
+    if running_mean is not None and count:
         running_mean += momentum * (mean - running_mean)
         running_var += momentum * (var * (count / max(count - 1, 1)) - running_var)
 
