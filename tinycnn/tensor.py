@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tinycnn import kernels
+from tinycnn.kernels import Kernels, for_device
 
 FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -95,7 +95,7 @@ class Function:
     it back to the input's shape.
     """
 
-    kernels: kernels.Kernels
+    kernels: Kernels
     needs_input_grad: tuple[bool, ...] = ()
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Function:
         Inputs that are not tensors (numbers, arrays, None) are constants.
         """
         node = cls()
-        node.kernels = kernels.for_device(_common_device(cls.__name__, inputs))
+        node.kernels = for_device(_common_device(cls.__name__, inputs))
         recording = is_grad_enabled()
         node.needs_input_grad = tuple(recording and isinstance(x, Tensor) and x.requires_grad for x in inputs)
         arrays = [_as_operand(x) for x in inputs]
@@ -389,7 +389,7 @@ class Tensor:
     def to(self, target: Any) -> Tensor:
         """Move to a device (a name) or convert to a dtype. A tensor of the graph is converted inside the graph."""
         if isinstance(target, str) and target in ("cpu", "cuda"):
-            kernels.for_device(target)
+            for_device(target)
             return self
         return self if self.dtype == np.dtype(target) else self.astype(target)
 

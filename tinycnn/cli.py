@@ -1,0 +1,315 @@
+"""The ``tinycnn`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinycnn.errors import TinyCNNError
+
+# Modules that take time to import (NumPy, Numba, matplotlib) are imported by the command that needs them.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt:
+        print("tinycnn: interrupted", file=sys.stderr)
+        return 130
+    except (TinyCNNError, ValueError, TypeError, RuntimeError, OSError, MemoryError) as error:
+        if options.debug:
+            raise
+        text = str(error) or type(error).__name__
+        print(f"tinycnn: error: {text}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tinycnn", description="Convolutional networks from scratch: train, look inside, check."
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_train, _add_evaluate, _add_predict, _add_summary, _add_gradcheck, _add_data, _add_doctor):
+        add(commands, shared)
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"tinycnn {version('tinycnn')}")
+        parser.exit()
+
+
+# -- train, evaluate, predict ------------------------------------------------------------------------------------------
+
+_DATA_OPTIONS: tuple[tuple[str, type, str], ...] = (
+    ("data", str, "glyphs (embedded), mnist, fashion_mnist, kmnist, cifar10, cifar100, folder, npz"),
+    ("root", str, "folder with the data set's files (npz: the file)"),
+    ("image-size", int, "resize images to this height and width"),
+    ("channels", int, "1: grey, 3: colour"),
+    ("limit", int, "use only so many images of each split"),
+)
+_TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
+    ("model", str, "a network, such as resnet20, vgg11, alexnet, squeezenet1_1"),
+    *_DATA_OPTIONS,
+    ("epochs", int, "times through the data"),
+    ("batch-size", int, "images in a step"),
+    ("width", float, "factor on the network's channels"),
+    ("dropout", float, "probability, for networks that have it"),
+    ("bypass", str, "SqueezeNet: none, simple or complex"),
+    ("optimizer", str, "sgd, adam or adamw"),
+    ("lr", float, "learning rate"),
+    ("momentum", float, "of sgd"),
+    ("weight-decay", float, "of weights, not of biases and batch norm"),
+    ("schedule", str, "cosine, step or constant"),
+    ("label-smoothing", float, "share of the target spread over all classes"),
+    ("augment", str, "none, crop or crop-flip"),
+    ("seed", int, "same seed, same bits"),
+)
+
+
+def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "train", parents=[shared], help="train a network", description="Train a network; without options, on glyphs."
+    )
+    for name, kind, text in _TRAIN_OPTIONS:
+        parser.add_argument(f"--{name}", type=kind, help=text)
+    parser.add_argument("--name", help="name of the run (default: model-data)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, bit for bit")
+    parser.add_argument("--device", choices=["cpu"], default="cpu", help="where to compute")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_train)
+
+
+def _given(options: argparse.Namespace, table: Sequence[tuple[str, type, str]]) -> dict[str, Any]:
+    """The options that were given on the command line, by the names of Settings."""
+    names = [name.replace("-", "_") for name, _, _ in table]
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _train(options: argparse.Namespace) -> int:
+    from tinycnn import runs
+    from tinycnn.checkpoint import load_checkpoint
+
+    given = _given(options, _TRAIN_OPTIONS)
+    if options.resume:
+        if given.keys() - {"epochs"}:
+            raise ValueError(f"--resume keeps the run's settings; leave out --{min(given.keys() - {'epochs'})}")
+        folder = options.resume
+        settings = runs.settings_of(load_checkpoint(folder / runs.CHECKPOINT)["extra"])
+        settings.epochs = given.get("epochs", settings.epochs)
+    else:
+        settings = runs.Settings(**given)
+        settings.check()
+        folder = runs.new_folder(options.out, options.name or f"{settings.model}-{settings.data}")
+    print(f"{settings.model} on {settings.data}, into {folder}")
+    try:
+        result = runs.train(settings, folder, bool(options.resume), options.quiet)
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    if result.get("interrupted"):
+        print(f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}; the checkpoint is kept")
+        print(f"go on with: tinycnn train --resume {folder}")
+        return 130
+    print(
+        f"test accuracy {100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s "
+        f"({result['images_per_second']:.0f} images/s, {result['parameters']:,} parameters)"
+    )
+    print(f"checkpoint, history and figures: {folder}")
+    return 0
+
+
+def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("evaluate", parents=[shared], help="test a trained network")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
+    for name, kind, text in _DATA_OPTIONS:
+        parser.add_argument(f"--{name}", type=kind, help=text)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from tinycnn import runs
+    from tinycnn.data import DataLoader, transforms
+    from tinycnn.errors import DataError
+    from tinycnn.training import evaluate
+
+    folder = options.folder or runs.newest_run(Path("runs"))
+    model, extra = runs.load_run(folder)
+    channels, height, _ = extra["image_shape"]
+    settings = replace(runs.settings_of(extra), image_size=height, channels=channels, limit=None)
+    (test,) = runs.datasets(replace(settings, **_given(options, _DATA_OPTIONS)), ("test",))
+    if len(test.classes) != len(extra["classes"]):
+        raise DataError(f"{test.name} has {len(test.classes)} classes, but {folder} was trained on {len(extra['classes'])}")
+    test.transform = transforms.Normalize(extra["mean"], extra["std"])
+    result = evaluate(model, DataLoader(test, 256), options.quiet)
+    print(f"{folder} on {test.name}, {len(test)} images: loss {result.loss:.4f}")
+    print(f"accuracy {100 * result.accuracy:.2f} %, among the five best {100 * result.top5:.2f} %")
+
+
+def _add_predict(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("predict", parents=[shared], help="classify an image")
+    parser.add_argument("image", type=Path, help="an image file")
+    parser.add_argument("--run", dest="folder", type=Path, help="a run (default: the newest in runs/)")
+    parser.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from tinycnn import functional as F
+    from tinycnn import no_grad, runs
+    from tinycnn.data import transforms
+    from tinycnn.data.folder import read_image
+    from tinycnn.tensor import Tensor
+
+    folder = options.folder or runs.newest_run(Path("runs"))
+    model, extra = runs.load_run(folder)
+    channels, height, _ = extra["image_shape"]
+    image = read_image(options.image, height, channels)
+    normalize = transforms.Normalize(extra["mean"], extra["std"])
+    with no_grad():
+        logits = model(Tensor(normalize(image[None], np.random.default_rng(0))))
+    probabilities = F.softmax(logits, dim=1).data[0]
+    print(f"{options.image}, by {folder}:")
+    for index in np.argsort(-probabilities, kind="stable")[:5]:
+        print(f"  {100 * probabilities[index]:6.2f} %  {extra['classes'][index]}")
+
+
+# -- looking inside ----------------------------------------------------------------------------------------------------
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a network, such as alexnet_2012")
+    parser.add_argument("--width", type=float, default=1.0, help="factor on channels (default 1)")
+    parser.add_argument("--classes", type=int, help="number of classes (default: the network's own)")
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        channels, height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected CHANNELSxHEIGHTxWIDTH such as 3x224x224") from None
+    if min(channels, height, width) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected numbers of at least 1")
+    return channels, height, width
+
+
+def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
+    """The model of the options, and its input shape: 32 pixels for the CIFAR nets, else 224, unless given."""
+    from tinycnn import models
+
+    classes = {} if options.classes is None else {"num_classes": options.classes}
+    shape = options.input or (3, 224, 224)
+    model = models.build(options.model, width=options.width, in_channels=shape[0], **classes)
+    if options.input is None and isinstance(model, models.ResNet) and model.maxpool is None:
+        shape = (3, 32, 32)
+    return model, shape
+
+
+def _add_summary(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("summary", parents=[shared], help="the layers of a network: shapes, parameters, cost")
+    _add_model_options(parser)
+    parser.add_argument("--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)")
+    parser.set_defaults(run=_summary)
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from tinycnn.summary import summary
+
+    print(summary(*_build(options)))
+
+
+def _add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("gradcheck", parents=[shared], help="a network's backward against finite differences")
+    _add_model_options(parser)
+    parser.add_argument("--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)")
+    parser.add_argument("--batch", type=int, default=2, help="images (default 2)")
+    parser.add_argument("--samples", type=int, default=0, help="elements of each parameter to check one by one (default 0)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=_gradcheck)
+
+
+def _gradcheck(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from tinycnn import gradcheck_model, manual_seed
+
+    manual_seed(options.seed)
+    model, shape = _build(options)
+    rng = np.random.default_rng(options.seed)
+    images, target = rng.normal(size=(options.batch, *shape)), rng.integers(2, size=options.batch)
+    print(f"{options.model}, {options.batch} images of {'x'.join(map(str, shape))}, float64, training mode")
+    report = gradcheck_model(model, images, target, samples=options.samples, seed=options.seed, raise_error=False)
+    print(report)
+    return 0 if report.passed else 1
+
+
+# -- data and doctor ---------------------------------------------------------------------------------------------------
+
+
+def _add_data(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("data", help="list data sets, or fetch one")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser("list", parents=[shared], help="the data sets and where they are looked for")
+    listing.set_defaults(run=_data_list)
+    fetch = actions.add_parser("fetch", parents=[shared], help="download a data set: the one command that does")
+    fetch.add_argument("name", help="mnist, fashion_mnist, kmnist, cifar10 or cifar100")
+    fetch.add_argument("--root", type=Path, help="folder to put it in")
+    fetch.set_defaults(run=_data_fetch)
+
+
+def _data_list(options: argparse.Namespace) -> None:
+    from tinycnn.data import NAMES, default_root
+
+    print("glyphs needs no files; folder and npz take --root; the others are looked for in")
+    print(f"{default_root()} (or --root, or the folder in TINYCNN_DATA):")
+    for name in NAMES:
+        print(f"  {name}")
+
+
+def _data_fetch(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from tinycnn.data import default_root
+    from tinycnn.data.fetch import fetch
+
+    root = options.root or default_root()
+    with tqdm(unit="B", unit_scale=True) as bar:
+
+        def progress(done: int, total: int, name: str) -> None:
+            bar.set_description(name)
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        paths = fetch(options.name, root, progress=progress)
+    print(f"{options.name}: {len(paths)} files in {paths[0].parent if paths else root}")
+
+
+def _add_doctor(commands: Any, shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("doctor", parents=[shared], help="what is installed, what is missing, how to get it")
+    parser.set_defaults(run=lambda options: 0 if _doctor() else 1)
+
+
+def _doctor() -> bool:
+    from tinycnn.doctor import report
+
+    return report(print)

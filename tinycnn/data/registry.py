@@ -1,0 +1,94 @@
+"""Data sets by name. Nothing here downloads: ``tinycnn data fetch NAME`` does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinycnn.data import cifar, folder, idx
+from tinycnn.data.dataset import ArrayDataset, load_npz
+from tinycnn.data.glyphs import Glyphs
+from tinycnn.data.transforms import Resize
+from tinycnn.errors import DataError, unknown_name
+
+IDX = ("mnist", "fashion_mnist", "kmnist")
+CIFAR = ("cifar10", "cifar100")
+NAMES = ("glyphs", *IDX, *CIFAR, "folder", "npz")
+
+
+def default_root() -> Path:
+    """$TINYCNN_DATA, or ``.cache/tinycnn`` in the home folder."""
+    return Path(os.environ.get("TINYCNN_DATA") or Path.home() / ".cache" / "tinycnn")
+
+
+def load(
+    name: str,
+    split: str = "train",
+    root: str | Path | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    symbols: str = "digits",
+) -> ArrayDataset:
+    """A data set by name.
+
+    Parameters
+    ----------
+    name : str
+        One of glyphs, mnist, fashion_mnist, kmnist, cifar10, cifar100, folder (a folder of images for each class), npz.
+    split : "train" or "test"
+    root : path, optional
+        Where the files are (for npz, the file); by default :func:`default_root`.
+    size : int, optional
+        Resize images to ``size x size``.
+    channels : 1 or 3, optional
+        Convert between grey and colour.
+    limit : int, optional
+        Only the first so many images.
+    seed, symbols
+        For glyphs.
+
+    Raises
+    ------
+    UnknownNameError
+        With the nearest names.
+    DataError
+        If files are missing (with their names, checksums and the command that fetches them) or damaged.
+    """
+    if name not in NAMES:
+        raise unknown_name("data set", name, NAMES)
+    if split not in ("train", "test"):
+        raise DataError(f"{name}: split is {split!r}, expected 'train' or 'test'")
+    if limit is not None and limit < 1:
+        raise DataError(f"{name}: limit is {limit}, expected at least 1")
+    if name == "glyphs":
+        return Glyphs(split, size or 32, channels or 1, symbols, limit, seed)
+    images, labels, classes = _read(name, split, Path(root) if root else default_root(), size, channels)
+    data = ArrayDataset(images[:limit], labels[:limit], classes, name=f"{name} ({split})")
+    if channels and data.images.shape[1] != channels:
+        data.images = _convert(data.images, channels)
+    if size and data.images.shape[2:] != (size, size):
+        data.images = Resize(size)(data.images, np.random.default_rng(0))
+    return data
+
+
+def _read(name: str, split: str, root: Path, size: int | None, channels: int | None) -> Any:
+    if name in IDX:
+        return idx.load_idx(name, root, split)
+    if name in CIFAR:
+        return cifar.load_cifar(name, root, split)
+    if name == "folder":
+        return folder.load_folder(root, split, size or 64, channels or 3)
+    return load_npz(root, split)
+
+
+def _convert(images: np.ndarray, channels: int) -> np.ndarray:
+    """Grey from colour by the weights of luminance (ITU-R BT.601), colour from grey by repetition."""
+    if channels == 3:
+        return np.repeat(images[:, :1], 3, axis=1)
+    grey = np.tensordot(images[:, :3].astype(np.float32), np.float32([0.299, 0.587, 0.114]), axes=([1], [0]))
+    return np.rint(grey)[:, None].astype(images.dtype)

@@ -1,0 +1,113 @@
+"""What is installed, what is missing, and how to get it, in words."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata, util
+from pathlib import Path
+
+import numpy as np
+
+from tinycnn.data.registry import IDX, default_root
+
+Finding = tuple[str, str]
+
+
+def examine() -> Iterator[Finding]:
+    """Findings, each ("ok", "note" or "problem") and a sentence."""
+    for check in (_python, _packages, _threads, _cache, _kernels, _data, _gpu, _reference):
+        try:
+            yield from check()
+        except Exception as error:
+            yield "problem", f"{check.__name__.strip('_')}: the check itself failed: {type(error).__name__}: {error}"
+
+
+def report(say: Callable[[str], None]) -> bool:
+    """Print all findings; whether nothing is a problem."""
+    marks = {"ok": "[ok]     ", "note": "[note]   ", "problem": "[problem]"}
+    healthy = True
+    for kind, sentence in examine():
+        healthy &= kind != "problem"
+        say(f"{marks[kind]} {sentence}")
+    say("Everything that training needs is here." if healthy else "Mend the problems above, then run this again.")
+    return healthy
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    good = sys.version_info >= (3, 11)
+    yield "ok" if good else "problem", f"Python {version} on {platform.system()} {platform.machine()}" + (
+        "" if good else "; tinycnn needs 3.11 or newer"
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    for name in ("numpy", "numba", "matplotlib", "tqdm", "pillow"):
+        try:
+            yield "ok", f"{name} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            yield "problem", f"{name} is missing: pip install {name}"
+
+
+def _threads() -> Iterator[Finding]:
+    numba = importlib.import_module("numba")
+    if numba.config.DISABLE_JIT:
+        yield "note", "NUMBA_DISABLE_JIT is set: kernels run as plain Python, thousands of times slower"
+        return
+    cores, threads = os.cpu_count(), numba.config.NUMBA_NUM_THREADS
+    yield "ok", f"{threads} threads for {cores} processors (fewer: set NUMBA_NUM_THREADS)"
+
+
+def _cache() -> Iterator[Finding]:
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(chosen) if chosen else Path(__file__).parent / "kernels" / "cpu" / "__pycache__"
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if os.access(place, os.W_OK):
+        yield "ok", f"compiled kernels are kept in {folder}"
+    else:
+        yield "note", f"{folder} is not writable: kernels are kept in the user's cache, or compiled anew each time"
+
+
+def _kernels() -> Iterator[Finding]:
+    from tinycnn import functional as F
+    from tinycnn.tensor import Tensor
+
+    image = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    start = time.perf_counter()
+    out = F.conv2d(Tensor(image), Tensor(np.ones((1, 1, 3, 3), np.float32))).data
+    seconds = time.perf_counter() - start
+    if out.ravel().tolist() != [45.0, 54.0, 81.0, 90.0]:
+        yield "problem", f"the convolution kernel computes {out.ravel().tolist()}, expected [45, 54, 81, 90]"
+    else:
+        yield "ok", f"the convolution kernel compiles and computes ({seconds:.1f} s; the next process takes it from the cache)"
+    numba = importlib.import_module("numba")
+    layer = "none" if numba.config.DISABLE_JIT else numba.threading_layer()
+    yield "ok", f"Numba's threading layer is {layer}"
+
+
+def _data() -> Iterator[Finding]:
+    root = default_root()
+    yield "ok", "the embedded data set glyphs needs no files"
+    found = [name for name in (*IDX, "cifar10", "cifar100") if (root / name).is_dir()]
+    if found:
+        yield "ok", f"data in {root}: {', '.join(found)}"
+    else:
+        yield "note", f"no other data in {root} (set TINYCNN_DATA to change it); to get some: tinycnn data fetch mnist"
+
+
+def _gpu() -> Iterator[Finding]:
+    yield "note", "this version computes on the CPU; a GPU is not used"
+
+
+def _reference() -> Iterator[Finding]:
+    if util.find_spec("torch") is None:
+        yield "note", "PyTorch is not installed; only tests and benchmarks that compare with it need it"
+    else:
+        yield "ok", f"PyTorch {metadata.version('torch')}, for tests and benchmarks that compare with it"

@@ -1,0 +1,122 @@
+"""Figures in one style: readable in print and by the colour-blind (colours of Okabe and Ito), no window, no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that lays itself out."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure; the suffix is the format."""
+    figure.savefig(path, dpi=150)
+
+
+def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
+    """Loss and accuracy by epoch, for training and test."""
+    figure = new_figure(9, 3.6)
+    epochs = [row["epoch"] for row in history]
+    for axes, quantity, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("nats", "%")):
+        factor = 100 if unit == "%" else 1
+        for split, colour, marker in (("train", BLUE, "o"), ("test", ORANGE, "s")):
+            key = f"{split}_{quantity}"
+            if history and key in history[0]:
+                values = [factor * row[key] for row in history]
+                axes.plot(epochs, values, color=colour, marker=marker, markersize=4, label=split)
+                axes.annotate(f"{values[-1]:.4g}", (epochs[-1], values[-1]), xytext=(5, 4), textcoords="offset points")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"{quantity} ({unit})")
+        axes.set_xticks(epochs if len(epochs) <= 12 else epochs[:: len(epochs) // 8])
+        axes.margins(x=0.12)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.suptitle("Learning curves (training accuracy is taken while learning, with augmentation)", fontsize=10)
+    return figure
+
+
+def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
+    """True class by row, predicted class by column, in per cent of the row; counts where there is room."""
+    count = len(classes)
+    figure = new_figure(min(11, 3 + 0.42 * count), min(10, 2.2 + 0.4 * count))
+    axes = figure.subplots()
+    share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
+    if count <= 30:
+        for i, j in zip(*np.nonzero(confusion)):
+            shade = "white" if share[i, j] > 55 else "#222222"
+            axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=shade, fontsize=8 if count <= 12 else 5)
+    ticks = range(count) if count <= 30 else range(0, count, count // 10)
+    turned = 0 if max(map(len, classes), default=0) <= 2 else 60
+    axes.set_xticks(ticks, [classes[i] for i in ticks], rotation=turned, ha="center" if not turned else "right")
+    axes.set_yticks(ticks, [classes[i] for i in ticks])
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    accuracy = 100 * np.trace(confusion) / max(confusion.sum(), 1)
+    axes.set_title(f"Confusion matrix: {accuracy:.2f} % of {confusion.sum():,} right", fontsize=10)
+    return figure
+
+
+def prediction_grid(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], count: int = 40
+) -> Figure:
+    """Test images with predictions: the mistakes first, the surest of them leading, then images that are right."""
+    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = predicted != labels
+    mistakes = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][: count // 2]
+    right = np.flatnonzero(~wrong)[: count - len(mistakes)]
+    chosen = [*mistakes, *right]
+    columns = 8
+    rows = -(-len(chosen) // columns)
+    figure = new_figure(9, 1.35 * rows + 0.5)
+    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, index in zip(grid, chosen):
+        _show_image(axes, images[index])
+        name, mark, colour = classes[predicted[index]], "✓", GREEN
+        if wrong[index]:
+            name, mark, colour = f"{name} (is {classes[labels[index]]})", "✗", RED
+        axes.set_title(f"{mark} {name} {100 * sure[index]:.0f} %", fontsize=8, color=colour, pad=2)
+    shown = f"the {len(mistakes)} surest mistakes first" if len(mistakes) else "no mistakes"
+    figure.suptitle(f"Test images with predictions: {shown}, then right ones", fontsize=10)
+    return figure
+
+
+def _show_image(axes: Any, image: np.ndarray) -> None:
+    picture = image.transpose(1, 2, 0)
+    axes.imshow(picture if picture.shape[2] == 3 else picture[:, :, 0], cmap="gray", interpolation="nearest")
+
+
+def filter_grid(weight: np.ndarray) -> Figure:
+    """The kernels of a first layer, (O, C, kH, kW): in colour for three channels, else each channel in grey."""
+    kernels = weight if weight.shape[1] == 3 else weight.reshape(-1, 1, *weight.shape[2:])
+    kernels = kernels[:96]
+    columns = min(16, max(8, int(np.ceil(np.sqrt(len(kernels))))))
+    rows = -(-len(kernels) // columns)
+    figure = new_figure(0.55 * columns + 0.4, 0.55 * rows + 0.6)
+    for axes in figure.subplots(rows, columns, squeeze=False).reshape(-1):
+        axes.set_axis_off()
+    limit = np.abs(kernels).max() or 1.0
+    for axes, kernel in zip(figure.axes, kernels):
+        if kernel.shape[0] == 3:
+            axes.imshow(0.5 + 0.5 * kernel.transpose(1, 2, 0) / limit)
+        else:
+            axes.imshow(kernel[0], cmap="PuOr", vmin=-limit, vmax=limit)
+    scale = "grey is 0" if weight.shape[1] == 3 else f"white is 0, orange {-limit:.2f}, purple {limit:.2f}"
+    figure.suptitle(f"First-layer filters, {weight.shape[2]}x{weight.shape[3]} ({scale})", fontsize=9)
+    return figure

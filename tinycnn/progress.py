@@ -1,0 +1,76 @@
+"""The progress bar: loss, accuracy, images a second, time left, and which kernel is being compiled."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar over the images of an epoch. Use it as a context manager.
+
+    Parameters
+    ----------
+    total : int
+        Images.
+    title : str
+    initial : int
+        Images done already.
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, total: int, title: str, initial: int = 0, quiet: bool = False) -> None:
+        self._bar = tqdm(
+            total=total,
+            initial=initial,
+            desc=title,
+            unit=" images",
+            disable=quiet,
+            dynamic_ncols=True,
+            mininterval=0.25,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]{postfix}",
+        )
+        self._compiling = _CompileListener(self._show)
+
+    def update(self, images: int, **numbers: float) -> None:
+        """Move on, and show numbers."""
+        self._bar.set_postfix_str(", ".join(f"{k} {v:.3f}" for k, v in numbers.items()), refresh=False)
+        self._bar.update(images)
+
+    def _show(self, kernel: str) -> None:
+        self._bar.set_postfix_str(f"compiling {kernel} (first use only)", refresh=True)
+
+    def __enter__(self) -> Progress:
+        self._compiling.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._compiling.stop()
+        self._bar.close()
+
+
+class _CompileListener:
+    """Calls ``show(name)`` when Numba begins to compile a function."""
+
+    def __init__(self, show: Any) -> None:
+        from numba.core import event
+
+        class Listener(event.Listener):
+            def on_start(self, event: Any) -> None:
+                show(event.data["dispatcher"].py_func.__name__.lstrip("_"))
+
+            def on_end(self, event: Any) -> None:
+                pass
+
+        self._event, self._listener = event, Listener()
+
+    def start(self) -> None:
+        self._event.register("numba:compile", self._listener)
+
+    def stop(self) -> None:
+        self._event.unregister("numba:compile", self._listener)

@@ -1,0 +1,309 @@
+"""Training and evaluation: :class:`Trainer` goes through the epochs, :func:`evaluate` counts what is right."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinycnn import functional as F
+from tinycnn import random
+from tinycnn.checkpoint import load_checkpoint, save_checkpoint
+from tinycnn.data.loader import DataLoader
+from tinycnn.errors import CheckpointError, TinyCNNError
+from tinycnn.nn import Module
+from tinycnn.optim import Optimizer, Schedule, WarmUp
+from tinycnn.progress import Progress
+from tinycnn.tensor import Tensor, no_grad
+
+
+class TrainingError(TinyCNNError, ArithmeticError):
+    """Training cannot go on: the loss is not a finite number."""
+
+
+class Evaluation(NamedTuple):
+    """How a model does on a data set. ``confusion[i, j]`` counts images of class i that were taken for class j."""
+
+    loss: float
+    accuracy: float
+    top5: float
+    confusion: np.ndarray
+    probabilities: np.ndarray
+
+
+def evaluate(model: Module, loader: DataLoader, quiet: bool = True, title: str = "test") -> Evaluation:
+    """Loss, top-1 and top-5 accuracy, confusion matrix and class probabilities, in evaluation mode.
+
+    Parameters
+    ----------
+    model : Module
+        Is put back into the mode it was in.
+    loader : DataLoader
+        Not shuffled if the probabilities are to be matched with images.
+    quiet : bool
+        Show no progress bar.
+    title : str
+    """
+    was_training = model.training
+    classes = len(loader.dataset.classes)
+    confusion = np.zeros((classes, classes), np.int64)
+    loss_sum, top5, logits = 0.0, 0, []
+    model.eval()
+    with no_grad(), Progress(len(loader.dataset), title, quiet=quiet) as progress:
+        for images, labels in loader:
+            output = model(Tensor(images)).data
+            loss_sum += float(F.cross_entropy(Tensor(output), labels, reduction="sum").data)
+            np.add.at(confusion, (labels, output.argmax(axis=1)), 1)
+            best = np.argsort(-output, axis=1, kind="stable")[:, :5]
+            top5 += int((best == labels[:, None]).any(axis=1).sum())
+            logits.append(output)
+            progress.update(len(labels))
+    model.train(was_training)
+    count = int(confusion.sum())
+    probabilities = F.softmax(Tensor(np.concatenate(logits)), dim=1).data
+    return Evaluation(loss_sum / count, float(np.trace(confusion)) / count, top5 / count, confusion, probabilities)
+
+
+class Callback:
+    """Subclass it to watch a training: each method gets the :class:`Trainer`."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before the first batch of an epoch."""
+
+    def on_batch_end(self, trainer: Trainer, loss: float) -> None:
+        """After each step of the optimiser."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After the epoch's evaluation; its row is ``trainer.history[-1]``."""
+
+
+class Trainer:
+    """Train a classifier by cross-entropy.
+
+    Parameters
+    ----------
+    model : Module
+    loader : DataLoader
+    optimizer : Optimizer
+    epochs : int
+    schedule : Schedule, optional
+        Steps once a batch.
+    validation : DataLoader, optional
+        Evaluated after each epoch.
+    label_smoothing : float
+    callbacks : sequence of Callback
+    checkpoint : path, optional
+        Written after each epoch and on Ctrl-C.
+    extra : dict
+        Kept in the checkpoint: settings, class names.
+    quiet : bool
+        Show no progress bar.
+
+    Attributes
+    ----------
+    history : list of dict
+        One row an epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds, images_per_second.
+    interrupted : bool
+        Whether Ctrl-C ended it.
+
+    Examples
+    --------
+    >>> import tinycnn as tc
+    >>> data = tc.data.Glyphs(size=8, count=20, difficulty=0.0)
+    >>> data.transform = tc.data.transforms.Normalize.of(data.images)
+    >>> model = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(64, 10))
+    >>> trainer = Trainer(model, DataLoader(data, 10), tc.optim.SGD(model.parameters(), lr=0.1), 2, quiet=True)
+    >>> [row["epoch"] for row in trainer.fit()]
+    [1, 2]
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loader: DataLoader,
+        optimizer: Optimizer,
+        epochs: int,
+        schedule: Schedule | WarmUp | None = None,
+        validation: DataLoader | None = None,
+        label_smoothing: float = 0.0,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: str | Path | None = None,
+        extra: dict[str, Any] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.model, self.loader, self.optimizer, self.epochs = model, loader, optimizer, epochs
+        self.schedule, self.validation, self.label_smoothing = schedule, validation, label_smoothing
+        self.callbacks, self.checkpoint, self.extra, self.quiet = callbacks, checkpoint, extra or {}, quiet
+        self.history: list[dict[str, float]] = []
+        self.interrupted = False
+        self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
+
+    def fit(self) -> list[dict[str, float]]:
+        """Train until ``epochs`` epochs are done (or Ctrl-C), and return the history.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is NaN or infinite, with the layer where that began.
+        """
+        with _interrupt_flag() as interrupted:
+            while self.loader.epoch < self.epochs and not self.interrupted:
+                self._run_epoch(interrupted)
+        return self.history
+
+    def _run_epoch(self, interrupted: Callable[[], bool]) -> None:
+        total, done = len(self.loader.dataset), self.loader.position * self.loader.batch_size
+        number = self.loader.epoch + 1
+        self._notify("on_epoch_begin")
+        self.model.train()
+        with Progress(total, f"epoch {number}/{self.epochs}", done, self.quiet) as progress:
+            for images, labels in self.loader:
+                self._step(images, labels)
+                sums = self._sums
+                progress.update(
+                    len(labels), loss=sums["loss"] / sums["images"], accuracy=sums["right"] / sums["images"]
+                )
+                if interrupted():
+                    self.interrupted = True
+                    break
+        if not self.interrupted or self.loader.position >= len(self.loader):
+            self._close_epoch(number)
+        self.save()
+
+    def _step(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Forward, backward, update."""
+        start = time.perf_counter()
+        self.optimizer.zero_grad()
+        logits = self.model(Tensor(images))
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        value = float(loss.item())
+        if not np.isfinite(value):
+            raise TrainingError(_where_it_broke(self.model, images, value))
+        loss.backward()
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self._sums["images"] += len(labels)
+        self._sums["loss"] += value * len(labels)
+        self._sums["right"] += int((logits.data.argmax(axis=1) == labels).sum())
+        self._sums["seconds"] += time.perf_counter() - start
+        self._notify("on_batch_end", value)
+
+    def _close_epoch(self, number: int) -> None:
+        """Evaluate, add the epoch's row to the history, begin the next epoch."""
+        sums, images = self._sums, max(self._sums["images"], 1)
+        row: dict[str, float] = {
+            "epoch": number,
+            "train_loss": sums["loss"] / images,
+            "train_accuracy": sums["right"] / images,
+        }
+        if self.validation is not None:
+            result = evaluate(self.model, self.validation)
+            row |= {"test_loss": result.loss, "test_accuracy": result.accuracy}
+        row["lr"] = float(self.optimizer.param_groups[0]["lr"])
+        row |= {"seconds": sums["seconds"], "images_per_second": images / max(sums["seconds"], 1e-9)}
+        self.history.append(row)
+        self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
+        if self.loader.epoch < number:
+            self.loader.epoch, self.loader.position = number, 0
+        self._notify("on_epoch_end")
+
+    def _notify(self, event: str, *values: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *values)
+
+    # -- saving --------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training goes on from."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
+            "loader": self.loader.state_dict(),
+            "generator": random.default_generator().get_state(),
+            "history": self.history,
+            "sums": self._sums,
+            "extra": self.extra,
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is a path for one."""
+        if self.checkpoint is not None:
+            save_checkpoint(self.checkpoint, self.state_dict())
+
+    def resume(self, state: dict[str, Any] | str | Path) -> None:
+        """Go on from a checkpoint (its path, or what :meth:`state_dict` gave).
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged or belongs to another model, optimiser or schedule.
+        """
+        if not isinstance(state, dict):
+            state = load_checkpoint(state)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            self.loader.load_state_dict(state["loader"])
+            random.default_generator().set_state(state["generator"])
+            self.history, self._sums = list(state["history"]), dict(state["sums"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"resume: the checkpoint does not fit: {error}") from error
+
+
+@contextmanager
+def _interrupt_flag() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a flag, so that a step is finished; the second interrupts at once."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+
+    def note(signum: int, frame: Any) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
+    """A message that names the first place that is not finite: the images, a parameter, or a layer's output."""
+    head = f"the loss is {loss}: training stopped"
+    if not np.isfinite(images).all():
+        return f"{head}. The batch of images holds values that are not finite"
+    for name, parameter in model.named_parameters():
+        if not np.isfinite(parameter.data).all():
+            return (
+                f"{head}. Parameter {name} is not finite since the last step: the gradient exploded; lower --lr, or clip "
+                "gradients"
+            )
+    broken: list[str] = []
+
+    def look(name: str) -> Callable:
+        def hook(module: Module, inputs: tuple, output: Any) -> None:
+            if isinstance(output, Tensor) and not np.isfinite(output.data).all():
+                broken.append(f"{name} ({type(module).__name__})")
+
+        return hook
+
+    hooks = [m.register_forward_hook(look(name)) for name, m in model.named_modules() if name and not m._modules]
+    with no_grad():
+        model(Tensor(images))
+    for hook in hooks:
+        hook.remove()
+    place = f"It began in the output of layer {broken[0]}" if broken else "All layers' outputs are finite, the loss is not"
+    return f"{head}. {place}; lower --lr, or normalise the input"
