@@ -77,9 +77,13 @@ def test_float32_is_refused():
 def test_model_check_covers_dropout_and_batch_norm_in_training():
     tc.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(80, 3)
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(80, 3),
     )
-    before = {name: array.copy() for name, array in model.named_buffers()}
     report = tc.gradcheck_model(model, np.random.default_rng(1).normal(size=(3, 2, 4, 5)), target=[0, 1, 2])
     assert report.passed and report.max_error < 1e-6
     assert report.checked >= 3 + 2 * 6

@@ -205,7 +205,7 @@ def test_no_grad_and_detach_leave_the_graph():
 
 def test_no_grad_is_left_after_an_error_and_decorates():
     with pytest.raises(ZeroDivisionError), tc.no_grad():
-        1 / 0
+        raise ZeroDivisionError
     assert tc.is_grad_enabled()
 
     @tc.no_grad()
@@ -267,7 +267,7 @@ def test_custom_function_errors_name_it():
 
     with pytest.raises(RuntimeError, match=r"Wrong.backward returned a gradient of shape \(3, 3\) for .* \(2,\)"):
         Wrong.apply(leaf(1.0, 2.0)).sum().backward()
-    with pytest.raises(RuntimeError, match="Many.backward returned 2 gradients for 1 inputs"):
+    with pytest.raises(RuntimeError, match=r"Many\.backward returned 2 gradients for 1 inputs"):
         Many.apply(leaf(1.0)).sum().backward()
 
 

@@ -1,4 +1,5 @@
-"""One file from which training goes on bit for bit: model, optimiser, schedule, generators, place in the epoch, history.
+"""One file from which training goes on bit for bit: model, optimiser, schedule, generators, place in the epoch,
+history.
 
 It is a safetensors file: the arrays by name, everything else as JSON in its metadata. Written atomically, read without
 running any code.

@@ -40,7 +40,15 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_train, _add_evaluate, _add_predict, _add_summary, _add_gradcheck, _add_data, _add_doctor):
+    for add in (
+        _add_train,
+        _add_evaluate,
+        _add_predict,
+        _add_summary,
+        _add_gradcheck,
+        _add_data,
+        _add_doctor,
+    ):
         add(commands, shared)
     return parser
 
@@ -83,7 +91,10 @@ _TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
 
 def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
-        "train", parents=[shared], help="train a network", description="Train a network; without options, on glyphs."
+        "train",
+        parents=[shared],
+        help="train a network",
+        description="Train a network; without options, on glyphs.",
     )
     for name, kind, text in _TRAIN_OPTIONS:
         parser.add_argument(f"--{name}", type=kind, help=text)
@@ -158,7 +169,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     settings = replace(runs.settings_of(extra), image_size=height, channels=channels, limit=None)
     (test,) = runs.datasets(replace(settings, **_given(options, _DATA_OPTIONS)), ("test",))
     if len(test.classes) != len(extra["classes"]):
-        raise DataError(f"{test.name} has {len(test.classes)} classes, but {folder} was trained on {len(extra['classes'])}")
+        raise DataError(
+            f"{test.name} has {len(test.classes)} classes, but {folder} was trained on {len(extra['classes'])}"
+        )
     test.transform = transforms.Normalize(extra["mean"], extra["std"])
     result = evaluate(model, DataLoader(test, 256), options.quiet)
     print(f"{folder} on {test.name}, {len(test)} images: loss {result.loss:.4f}")
@@ -228,7 +241,9 @@ def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
 def _add_summary(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("summary", parents=[shared], help="the layers of a network: shapes, parameters, cost")
     _add_model_options(parser)
-    parser.add_argument("--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)")
+    parser.add_argument(
+        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+    )
     parser.set_defaults(run=_summary)
 
 
@@ -241,9 +256,13 @@ def _summary(options: argparse.Namespace) -> None:
 def _add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("gradcheck", parents=[shared], help="a network's backward against finite differences")
     _add_model_options(parser)
-    parser.add_argument("--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)")
+    parser.add_argument(
+        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+    )
     parser.add_argument("--batch", type=int, default=2, help="images (default 2)")
-    parser.add_argument("--samples", type=int, default=0, help="elements of each parameter to check one by one (default 0)")
+    parser.add_argument(
+        "--samples", type=int, default=0, help="elements of each parameter to check one by one (default 0)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=_gradcheck)
 

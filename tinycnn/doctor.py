@@ -24,7 +24,10 @@ def examine() -> Iterator[Finding]:
         try:
             yield from check()
         except Exception as error:
-            yield "problem", f"{check.__name__.strip('_')}: the check itself failed: {type(error).__name__}: {error}"
+            yield (
+                "problem",
+                f"{check.__name__.strip('_')}: the check itself failed: {type(error).__name__}: {error}",
+            )
 
 
 def report(say: Callable[[str], None]) -> bool:
@@ -41,8 +44,10 @@ def report(say: Callable[[str], None]) -> bool:
 def _python() -> Iterator[Finding]:
     version = platform.python_version()
     good = sys.version_info >= (3, 11)
-    yield "ok" if good else "problem", f"Python {version} on {platform.system()} {platform.machine()}" + (
-        "" if good else "; tinycnn needs 3.11 or newer"
+    yield (
+        "ok" if good else "problem",
+        f"Python {version} on {platform.system()} {platform.machine()}"
+        + ("" if good else "; tinycnn needs 3.11 or newer"),
     )
 
 
@@ -72,7 +77,10 @@ def _cache() -> Iterator[Finding]:
     if os.access(place, os.W_OK):
         yield "ok", f"compiled kernels are kept in {folder}"
     else:
-        yield "note", f"{folder} is not writable: kernels are kept in the user's cache, or compiled anew each time"
+        yield (
+            "note",
+            f"{folder} is not writable: kernels are kept in the user's cache, or compiled anew each time",
+        )
 
 
 def _kernels() -> Iterator[Finding]:
@@ -86,7 +94,10 @@ def _kernels() -> Iterator[Finding]:
     if out.ravel().tolist() != [45.0, 54.0, 81.0, 90.0]:
         yield "problem", f"the convolution kernel computes {out.ravel().tolist()}, expected [45, 54, 81, 90]"
     else:
-        yield "ok", f"the convolution kernel compiles and computes ({seconds:.1f} s; the next process takes it from the cache)"
+        yield (
+            "ok",
+            f"the convolution kernel compiles and computes ({seconds:.1f} s; the next process takes it from the cache)",
+        )
     numba = importlib.import_module("numba")
     layer = "none" if numba.config.DISABLE_JIT else numba.threading_layer()
     yield "ok", f"Numba's threading layer is {layer}"
@@ -99,7 +110,10 @@ def _data() -> Iterator[Finding]:
     if found:
         yield "ok", f"data in {root}: {', '.join(found)}"
     else:
-        yield "note", f"no other data in {root} (set TINYCNN_DATA to change it); to get some: tinycnn data fetch mnist"
+        yield (
+            "note",
+            f"no other data in {root} (set TINYCNN_DATA to change it); to get some: tinycnn data fetch mnist",
+        )
 
 
 def _gpu() -> Iterator[Finding]:

@@ -152,7 +152,12 @@ def max_pool2d(
     dilation_ = _pair("max_pool2d", "dilation", dilation, 1)
     _check_window("max_pool2d", input, kernel, padding_, dilation_)
     return pooling.MaxPool2d.apply(
-        input, kernel_size=kernel, stride=stride_, padding=padding_, dilation=dilation_, ceil_mode=bool(ceil_mode)
+        input,
+        kernel_size=kernel,
+        stride=stride_,
+        padding=padding_,
+        dilation=dilation_,
+        ceil_mode=bool(ceil_mode),
     )
 
 
@@ -196,7 +201,9 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Pair) -> Tensor:
     input = _images("adaptive_avg_pool2d", input)
     if 0 in input.shape[2:]:
         raise ValueError(f"adaptive_avg_pool2d: input of shape {input.shape} has no pixels")
-    return pooling.AdaptiveAvgPool2d.apply(input, output_size=_pair("adaptive_avg_pool2d", "output_size", output_size, 1))
+    return pooling.AdaptiveAvgPool2d.apply(
+        input, output_size=_pair("adaptive_avg_pool2d", "output_size", output_size, 1)
+    )
 
 
 def global_avg_pool2d(input: Tensor) -> Tensor:
@@ -243,9 +250,7 @@ def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     return activation.LogSoftmax.apply(input, dim=_dim("log_softmax", input, dim))
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, generator: random.Generator | None = None
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: random.Generator | None = None) -> Tensor:
     """Set each element to 0 with probability ``p`` and scale the others by 1 / (1 - p); in evaluation do nothing.
 
     The mask is a function of the generator's seed, a running number and the element's index: the same for any number
@@ -298,10 +303,14 @@ def batch_norm(
     arrays = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, array in arrays.items():
         if array is not None and array.shape != (channels,):
-            raise ValueError(f"batch_norm: {name} has shape {array.shape} but input {input.shape} expects ({channels},)")
+            raise ValueError(
+                f"batch_norm: {name} has shape {array.shape} but input {input.shape} expects ({channels},)"
+            )
     training = training or running_mean is None
     if training and input.size == channels:
-        raise ValueError(f"batch_norm: training needs more than one value for each channel, input has shape {input.shape}")
+        raise ValueError(
+            f"batch_norm: training needs more than one value for each channel, input has shape {input.shape}"
+        )
     return normalization.BatchNorm.apply(
         input,
         weight,
@@ -314,9 +323,7 @@ def batch_norm(
     )
 
 
-def local_response_norm(
-    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Divide by (k + alpha / size * sum of x**2 over ``size`` neighbouring channels) ** beta.
 
     Krizhevsky et al. 2012, section 3.3, have alpha without the division by size: pass their alpha times size.
@@ -412,7 +419,12 @@ def _reduce(name: str, losses: Tensor, reduction: str) -> Tensor:
 
 
 def _reduce_weighted(
-    name: str, losses: Tensor, labels: np.ndarray, weights: np.ndarray | None, ignore_index: int, reduction: str
+    name: str,
+    losses: Tensor,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    ignore_index: int,
+    reduction: str,
 ) -> Tensor:
     """Reduce; the mean divides by the weights of the targets that count."""
     if reduction != "mean":

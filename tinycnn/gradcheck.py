@@ -5,9 +5,9 @@ reduced to one number by a random weighting of its outputs (a random cotangent: 
 softmax-like functions cancel). A whole network is checked along random directions v: the directional derivative must
 equal the inner product of v and the gradient, at two forward passes a direction whatever the number of parameters.
 
-A kink (ReLU at 0, equal elements in a max) has no derivative. It is told apart from an error by the slopes to the left and
-to the right, ``(f(x + h) - f(x)) / h`` and ``(f(x) - f(x - h)) / h``: where f is smooth their difference shrinks with h, at
-a kink it stays.
+A kink (ReLU at 0, equal elements in a max) has no derivative. It is told apart from an error by the slopes to the
+left and to the right, ``(f(x + h) - f(x)) / h`` and ``(f(x) - f(x - h)) / h``: where f is smooth their difference
+shrinks with h, at a kink it stays.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ def gradcheck_model(
     """Check a whole network: along random directions through all parameters and the input, and element by element.
 
     The model is converted to float64 and stays in the mode it is in: with dropout or batch norm in training mode these
-    are checked too (every forward pass draws the same dropout masks; running statistics are put back). For the check all
-    parameters are moved by about a hundredth: biases that are exactly 0 put ReLUs exactly on their kink.
+    are checked too (every forward pass draws the same dropout masks; running statistics are put back). For the check
+    all parameters are moved by about a hundredth: biases that are exactly 0 put ReLUs exactly on their kink.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ class _Objective:
             finally:
                 for name, tensor in self._checked.items():
                     tensor.data[...] = centre[name]
-            return self._slope(*terms, step)
+            return self._slope(terms[0], terms[1], step)
 
         return estimate
 

@@ -1,4 +1,6 @@
-"""Figures in one style: readable in print and by the colour-blind (colours of Okabe and Ito), no window, no global state."""
+"""Figures in one style: readable in print and by the colour-blind (colours of Okabe and Ito), no window, no
+global state.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,15 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     if count <= 30:
         for i, j in zip(*np.nonzero(confusion)):
             shade = "white" if share[i, j] > 55 else "#222222"
-            axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=shade, fontsize=8 if count <= 12 else 5)
+            axes.text(
+                j,
+                i,
+                str(confusion[i, j]),
+                ha="center",
+                va="center",
+                color=shade,
+                fontsize=8 if count <= 12 else 5,
+            )
     ticks = range(count) if count <= 30 else range(0, count, count // 10)
     turned = 0 if max(map(len, classes), default=0) <= 2 else 60
     axes.set_xticks(ticks, [classes[i] for i in ticks], rotation=turned, ha="center" if not turned else "right")

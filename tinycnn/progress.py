@@ -31,7 +31,8 @@ class Progress:
             disable=quiet,
             dynamic_ncols=True,
             mininterval=0.25,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]{postfix}",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
+            "[{elapsed}<{remaining}, {rate_fmt}]{postfix}",
         )
         self._compiling = _CompileListener(self._show)
 

@@ -113,7 +113,10 @@ def build_optimizer(settings: Settings, model: Module) -> Optimizer:
     """The optimiser; weight decay spares biases and batch norm."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         return tc.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
@@ -166,7 +169,9 @@ def build_trainer(settings: Settings, folder: Path, quiet: bool) -> tuple[Traine
 
 
 def _augmentation(settings: Settings, size: int) -> list[Any]:
-    """Random crops for photographs and mirrored ones where left and right do not matter; glyphs are varied as they are."""
+    """Random crops for photographs and mirrored ones where left and right do not matter; glyphs are varied as
+    they are.
+    """
     kind = settings.augment or {"cifar10": "crop-flip", "cifar100": "crop-flip"}.get(settings.data, "none")
     crop = [transforms.RandomCrop(size, max(1, size // 8))] if "crop" in kind else []
     return [*crop, *([transforms.RandomHorizontalFlip()] if "flip" in kind else [])]

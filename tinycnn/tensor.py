@@ -1,8 +1,8 @@
 """The heart of tinycnn: tensors, the graph they grow, and the backward pass through it.
 
 Every operation is a :class:`Function`. Applied to tensors it computes an array (``forward``) and leaves a node in the
-graph, with one :class:`Edge` for each input. :meth:`Tensor.backward` walks those nodes from the loss to the leaves, each
-node only after everything that used its output, and applies the chain rule one ``Function.backward`` at a time.
+graph, with one :class:`Edge` for each input. :meth:`Tensor.backward` walks those nodes from the loss to the leaves,
+each node only after everything that used its output, and applies the chain rule one ``Function.backward`` at a time.
 
 This file knows no operation and no layer: :mod:`tinycnn.ops` defines the operations and binds them to :class:`Tensor`.
 """
@@ -133,7 +133,8 @@ class Function:
         for array, sample in zip(self._saved, self._samples):
             if _sample(array) != sample:
                 raise RuntimeError(
-                    f"backward: an array of shape {array.shape} that {type(self).__name__} saved in its forward pass was "
+                    f"backward: an array of shape {array.shape} that {type(self).__name__} saved in its forward "
+                    f"pass was "
                     "changed before backward; call backward first, or change a copy (x.data.copy())"
                 )
         return self._saved
@@ -246,24 +247,24 @@ class Tensor:
     grad: np.ndarray | None
 
     if TYPE_CHECKING:  # tinycnn.ops binds operators and methods
-        __add__: Callable[[Any], Tensor]
-        __radd__: Callable[[Any], Tensor]
-        __sub__: Callable[[Any], Tensor]
-        __rsub__: Callable[[Any], Tensor]
-        __mul__: Callable[[Any], Tensor]
-        __rmul__: Callable[[Any], Tensor]
-        __truediv__: Callable[[Any], Tensor]
-        __rtruediv__: Callable[[Any], Tensor]
-        __pow__: Callable[[Any], Tensor]
-        __rpow__: Callable[[Any], Tensor]
-        __matmul__: Callable[[Any], Tensor]
-        __neg__: Callable[[], Tensor]
-        __getitem__: Callable[[Any], Tensor]
-        __lt__: Callable[[Any], Tensor]
-        __le__: Callable[[Any], Tensor]
-        __gt__: Callable[[Any], Tensor]
-        __ge__: Callable[[Any], Tensor]
 
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
         def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -273,9 +274,7 @@ class Tensor:
         if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             array = array.astype(np.float32)
         if array.dtype not in FLOAT_TYPES and array.dtype.kind not in "iub":
-            raise TypeError(
-                f"Tensor: data has dtype {array.dtype}, expected float32, float64, an integer type or bool"
-            )
+            raise TypeError(f"Tensor: data has dtype {array.dtype}, expected float32, float64, an integer type or bool")
         self.data = array
         self.grad = None
         self._node: Function | None = None
@@ -480,7 +479,8 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
     """Visit each node once, after everything that used its output (Kahn's topological order, no recursion).
 
     A tensor used many times gets the sum of what its uses send back; only then is its own gradient known and passed on.
-    That is why the order matters: in ``b = a + a; c = b + b`` both paths into ``b`` must arrive before ``b`` is visited.
+    That is why the order matters: in ``b = a + a; c = b + b`` both paths into ``b`` must arrive before ``b`` is
+    visited.
     """
     uses = _count_uses(root)
     sums: dict[Function | Tensor, _Sum] = {root: _Sum()}

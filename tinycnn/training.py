@@ -288,7 +288,8 @@ def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
     for name, parameter in model.named_parameters():
         if not np.isfinite(parameter.data).all():
             return (
-                f"{head}. Parameter {name} is not finite since the last step: the gradient exploded; lower --lr, or clip "
+                f"{head}. Parameter {name} is not finite since the last step: the gradient exploded; lower "
+                f"--lr, or clip "
                 "gradients"
             )
     broken: list[str] = []
@@ -305,5 +306,7 @@ def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
         model(Tensor(images))
     for hook in hooks:
         hook.remove()
-    place = f"It began in the output of layer {broken[0]}" if broken else "All layers' outputs are finite, the loss is not"
+    place = (
+        f"It began in the output of layer {broken[0]}" if broken else "All layers' outputs are finite, the loss is not"
+    )
     return f"{head}. {place}; lower --lr, or normalise the input"

@@ -6,9 +6,7 @@ import pytest
 
 from tinycnn.kernels.cpu import activation
 
-SPECIAL = np.array(
-    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -1e-30, 800.0, -800.0, 100.0, -100.0, 0.3, -0.3]
-)
+SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -1e-30, 800.0, -800.0, 100.0, -100.0, 0.3, -0.3])
 DTYPES = [np.float32, np.float64]
 
 
@@ -58,20 +56,14 @@ def test_equal_to_pytorch(dtype):
         assert out.dtype == back.dtype == dtype
         tolerance = 4 * np.finfo(dtype).eps
         np.testing.assert_allclose(out, expected.detach().numpy(), rtol=tolerance, atol=1e-38, err_msg=name)
-        np.testing.assert_allclose(
-            back, tensor.grad.numpy(), rtol=tolerance, atol=4 * tolerance, err_msg=name
-        )
+        np.testing.assert_allclose(back, tensor.grad.numpy(), rtol=tolerance, atol=4 * tolerance, err_msg=name)
 
 
 def test_sigmoid_and_tanh_to_the_last_places_of_float64():
-    x = np.concatenate(
-        [np.linspace(-40, 40, 20001), np.geomspace(1e-300, 1, 500), -np.geomspace(1e-300, 1, 500)]
-    )
+    x = np.concatenate([np.linspace(-40, 40, 20001), np.geomspace(1e-300, 1, 500), -np.geomspace(1e-300, 1, 500)])
     np.testing.assert_allclose(activation.tanh(x), np.tanh(x), rtol=6e-16)
     wide = x.astype(np.longdouble)
-    np.testing.assert_allclose(
-        activation.sigmoid(x), (1 / (1 + np.exp(-wide))).astype(np.float64), rtol=6e-16
-    )
+    np.testing.assert_allclose(activation.sigmoid(x), (1 / (1 + np.exp(-wide))).astype(np.float64), rtol=6e-16)
 
 
 @pytest.mark.nojit

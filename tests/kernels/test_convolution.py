@@ -43,7 +43,10 @@ def seven_loops(x, weight, bias, stride, padding, dilation, groups):
     for b, o, oy, ox in np.ndindex(*out.shape):
         out[b, o, oy, ox] = bias[o]
         for c, i, j in np.ndindex(depth, kh, kw):
-            y, xx = oy * stride[0] - padding[0] + i * dilation[0], ox * stride[1] - padding[1] + j * dilation[1]
+            y, xx = (
+                oy * stride[0] - padding[0] + i * dilation[0],
+                ox * stride[1] - padding[1] + j * dilation[1],
+            )
             if 0 <= y < h and 0 <= xx < w:
                 out[b, o, oy, ox] += weight[o, c, i, j] * x[b, o // (outputs // groups) * depth + c, y, xx]
     return out
@@ -113,7 +116,7 @@ def test_same_bits_for_any_number_of_threads(case):
 
 
 def test_strided_inputs_equal_their_copies():
-    x, weight, bias, geometry = draw(SMALL[0])
+    _, weight, bias, geometry = draw(SMALL[0])
     wide = RNG.normal(size=(2, 9, 7, 3)).transpose(0, 3, 2, 1)[:, ::-1]
     flipped = weight[::-1, :, ::-1]
     expected = conv2d(wide.copy(), flipped.copy(), bias, *geometry)
@@ -148,7 +151,16 @@ def test_col2im_is_the_adjoint_of_im2col(case):
     assert (columns * other).sum() == pytest.approx((x * back).sum(), abs=1e-10)
 
 
-MATRICES = [(1, 1, 1), (3, 4, 5), (17, 300, 65), (130, 7, 270), (16, 600, 33), (0, 3, 2), (2, 0, 3), (2, 3, 0)]
+MATRICES = [
+    (1, 1, 1),
+    (3, 4, 5),
+    (17, 300, 65),
+    (130, 7, 270),
+    (16, 600, 33),
+    (0, 3, 2),
+    (2, 0, 3),
+    (2, 3, 0),
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -91,9 +91,7 @@ def test_avg_pool_matches_its_definition():
     x = images((1, 2, 5, 6))
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     out = pooling.avg_pool2d(x, (3, 2), (2, 3), (1, 1), False, True)
-    expected = [
-        [padded[..., 2 * i : 2 * i + 3, 3 * j : 3 * j + 2].mean((2, 3)) for j in range(3)] for i in range(3)
-    ]
+    expected = [[padded[..., 2 * i : 2 * i + 3, 3 * j : 3 * j + 2].mean((2, 3)) for j in range(3)] for i in range(3)]
     np.testing.assert_allclose(out, np.array(expected).transpose(2, 3, 0, 1), rtol=1e-14)
     back = pooling.avg_pool2d_backward(np.ones_like(out), x.shape, (3, 2), (2, 3), (1, 1), False, False)
     assert back.sum() == pytest.approx(out.size)
@@ -119,9 +117,7 @@ def test_avg_pool_equals_pytorch(size, kernel, stride, padding, ceil_mode, count
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "size, output_size", [((13, 9), (6, 4)), ((7, 5), (1, 1)), ((3, 4), (5, 7)), ((8, 6), (4, 6))]
-)
+@pytest.mark.parametrize("size, output_size", [((13, 9), (6, 4)), ((7, 5), (1, 1)), ((3, 4), (5, 7)), ((8, 6), (4, 6))])
 def test_adaptive_avg_pool_equals_pytorch(size, output_size, dtype):
     torch = pytest.importorskip("torch")
     x = images((2, 3, *size), dtype)
@@ -139,9 +135,7 @@ def test_adaptive_avg_pool_equals_pytorch(size, output_size, dtype):
 @pytest.mark.nojit
 def test_adaptive_avg_pool_of_whole_planes_is_the_mean():
     x = images((2, 3, 3, 5))
-    np.testing.assert_allclose(
-        pooling.adaptive_avg_pool2d(x, (1, 1)), x.mean((2, 3), keepdims=True), rtol=1e-14
-    )
+    np.testing.assert_allclose(pooling.adaptive_avg_pool2d(x, (1, 1)), x.mean((2, 3), keepdims=True), rtol=1e-14)
 
 
 @pytest.mark.nojit

@@ -30,9 +30,7 @@ def test_against_numpy(axis):
     total = (grad * p).sum(axis, keepdims=True)
     np.testing.assert_allclose(kernels.softmax_backward(grad, p, axis), p * (grad - total), atol=1e-14)
     total = grad.sum(axis, keepdims=True)
-    np.testing.assert_allclose(
-        kernels.log_softmax_backward(grad, np.log(p), axis), grad - p * total, atol=1e-13
-    )
+    np.testing.assert_allclose(kernels.log_softmax_backward(grad, np.log(p), axis), grad - p * total, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -152,10 +150,7 @@ def test_the_same_bits_for_any_number_of_threads():
     def everything():
         losses, _, log_p = kernels.cross_entropy(x, target, None, -100, 0.1)
         back = kernels.cross_entropy_backward(losses, log_p, target, None, -100, 0.1)
-        return [
-            a.tobytes()
-            for a in (losses, log_p, back, kernels.softmax(x, 1), kernels.softmax_backward(x, x, 1))
-        ]
+        return [a.tobytes() for a in (losses, log_p, back, kernels.softmax(x, 1), kernels.softmax_backward(x, x, 1))]
 
     many = everything()
     try:

@@ -23,7 +23,16 @@ REDUCED = {
     "squeezenet1_1": {"width": 0.25, "bypass": "simple"},
     "squeezenet1_1 ": {"width": 0.25, "bypass": "complex"},
 }
-FULL = ("alexnet", "alexnet_2012", "vgg11", "vgg16_bn", "resnet18", "resnet50", "squeezenet1_0", "squeezenet1_1")
+FULL = (
+    "alexnet",
+    "alexnet_2012",
+    "vgg11",
+    "vgg16_bn",
+    "resnet18",
+    "resnet50",
+    "squeezenet1_0",
+    "squeezenet1_1",
+)
 
 
 def check(name, size, batch, samples, **options):

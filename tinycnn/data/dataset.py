@@ -63,12 +63,14 @@ class ArrayDataset(Dataset):
         self.classes, self.transform, self.name = tuple(classes), transform, name
         if self.images.ndim != 4 or self.images.dtype.kind not in "uf":
             raise DataError(
-                f"{name}: images have shape {self.images.shape} and dtype {self.images.dtype}, expected (N, C, H, W) of "
+                f"{name}: images have shape {self.images.shape} and dtype {self.images.dtype}, expected (N, C, "
+                f"H, W) of "
                 "bytes or floats"
             )
         if self.labels.shape != self.images.shape[:1] or self.labels.dtype.kind not in "iu":
             raise DataError(
-                f"{name}: labels have shape {self.labels.shape} and dtype {self.labels.dtype}, expected integers of shape "
+                f"{name}: labels have shape {self.labels.shape} and dtype {self.labels.dtype}, expected "
+                f"integers of shape "
                 f"({len(self.images)},)"
             )
         if not self.images.size:

@@ -1,137 +1,209 @@
-"""Downloading data sets: mirrors in turn, checksums, resumption, and a file in place only when it is whole."""
+"""Download the published data sets, on request only: mirrors in turn, resumed, checked, put in place whole."""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from tinycnn.data import cifar, idx
-from tinycnn.errors import DataError, unknown_name
+from tinycnn.data.cifar import CIFAR
+from tinycnn.data.idx import NAMES
+from tinycnn.errors import DataError
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, int | None, str], None]
 
-MIRRORS = {
-    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-    "fashion_mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+_CHUNK = 1 << 16
+_TIMEOUT_SECONDS = 30.0
+
+MIRRORS: dict[str, tuple[str, ...]] = {
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    "fashion_mnist": (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
     "kmnist": ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
     "cifar10": ("https://www.cs.toronto.edu/~kriz/",),
     "cifar100": ("https://www.cs.toronto.edu/~kriz/",),
 }
-_BLOCK = 1 << 16
 
 
-class Remote(NamedTuple):
-    """A file to download, and its MD5."""
+@dataclass(frozen=True)
+class Download:
+    """One published file."""
 
-    name: str
+    filename: str
     md5: str
 
 
-def files_of(name: str) -> list[Remote]:
-    """The files of a data set.
+DOWNLOADS: dict[str, tuple[Download, ...]] = {
+    **{name: tuple(Download(file.gz, file.md5) for file in entry.files) for name, entry in NAMES.items()},
+    **{name: (Download(entry.archive, entry.md5),) for name, entry in CIFAR.items()},
+}
 
-    Raises
-    ------
-    UnknownNameError
-        For a name that cannot be fetched.
-    """
-    if name in idx.MD5:
-        return [Remote(f"{file}.gz", md5) for file, md5 in zip(idx.FILES.values(), idx.MD5[name])]
-    if name in cifar.LAYOUTS:
-        return [Remote(cifar.LAYOUTS[name].archive, cifar.LAYOUTS[name].md5)]
-    raise unknown_name("data set to fetch", name, MIRRORS)
+
+class _Failed(Exception):
+    """One mirror did not deliver; the text is the reason."""
 
 
 def fetch(
-    name: str, root: str | Path, mirrors: Sequence[str] | None = None, progress: Progress | None = None
+    name: str,
+    root: str | Path,
+    mirrors: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> list[Path]:
-    """Download a data set into ``root/name``; files that are there and whole are kept, parts are gone on with.
+    """Download a data set into ``root/name``, where the loaders find it.
+
+    Each file is written to ``FILE.part``, checked against its published MD5 and only then renamed. A ``.part``
+    that an earlier call left is continued. A file that is already there and whole is not asked for again.
 
     Parameters
     ----------
-    name : str
-    root : path
-    mirrors : sequence of str, optional
-        Base addresses to try in turn.
-    progress : callable, optional
-        Called with (bytes done, bytes in all, file name).
+    name
+        ``"mnist"``, ``"fashion_mnist"``, ``"kmnist"``, ``"cifar10"`` or ``"cifar100"``.
+    root
+        The folder of data sets.
+    mirrors
+        Addresses of folders to try in turn instead of the built-in ones.
+    progress
+        Called as ``progress(done_bytes, total_bytes, filename)``; the total is None where unknown.
+
+    Returns
+    -------
+    list of Path
+        The files in place; for an archive, the files unpacked from it.
 
     Raises
     ------
     DataError
-        If no mirror gives a whole file, with each address and what went wrong there.
+        If no mirror delivers a file (every address and reason is listed) or an archive is unsafe.
     """
+    if name not in DOWNLOADS:
+        raise DataError(f"fetch: unknown data set {name!r}, expected one of {', '.join(DOWNLOADS)}")
     folder = Path(root) / name
-    remotes = files_of(name)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [_fetch_file(folder, remote, mirrors or MIRRORS[name], progress or (lambda *_: None)) for remote in remotes]
-    for path in paths:
-        if path.name.endswith(".tar.gz"):
-            _unpack(path, folder)
-    return paths
+    bases = MIRRORS[name] if mirrors is None else tuple(mirrors)
+    paths = [_fetch_file(item, folder, bases, progress) for item in DOWNLOADS[name]]
+    return [file for path in paths for file in (_unpack(path) if path.name.endswith(".tar.gz") else [path])]
 
 
-def _fetch_file(folder: Path, remote: Remote, mirrors: Sequence[str], progress: Progress) -> Path:
-    path, part = folder / remote.name, folder / f"{remote.name}.part"
-    if path.is_file() and _md5(path) == remote.md5:
-        return path
-    failures = []
-    for mirror in mirrors:
-        url = mirror.rstrip("/") + "/" + remote.name
+def _fetch_file(item: Download, folder: Path, bases: Sequence[str], progress: Progress | None) -> Path:
+    target = folder / item.filename
+    if target.is_file() and _md5(target) == item.md5:
+        return target
+    part = folder / f"{item.filename}.part"
+    reasons = []
+    for base in bases:
+        url = f"{base.rstrip('/')}/{item.filename}"
         try:
-            _download(url, part, lambda done, total: progress(done, total, remote.name))
-            found = _md5(part)
-            if found == remote.md5:
-                os.replace(part, path)
-                return path
-            part.unlink()
-            failures.append(f"{url}: MD5 is {found}, expected {remote.md5}")
-        except (OSError, urllib.error.URLError, ValueError) as error:
-            failures.append(f"{url}: {error}")
-    lines = "\n  ".join(failures)
+            _download_checked(url, part, item, progress)
+        except _Failed as error:
+            reasons.append(f"  {url}: {error}")
+        else:
+            os.replace(part, target)
+            return target
     raise DataError(
-        f"{remote.name} cannot be fetched:\n  {lines}\n"
-        f"Fetch it by other means (MD5 {remote.md5}) into {folder}, or use --data glyphs, which needs no files"
+        "\n".join(
+            [
+                f"{item.filename}: no mirror delivered it:",
+                *(reasons or ["  (no mirror was given)"]),
+                f"To place it by hand, put {item.filename} (md5 {item.md5}) into {folder}",
+            ]
+        )
     )
 
 
-def _download(url: str, part: Path, progress: Callable[[int, int], None]) -> None:
-    """Download into ``part``, going on where it ends if the server can."""
-    done = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+def _download_checked(url: str, part: Path, item: Download, progress: Progress | None) -> None:
+    """Leave a whole, checked ``part``; a wrong continuation is thrown away and begun again once."""
+    resumed = part.is_file() and part.stat().st_size > 0
+    if resumed and _md5(part) == item.md5:
+        return
+    if resumed:
+        try:
+            _download(url, part, item.filename, progress)
+        except _BadRange:
+            pass
+        else:
+            if _md5(part) == item.md5:
+                return
+        part.unlink()
+    _download(url, part, item.filename, progress)
+    found = _md5(part)
+    if found != item.md5:
+        part.unlink()
+        raise _Failed(f"md5 is {found}, expected {item.md5}")
+
+
+class _BadRange(_Failed):
+    """The server has no bytes where ``.part`` ends."""
+
+
+def _download(url: str, part: Path, filename: str, progress: Progress | None) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {"User-Agent": "tinycnn", **({"Range": f"bytes={have}-"} if have else {})}
     try:
-        response = urllib.request.urlopen(request, timeout=30)
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+            _save(response, part, have, filename, progress)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send: the checksum will tell
-            return
-        raise
-    with response:
-        resumed = response.status == 206
-        done = done if resumed else 0
-        total = done + int(response.headers.get("Content-Length") or 0)
-        with open(part, "ab" if resumed else "wb") as file:
-            while block := response.read(_BLOCK):
-                file.write(block)
-                done += len(block)
-                progress(done, total)
-    if total and done < total:
-        raise OSError(f"the connection broke after {done} of {total} bytes; run the command again to go on")
+        kind = _BadRange if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE else _Failed
+        raise kind(f"HTTP {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise _Failed(str(error.reason)) from error
+    except (http.client.HTTPException, ConnectionError, TimeoutError, ValueError) as error:
+        raise _Failed(f"{type(error).__name__}: {error}") from error
+
+
+def _save(response: Any, part: Path, have: int, filename: str, progress: Progress | None) -> None:
+    """Append if the server continues where ``part`` ends, else begin anew."""
+    continues = (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-")
+    done = have if continues else 0
+    length = response.headers.get("Content-Length")
+    total = done + int(length) if length else None
+    with part.open("ab" if continues else "wb") as out:
+        while chunk := response.read(_CHUNK):
+            out.write(chunk)
+            done += len(chunk)
+            if progress:
+                progress(done, total, filename)
+    if total is not None and done < total:
+        raise _Failed(f"connection closed after {done} of {total} bytes")
 
 
 def _md5(path: Path) -> str:
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _unpack(path: Path, folder: Path) -> None:
-    try:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(f"{path} cannot be unpacked: {error}") from error
+def _unpack(archive: Path) -> list[Path]:
+    """Unpack next to the archive, by way of a temporary folder, so that no half-written file stays."""
+    if not hasattr(tarfile, "data_filter"):
+        raise DataError(f"{archive}: unpacking safely needs Python 3.11.4 or newer; unpack it by hand")
+    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as temporary:
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(temporary, filter="data")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise DataError(f"{archive}: not unpacked ({type(error).__name__}: {error})") from error
+        return [_move(path, Path(temporary), archive.parent) for path in _files_in(Path(temporary))]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _move(path: Path, source: Path, destination: Path) -> Path:
+    target = destination / path.relative_to(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(path, target)
+    return target

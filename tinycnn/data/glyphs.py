@@ -1,7 +1,7 @@
 """Glyphs: digits or letters drawn from matplotlib's fonts, warped, coloured and made noisy. Needs no download.
 
-Train and test use different font families, so test accuracy says how well the idea of a "7" was learned, not one font's.
-Every image comes with the affine map that drew it and the box around its glyph.
+Train and test use different font families, so test accuracy says how well the idea of a "7" was learned, not one
+font's. Every image comes with the affine map that drew it and the box around its glyph.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ def _font_files() -> list[Path]:
 
 
 def _stencil(font: Any, symbol: str, side: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """A glyph in the middle of a square of ``side``: its longer side is side / 2. Its half extents, on the scale of warps."""
+    """A glyph in the middle of a square of ``side``: its longer side is side / 2. Its half extents, on the scale
+    of warps.
+    """
     font.set_size(side, 72)
     for _ in range(2):
         font.clear()
@@ -177,9 +179,11 @@ def _warp(masks: np.ndarray, warps: np.ndarray, size: int) -> np.ndarray:
     side = masks.shape[1]
     inverse = np.linalg.inv(warps[:, :, :2]).astype(np.float32)
     grid = np.arange(2 * size, dtype=np.float32) / 2 - 0.25
-    x, y = (g[None] - warps[:, axis, 2, None, None].astype(np.float32) for axis, g in enumerate(np.meshgrid(grid, grid)))
+    x, y = (
+        g[None] - warps[:, axis, 2, None, None].astype(np.float32) for axis, g in enumerate(np.meshgrid(grid, grid))
+    )
     u, v = (inverse[:, i, 0, None, None] * x + inverse[:, i, 1, None, None] * y for i in (0, 1))
-    column, row = ((w * (side / 4) + (side - 1) / 2 for w in (u, v)))
+    column, row = (w * (side / 4) + (side - 1) / 2 for w in (u, v))
     sampled = _bilinear(masks, row, column)
     return sampled.reshape(len(masks), size, 2, size, 2).mean(axis=(2, 4))
 
@@ -211,7 +215,9 @@ def _paint(rng: np.random.Generator, masks: np.ndarray, channels: int, difficult
 
 
 def _colours(rng: np.random.Generator, count: int, channels: int, difficulty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ground and ink (n, channels, 1, 1): dark ground and light ink, or the reverse, at least 0.4 of brightness apart."""
+    """Ground and ink (n, channels, 1, 1): dark ground and light ink, or the reverse, at least 0.4 of brightness
+    apart.
+    """
     dark = 0.3 * difficulty * rng.uniform(0, 1, count)
     light = np.minimum(1.0, dark + 0.4 + (0.6 - 0.3 * min(difficulty, 1)) * rng.uniform(0, 1, count) + 0.3)
     flipped = rng.uniform(0, 1, count) < 0.5 * min(difficulty, 1)

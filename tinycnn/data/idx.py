@@ -1,117 +1,238 @@
-"""MNIST, Fashion-MNIST and KMNIST: the IDX format, as it is or gzipped.
-
-An IDX file starts with two zero bytes, the type of its elements (8: unsigned bytes) and the number of dimensions, then
-each size as a big-endian 32-bit number, then the elements.
-"""
+"""MNIST and its relatives, read from IDX files (raw or gzip)."""
 
 from __future__ import annotations
 
 import gzip
 import math
+import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from tinycnn.errors import DataError
 
-FILES = {
-    ("train", "images"): "train-images-idx3-ubyte",
-    ("train", "labels"): "train-labels-idx1-ubyte",
-    ("test", "images"): "t10k-images-idx3-ubyte",
-    ("test", "labels"): "t10k-labels-idx1-ubyte",
-}
-MD5 = {
-    "mnist": (
-        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "d53e105ee54ea40749a09fcbcd1e9432",
-        "9fb629c4189551a2d022fa330f9573f3",
-        "ec29112dd5afa0611ce80d1b7f02629c",
-    ),
-    "fashion_mnist": (
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "25c81989df183df01b3e8a0aad5dffbe",
-        "bef4ecab320f06d8554ea6380940ec79",
-        "bb300cfdad3c16e7a12a480ee83cd310",
-    ),
-    "kmnist": (
-        "bdb82020997e1d708af4cf47b453dcf7",
-        "e144d726b3acfaa3e44228e80efcd344",
-        "5c965bf0a639b31b8f53240b1b52f4d7",
-        "7320c461ea6c1c855c0b718fb2a4b134",
-    ),
-}
-_FASHION = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot"
-CLASSES = {
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": tuple(_FASHION.split()),
-    "kmnist": tuple("o ki su tsu na ha ma ya re wo".split()),
-}
-_LARGEST = 2**31
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK = 1 << 20
+_SIDE = 28
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def load_idx(name: str, root: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Images (N, 1, 28, 28), labels (N,) and class names of mnist, fashion_mnist or kmnist.
+@dataclass(frozen=True)
+class IdxFile:
+    """The published name of a file (without ``.gz``) and the MD5 of its published ``.gz``."""
 
-    Raises
-    ------
-    DataError
-        If a file is missing or damaged, or images and labels differ in number.
-    """
-    image_path, label_path = (_find(name, root, split, part) for part in ("images", "labels"))
-    images, labels = read_idx(image_path), read_idx(label_path)
-    if images.ndim != 3 or labels.ndim != 1:
-        raise DataError(
-            f"{name}: {image_path.name} has {images.ndim} dimensions and {label_path.name} {labels.ndim}, expected 3 and 1"
-        )
-    if len(images) != len(labels):
-        raise DataError(f"{name}: {image_path} has {len(images)} images but {label_path} has {len(labels)} labels")
-    return images[:, None], labels.astype(np.int64), CLASSES[name]
+    stem: str
+    md5: str
+
+    @property
+    def gz(self) -> str:
+        """The name under which the file is published."""
+        return f"{self.stem}.gz"
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """A data set of IDX files: (images, labels) of each split, its classes, torchvision's folder name."""
+
+    folder: str
+    classes: tuple[str, ...]
+    train: tuple[IdxFile, IdxFile]
+    test: tuple[IdxFile, IdxFile]
+
+    @property
+    def files(self) -> tuple[IdxFile, ...]:
+        """All four files."""
+        return self.train + self.test
+
+
+def _idx_set(folder: str, classes: str, md5s: str) -> IdxSet:
+    """Every set uses MNIST's file names; ``md5s`` are in the order of those names."""
+    stems = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    stems += ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    a, b, c, d = (IdxFile(stem, md5) for stem, md5 in zip(stems, md5s.split(), strict=True))
+    return IdxSet(folder, tuple(classes.split()), (a, b), (c, d))
+
+
+NAMES: dict[str, IdxSet] = {
+    "mnist": _idx_set(
+        "MNIST",
+        "0 1 2 3 4 5 6 7 8 9",
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432 "
+        "9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c",
+    ),
+    "fashion_mnist": _idx_set(
+        "FashionMNIST",
+        "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle-boot",
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe "
+        "bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310",
+    ),
+    "kmnist": _idx_set(
+        "KMNIST",
+        "o ki su tsu na ha ma ya re wo",
+        "bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344 "
+        "5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134",
+    ),
+}
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """The array of bytes in an IDX file, gzipped or not.
+    """Read one IDX file, raw or gzip (told apart by content, not by name).
+
+    The format is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian
+    32-bit number, then the values in row-major order.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    ndarray
+        The values in the machine's byte order, with the shape the file declares.
 
     Raises
     ------
     DataError
-        If it is no IDX file, or its length does not fit its header.
+        If the magic number, the dimensions or the byte count are wrong, or the gzip stream is damaged.
+    FileNotFoundError
+        If there is no such file.
     """
-    data = _unpacked(Path(path))
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] != 8 or not 1 <= data[3] <= 4:
-        raise DataError(f"{path}: not an IDX file of bytes: it starts with {data[:4].hex(' ') or 'nothing'}, expected 00 00 08 01 to 04")
-    start = 4 + 4 * data[3]
-    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
-    expected = start + math.prod(shape)
+    path = Path(path)
+    with path.open("rb") as raw:
+        is_gzip = raw.read(2) == _GZIP_MAGIC
+        raw.seek(0)
+        if not is_gzip:
+            return _parse(raw, path)
+        try:
+            with gzip.GzipFile(fileobj=raw) as stream:
+                return _parse(stream, path)  # type: ignore[arg-type]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"{path}: damaged or truncated gzip file ({error})") from error
+
+
+def _parse(stream: BinaryIO, path: Path) -> np.ndarray:
+    dtype, shape = _read_header(stream, path)
+    expected = math.prod(shape) * dtype.itemsize
+    data = _read_up_to(stream, expected + 1)
     if len(data) != expected:
-        raise DataError(f"{path}: has {len(data)} bytes, but its header of shape {shape} takes {expected}: truncated or damaged")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
+        found = f"{len(data)} bytes" if len(data) < expected else "more"
+        raise DataError(f"{path}: shape {shape} of {dtype.name} expects {expected} data bytes, found {found}")
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def _unpacked(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    try:
-        with gzip.open(path) if packed else open(path, "rb") as stream:
-            data = stream.read(_LARGEST)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: the gzip file is truncated or damaged: {error}") from error
+def _read_header(stream: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+    magic = _read_up_to(stream, 4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
+        found = magic.hex(" ") or "an empty file"
+        raise DataError(
+            f"{path}: not an IDX file: starts with {found}, expected 00 00, a type code "
+            f"({', '.join(f'{code:02x}' for code in _DTYPES)}) and the number of dimensions"
+        )
+    ndim = magic[3]
+    sizes = _read_up_to(stream, 4 * ndim)
+    if len(sizes) != 4 * ndim:
+        raise DataError(f"{path}: header expects {4 * ndim} bytes for {ndim} dimensions, found {len(sizes)}")
+    return np.dtype(_DTYPES[magic[2]]), struct.unpack(f">{ndim}I", sizes)
+
+
+def _read_up_to(stream: BinaryIO, count: int) -> bytearray:
+    """Read in chunks, so that a header that lies about its size cannot ask for all the memory."""
+    data = bytearray()
+    while len(data) < count:
+        chunk = stream.read(min(_CHUNK, count - len(data)))
+        if not chunk:
+            break
+        data += chunk
     return data
 
 
-def _find(name: str, root: Path, split: str, part: str) -> Path:
-    file = FILES[split, part]
-    folders = [root, root / name, root / name / "raw", root / _torchvision_name(name) / "raw"]
-    candidates = [folder / f"{file}{suffix}" for folder in folders for suffix in ("", ".gz")]
-    for path in candidates:
-        if path.is_file():
-            return path
-    md5 = MD5[name][list(FILES).index((split, part))]
-    raise DataError(
-        f"{name}: there is no {file}.gz (MD5 {md5}), nor {file}, in {', '.join(map(str, folders))}.\n"
-        f"Fetch it with `tinycnn data fetch {name}`, name its folder with --root, or use --data glyphs, which needs no files"
+def load_idx(name: str, root: str | Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Load one split of MNIST, Fashion-MNIST or KMNIST from files on disk; nothing is downloaded.
+
+    Looks in ``root/name``, ``root/name/raw``, torchvision's ``root/MNIST/raw`` and ``root`` itself, for each
+    file with and without ``.gz``.
+
+    Parameters
+    ----------
+    name
+        ``"mnist"``, ``"fashion_mnist"`` or ``"kmnist"``.
+    root
+        The folder of data sets.
+    split
+        ``"train"`` or ``"test"``.
+
+    Returns
+    -------
+    images, labels, classes
+        uint8 (N, 1, 28, 28), int64 (N,) and the class names.
+
+    Raises
+    ------
+    DataError
+        If the files are missing, damaged, or do not belong together.
+    """
+    if name not in NAMES:
+        raise DataError(f"load_idx: unknown data set {name!r}, expected one of {', '.join(NAMES)}")
+    if split not in ("train", "test"):
+        raise DataError(f"{name}: split is {split!r}, expected 'train' or 'test'")
+    entry = NAMES[name]
+    images_path, labels_path = _find(name, Path(root), entry.train if split == "train" else entry.test)
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    _check_images(images, images_path)
+    _check_labels(labels, labels_path, len(images), len(entry.classes))
+    return images[:, None], labels.astype(np.int64), entry.classes
+
+
+def _folders(name: str, root: Path) -> tuple[Path, ...]:
+    """The most specific folder first: the sets share file names, so ``root`` itself may hold another one."""
+    return root / name, root / name / "raw", root / NAMES[name].folder / "raw", root
+
+
+def _find(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> tuple[Path, Path]:
+    """Images and labels from one and the same folder."""
+    for folder in _folders(name, root):
+        found = [next((path for path in _forms(folder, file) if path.is_file()), None) for file in files]
+        if found[0] and found[1]:
+            return found[0], found[1]
+    raise DataError(_missing_message(name, root, files))
+
+
+def _forms(folder: Path, file: IdxFile) -> Iterator[Path]:
+    yield folder / file.gz
+    yield folder / file.stem
+
+
+def _missing_message(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> str:
+    looked = [path for folder in _folders(name, root) for file in files for path in _forms(folder, file)]
+    return "\n".join(
+        [
+            f"{name}: files not found under {root}. Looked for images and labels in one folder:",
+            *(f"  {path}" for path in looked),
+            f"To place them by hand, put these into {root / name}:",
+            *(f"  {file.gz}  md5 {file.md5}" for file in files),
+            f"To download them: tinycnn data fetch {name}",
+            "To work without any download: --data glyphs",
+        ]
     )
 
 
-def _torchvision_name(name: str) -> str:
-    return {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}[name]
+def _check_images(images: np.ndarray, path: Path) -> None:
+    if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1:] != (_SIDE, _SIDE):
+        raise DataError(
+            f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 images (N, {_SIDE}, {_SIDE})"
+        )
+
+
+def _check_labels(labels: np.ndarray, path: Path, count: int, classes: int) -> None:
+    if labels.ndim != 1 or labels.dtype != np.uint8:
+        raise DataError(f"{path}: holds {labels.dtype} of shape {labels.shape}, expected uint8 labels (N,)")
+    if len(labels) != count:
+        raise DataError(f"{path}: holds {len(labels)} labels for {count} images")
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        raise DataError(f"{path}: label {wrong[0]} is {labels[wrong[0]]}, expected 0 to {classes - 1}")

@@ -17,9 +17,9 @@ Batch = tuple[np.ndarray, np.ndarray]
 class DataLoader:
     """Iterate over batches (images, labels) of a data set, one epoch at a time.
 
-    The order of an epoch is a function of (seed, epoch), the augmentation of a batch one of (seed, epoch, batch): any place
-    can be returned to exactly. :meth:`state_dict` names the place; after :meth:`load_state_dict` the next iteration goes on
-    from there, in the middle of an epoch if need be.
+    The order of an epoch is a function of (seed, epoch), the augmentation of a batch one of (seed, epoch, batch): any
+    place can be returned to exactly. :meth:`state_dict` names the place; after :meth:`load_state_dict` the next
+    iteration goes on from there, in the middle of an epoch if need be.
 
     Parameters
     ----------

@@ -90,5 +90,5 @@ def _convert(images: np.ndarray, channels: int) -> np.ndarray:
     """Grey from colour by the weights of luminance (ITU-R BT.601), colour from grey by repetition."""
     if channels == 3:
         return np.repeat(images[:, :1], 3, axis=1)
-    grey = np.tensordot(images[:, :3].astype(np.float32), np.float32([0.299, 0.587, 0.114]), axes=([1], [0]))
+    grey = np.tensordot(images[:, :3].astype(np.float32), np.array([0.299, 0.587, 0.114], np.float32), axes=([1], [0]))
     return np.rint(grey)[:, None].astype(images.dtype)

@@ -1,4 +1,5 @@
-"""Transforms of whole batches (N, C, H, W). Each takes (images, rng) and returns new images; the same rng, the same result.
+"""Transforms of whole batches (N, C, H, W). Each takes (images, rng) and returns new images; the same rng, the same
+result.
 
 Those that move pixels keep the dtype, so they run on bytes, before :class:`Normalize` makes floats of them.
 """
@@ -69,7 +70,9 @@ class RandomCrop:
         padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))
         room_y, room_x = padded.shape[2] - self.size, padded.shape[3] - self.size
         if min(room_y, room_x) < 0:
-            raise ValueError(f"RandomCrop: images of shape {images.shape} with padding {p} are smaller than {self.size}")
+            raise ValueError(
+                f"RandomCrop: images of shape {images.shape} with padding {p} are smaller than {self.size}"
+            )
         top, left = (rng.integers(room + 1, size=len(images)) for room in (room_y, room_x))
         out = np.empty((*images.shape[:2], self.size, self.size), images.dtype)
         for i, (y, x) in enumerate(zip(top, left)):

@@ -1,20 +1,25 @@
-"""What the four files share: how widths scale and how weights start."""
+"""What the four files share: how widths scale, how weights start, and how small an image may be."""
 
 from __future__ import annotations
 
 from tinycnn import nn
 from tinycnn.nn import init
+from tinycnn.tensor import Tensor
 
 
 def scale(channels: int, width: float, multiple: int = 1) -> int:
-    """``channels * width``, rounded to the nearest multiple and at least one of it."""
+    """``channels * width``, rounded to the nearest multiple and at least one of it.
+
+    >>> scale(96, 0.25), scale(96, 0.01), scale(10, 0.5, multiple=2)
+    (24, 1, 4)
+    """
     if not width > 0:
         raise ValueError(f"width is {width!r}, expected a number above 0")
     return max(1, round(channels * width / multiple)) * multiple
 
 
 def he_start(model: nn.Module, linear_std: float | None = None) -> None:
-    """He-normal convolutions (fan-out, for ReLU) with zero bias; normal linear layers if a deviation is given."""
+    """He-normal convolutions (fan-out, for ReLU), zero bias; linear layers normal if a deviation is given."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -23,3 +28,18 @@ def he_start(model: nn.Module, linear_std: float | None = None) -> None:
         elif isinstance(module, nn.Linear) and linear_std is not None:
             init.normal_(module.weight, std=linear_std)
             init.zeros_(module.bias)
+
+
+def check_size(net: str, x: Tensor, least: int, least_small: int, small_input: bool) -> None:
+    """Refuse images that the pools would shrink to nothing, and say what to do.
+
+    Raises
+    ------
+    ValueError
+        If height or width is below ``least``, or ``least_small`` for a net built with ``small_input``.
+    """
+    needed = least_small if small_input else least
+    height, width = x.shape[-2:] if x.ndim == 4 else (needed, needed)
+    if min(height, width) < needed:
+        advice = "" if small_input else f"; built with small_input=True it takes {least_small}x{least_small}"
+        raise ValueError(f"{net}: images are {height}x{width}, expected at least {needed}x{needed}{advice}")

@@ -1,8 +1,9 @@
 """SqueezeNet: AlexNet's accuracy with 1/50 of its parameters.
 
-Iandola et al., "SqueezeNet" (2016). A Fire module squeezes its input to few channels with 1x1 convolutions, then expands
-with 1x1 and 3x3 convolutions side by side; pooling comes late, so that feature maps stay large; the classifier is a 1x1
-convolution and global average pooling, with no fully connected layer at all.
+Iandola et al., "SqueezeNet" (2016), table 1 and figure 2. A Fire module squeezes its input to few channels
+with 1x1 convolutions, then expands with 1x1 and 3x3 convolutions side by side; pooling comes late, so that
+feature maps stay large; the classifier is a 1x1 convolution and global average pooling, with no fully
+connected layer at all.
 
 =========  =================  =====================
 Fire       squeeze, expand    parameters (1.0)
@@ -13,47 +14,57 @@ Fire       squeeze, expand    parameters (1.0)
 8, 9       64, 256 + 256      188,992; 197,184
 =========  =================  =====================
 
-With the first convolution (14,208) and the last (513,000) that is 1,248,424. Version 1.1 has a smaller first convolution
-and pools earlier: 1,235,496 parameters and 2.4 times less computation.
+With the first convolution (14,208) and the last (513,000) that is 1,248,424. Version 1.1 has a smaller first
+convolution and pools earlier: 1,235,496 parameters and 2.4 times less computation.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from tinycnn import functional as F
 from tinycnn import nn
-from tinycnn.models._build import scale
+from tinycnn.models._build import check_size, scale
 from tinycnn.nn import init
 from tinycnn.ops.shape import concatenate
 from tinycnn.tensor import Tensor
 
+STEMS = {"1_0": (96, 7, 2), "1_1": (64, 3, 2)}  # channels, kernel, stride
+POOLS = {"1_0": (5, 9), "1_1": (4, 6)}  # the Fire modules that a pool stands before
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 BYPASSES = ("none", "simple", "complex")
 
 
 class Fire(nn.Module):
-    """Squeeze to ``squeeze`` channels, expand to ``2 * expand``; with a bypass, the input is added to the output.
+    """Squeeze to ``squeeze`` channels, expand to ``2 * expand``.
 
-    ``bypass`` is None, the module that the input goes through (a 1x1 convolution), or Identity.
+    Parameters
+    ----------
+    inputs, squeeze, expand : int
+    bypass : Module, optional
+        What the input goes through to be added to the output: nothing (Identity) or a 1x1 convolution.
     """
 
     def __init__(self, inputs: int, squeeze: int, expand: int, bypass: nn.Module | None = None) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(inputs, squeeze, 1)
+        self.squeeze_activation = nn.ReLU()
         self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
+        self.expand1x1_activation = nn.ReLU()
         self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+        self.expand3x3_activation = nn.ReLU()
         self.bypass = bypass
 
     def forward(self, x: Tensor) -> Tensor:
         """Tensor of shape (N, 2 * expand, H, W)."""
-        squeezed = F.relu(self.squeeze(x))
-        out = concatenate([F.relu(self.expand1x1(squeezed)), F.relu(self.expand3x3(squeezed))], dim=1)
+        squeezed = self.squeeze_activation(self.squeeze(x))
+        left = self.expand1x1_activation(self.expand1x1(squeezed))
+        right = self.expand3x3_activation(self.expand3x3(squeezed))
+        out = concatenate([left, right], dim=1)
         return out if self.bypass is None else out + self.bypass(x)
 
 
 class SqueezeNet(nn.Module):
-    """A convolution, eight Fire modules (numbered 2 to 9), a 1x1 convolution to the classes, global average pooling.
+    """A convolution, Fire modules 2 to 9, a 1x1 convolution to the classes, global average pooling.
 
     Parameters
     ----------
@@ -63,15 +74,21 @@ class SqueezeNet(nn.Module):
         Factor on channels.
     dropout : float
     bypass : "none", "simple" or "complex"
-        Figure 2 of the paper: simple adds the input of Fire 3, 5, 7 and 9, where the sizes agree, to the output; complex
-        also adds a 1x1 convolution of the input around the others.
+        Figure 2 of the paper: simple adds the input of Fire 3, 5, 7 and 9, where the sizes agree, to the
+        output; complex also adds a 1x1 convolution of the input around the others.
     small_input : bool
-        For images below 96 pixels: the first convolution is 3x3 with stride 1.
+        For images of 12 to about 95 pixels: the first convolution is 3x3 with stride 1. Without it they
+        measure 29 pixels or more (version 1.1: 25).
 
     Notes
     -----
-    Version 1.0 has a first convolution of 7x7 / 2 without padding as in the reference implementation, 109 pixels from
-    224; the paper's table says 111, which takes a padding of 2. Pools round their size up.
+    Version 1.0 has a first convolution of 7x7 / 2 without padding as in torchvision, 109 pixels from 224; the
+    paper's table says 111, which takes a padding of 2. Pools round their size up, as in Caffe.
+
+    Examples
+    --------
+    >>> sum(p.size for p in squeezenet1_0(bypass="simple").parameters())
+    1248424
     """
 
     def __init__(
@@ -85,14 +102,17 @@ class SqueezeNet(nn.Module):
         small_input: bool = False,
     ) -> None:
         super().__init__()
+        if version not in STEMS:
+            raise ValueError(f"squeezenet: version is {version!r}, expected one of {', '.join(STEMS)}")
         if bypass not in BYPASSES:
             raise ValueError(f"squeezenet: bypass is {bypass!r}, expected one of {', '.join(BYPASSES)}")
-        inputs, *first = (96, 7, 2) if version == "1_0" else (64, 3, 2)
-        inputs = scale(inputs, width)
-        first = [3, 1, 1] if small_input else first
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, inputs, *first), nn.ReLU(), _pool()]
+        self.version, self.small_input = version, small_input
+        channels, kernel, stride = STEMS[version]
+        inputs = scale(channels, width)
+        first = (3, 1, 1) if small_input else (kernel, stride)
+        layers = [nn.Conv2d(in_channels, inputs, *first), nn.ReLU(), _pool()]
         for number, (squeeze, expand) in enumerate(FIRES, start=2):
-            if number in _pools(version):
+            if number in POOLS[version]:
                 layers.append(_pool())
             squeeze, expand = scale(squeeze, width), scale(expand, width)
             layers.append(Fire(inputs, squeeze, expand, _bypass(bypass, inputs, 2 * expand)))
@@ -104,27 +124,20 @@ class SqueezeNet(nn.Module):
 
     def _start(self) -> None:
         """He-uniform convolutions, a normal last one, zero bias."""
-        last = self.classifier[1]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                if module is last:
-                    init.normal_(module.weight, std=0.01)
-                else:
-                    init.kaiming_uniform_(module.weight)
+                init.kaiming_uniform_(module.weight)
                 init.zeros_(module.bias)
+        init.normal_(self.classifier[1].weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, C, H, W)."""
+        check_size(f"squeezenet{self.version}", x, 29 if self.version == "1_0" else 25, 12, self.small_input)
         return self.avgpool(self.classifier(self.features(x)))
 
 
 def _pool() -> nn.Module:
     return nn.MaxPool2d(3, 2, ceil_mode=True)
-
-
-def _pools(version: str) -> tuple[int, ...]:
-    """The Fire modules that a pool stands before."""
-    return {"1_0": (5, 9), "1_1": (4, 6)}[version]
 
 
 def _bypass(kind: str, inputs: int, outputs: int) -> nn.Module | None:

@@ -1,8 +1,8 @@
 """VGG: nothing but 3x3 convolutions, pooling and three fully connected layers, 11 to 19 layers deep.
 
-Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2014), table 1, columns A, B,
-D and E. Two 3x3 convolutions see 5x5 pixels with 18 weights a channel pair in place of 25, three see 7x7 with 27 in place
-of 49.
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2014), table 1,
+columns A, B, D and E. Two 3x3 convolutions see 5x5 pixels with 18 weights a channel pair in place of 25,
+three see 7x7 with 27 in place of 49.
 
 =======  ==================================================  =======================
 net      channels (M: 2x2 max pooling)                       parameters (1000)
@@ -16,8 +16,10 @@ VGG-19   64 x2 M 128 x2 M 256 x4 M 512 x4 M 512 x4 M         143,667,240
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinycnn import nn
-from tinycnn.models._build import he_start, scale
+from tinycnn.models._build import check_size, he_start, scale
 from tinycnn.tensor import Tensor
 
 CHANNELS = (64, 128, 256, 512, 512)
@@ -38,7 +40,13 @@ class VGG(nn.Module):
         Factor on channels and hidden size.
     dropout : float
     small_input : bool
-        For images of 32 to 95 pixels: the classifier sees a 1x1 grid rather than 7x7.
+        For images of 17 to about 95 pixels: pools round sizes up (28 goes to 14, 7, 4, 2, 1) and the
+        classifier sees a 1x1 grid rather than 7x7. Without it they measure 32 pixels or more.
+
+    Raises
+    ------
+    ValueError
+        If there is no such depth.
     """
 
     def __init__(
@@ -52,6 +60,9 @@ class VGG(nn.Module):
         small_input: bool = False,
     ) -> None:
         super().__init__()
+        if depth not in REPEATS:
+            raise ValueError(f"vgg: depth is {depth}, expected one of {', '.join(map(str, REPEATS))}")
+        self.depth, self.small_input = depth, small_input
         layers: list[nn.Module] = []
         inputs = in_channels
         for channels, repeats in zip(CHANNELS, REPEATS[depth]):
@@ -60,7 +71,7 @@ class VGG(nn.Module):
                 layers.append(nn.Conv2d(inputs, outputs, 3, padding=1))
                 layers += [nn.BatchNorm2d(outputs), nn.ReLU()] if batch_norm else [nn.ReLU()]
                 inputs = outputs
-            layers.append(nn.MaxPool2d(2))
+            layers.append(nn.MaxPool2d(2, ceil_mode=small_input))
         hidden, grid = scale(4096, width), 1 if small_input else 7
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(grid)
@@ -69,48 +80,50 @@ class VGG(nn.Module):
             *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout)),
             nn.Linear(hidden, num_classes),
         )
-        he_start(self, linear_std=None if small_input or width < 1 else 0.01)
+        narrow = small_input or width < 1  # the published 0.01 would let the signal vanish there
+        he_start(self, linear_std=None if narrow else 0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, C, H, W)."""
+        check_size(f"vgg{self.depth}", x, 32, 17, self.small_input)
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
-def vgg11(num_classes: int = 1000, **options) -> VGG:
+def vgg11(num_classes: int = 1000, **options: Any) -> VGG:
     """Column A."""
     return VGG(11, False, num_classes, **options)
 
 
-def vgg13(num_classes: int = 1000, **options) -> VGG:
+def vgg13(num_classes: int = 1000, **options: Any) -> VGG:
     """Column B."""
     return VGG(13, False, num_classes, **options)
 
 
-def vgg16(num_classes: int = 1000, **options) -> VGG:
+def vgg16(num_classes: int = 1000, **options: Any) -> VGG:
     """Column D."""
     return VGG(16, False, num_classes, **options)
 
 
-def vgg19(num_classes: int = 1000, **options) -> VGG:
+def vgg19(num_classes: int = 1000, **options: Any) -> VGG:
     """Column E."""
     return VGG(19, False, num_classes, **options)
 
 
-def vgg11_bn(num_classes: int = 1000, **options) -> VGG:
+def vgg11_bn(num_classes: int = 1000, **options: Any) -> VGG:
     """Column A with batch norm."""
     return VGG(11, True, num_classes, **options)
 
 
-def vgg13_bn(num_classes: int = 1000, **options) -> VGG:
+def vgg13_bn(num_classes: int = 1000, **options: Any) -> VGG:
     """Column B with batch norm."""
     return VGG(13, True, num_classes, **options)
 
 
-def vgg16_bn(num_classes: int = 1000, **options) -> VGG:
+def vgg16_bn(num_classes: int = 1000, **options: Any) -> VGG:
     """Column D with batch norm."""
     return VGG(16, True, num_classes, **options)
 
 
-def vgg19_bn(num_classes: int = 1000, **options) -> VGG:
+def vgg19_bn(num_classes: int = 1000, **options: Any) -> VGG:
     """Column E with batch norm."""
     return VGG(19, True, num_classes, **options)

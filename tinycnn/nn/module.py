@@ -112,7 +112,9 @@ class Module:
         return output
 
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Hook:
-        """Call ``hook(module, inputs, output)`` after each forward; what it returns, unless None, replaces the output."""
+        """Call ``hook(module, inputs, output)`` after each forward; what it returns, unless None, replaces the
+        output.
+        """
         return Hook(self._forward_hooks, hook)
 
     def register_full_backward_hook(self, hook: Callable[[Module, np.ndarray], np.ndarray | None]) -> Hook:
@@ -191,7 +193,8 @@ class Module:
         ----------
         state : mapping of path to array
         strict : bool
-            Refuse missing and unexpected names too; shapes must always agree. Nothing is changed if anything is refused.
+            Refuse missing and unexpected names too; shapes must always agree. Nothing is changed if anything is
+            refused.
 
         Raises
         ------

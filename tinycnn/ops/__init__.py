@@ -29,7 +29,21 @@ _METHODS = {
     "__getitem__": shape.getitem,
     "T": property(lambda x: shape.permute(x, *reversed(range(x.ndim)))),
 }
-for _name in ("add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "abs", "clip", "astype", "maximum"):
+for _name in (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "pow",
+    "neg",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "clip",
+    "astype",
+    "maximum",
+):
     _METHODS[_name] = getattr(elementwise, _name)
 for _name in ("sum", "mean", "var", "max", "argmax"):
     _METHODS[_name] = getattr(reduction, _name)

@@ -8,8 +8,9 @@ from tinycnn.tensor import Function
 class Conv2d(Function):
     """out[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] * input[n, c, y s - p + i d, x s - p + j d].
 
-    With stride s, padding p, dilation d, and c running over the channels of o's group. Backward is linear in each factor:
-    the adjoint of the convolution in the input, a correlation of input and gradient in the weight, a sum in the bias.
+    With stride s, padding p, dilation d, and c running over the channels of o's group. Backward is linear in each
+    factor: the adjoint of the convolution in the input, a correlation of input and gradient in the weight, a sum in
+    the bias.
     """
 
     def forward(self, x, weight, bias, stride, padding, dilation, groups):

@@ -190,42 +190,42 @@ class AsType(Function):
 
 
 def add(a: Any, b: Any) -> Tensor:
-    """a + b."""
+    """A + b."""
     return Add.apply(a, b)
 
 
 def sub(a: Any, b: Any) -> Tensor:
-    """a - b."""
+    """A - b."""
     return Sub.apply(a, b)
 
 
 def rsub(a: Any, b: Any) -> Tensor:
-    """b - a: what ``b - tensor`` means."""
+    """B - a: what ``b - tensor`` means."""
     return Sub.apply(b, a)
 
 
 def mul(a: Any, b: Any) -> Tensor:
-    """a * b."""
+    """A * b."""
     return Mul.apply(a, b)
 
 
 def div(a: Any, b: Any) -> Tensor:
-    """a / b. Dividing by 0 gives inf or NaN; integers divide to float32."""
+    """A / b. Dividing by 0 gives inf or NaN; integers divide to float32."""
     return Div.apply(a, b)
 
 
 def rdiv(a: Any, b: Any) -> Tensor:
-    """b / a: what ``b / tensor`` means."""
+    """B / a: what ``b / tensor`` means."""
     return Div.apply(b, a)
 
 
 def pow(a: Any, b: Any) -> Tensor:
-    """a ** b, either a tensor or a number."""
+    """A ** b, either a tensor or a number."""
     return Pow.apply(a, b)
 
 
 def rpow(a: Any, b: Any) -> Tensor:
-    """b ** a: what ``b ** tensor`` means."""
+    """B ** a: what ``b ** tensor`` means."""
     return Pow.apply(b, a)
 
 

@@ -76,5 +76,5 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 def rmatmul(a: Tensor, b: Tensor) -> Tensor:
-    """b @ a: what ``array @ tensor`` means."""
+    """B @ a: what ``array @ tensor`` means."""
     return matmul(b, a)

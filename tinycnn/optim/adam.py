@@ -63,7 +63,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with weight decay taken from the parameter rather than added to the gradient (Loshchilov and Hutter 2019)."""
+    """Adam with weight decay taken from the parameter rather than added to the gradient (Loshchilov and Hutter
+    2019).
+    """
 
     _decoupled = True
 

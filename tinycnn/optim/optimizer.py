@@ -104,7 +104,8 @@ class Optimizer:
                 expected = members[number].shape if number in members else None
                 if isinstance(value, np.ndarray) and value.shape != expected:
                     raise CheckpointError(
-                        f"{type(self).__name__}: state {name!r} of parameter {number} has shape {value.shape}, expected "
+                        f"{type(self).__name__}: state {name!r} of parameter {number} has shape {value.shape}, "
+                        f"expected "
                         f"{expected}"
                     )
                 values[name] = value.copy() if isinstance(value, np.ndarray) else value

@@ -1,7 +1,7 @@
 """Learning-rate schedules. Each is a formula for the rate at step t; call ``step()`` once an epoch (or once a batch).
 
-A schedule holds the optimiser's starting rates (``base_lrs``) and sets ``lr`` of every group when it is made and at each
-``step()``.
+A schedule holds the optimiser's starting rates (``base_lrs``) and sets ``lr`` of every group when it is made and at
+each ``step()``.
 """
 
 from __future__ import annotations

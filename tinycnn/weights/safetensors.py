@@ -1,7 +1,7 @@
 """The safetensors format: an 8-byte little-endian length, a JSON header of that length, then the arrays' bytes.
 
-The header maps each name to ``{"dtype", "shape", "data_offsets": [begin, end]}``; offsets count from the end of the header
-and cover the data without holes. Nothing in the file is ever executed.
+The header maps each name to ``{"dtype", "shape", "data_offsets": [begin, end]}``; offsets count from the end of the
+header and cover the data without holes. Nothing in the file is ever executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _NAMES = {np.dtype(code): name for name, code in _TYPES.items()}
 _LONGEST_HEADER = 100_000_000
 
 
-def save_safetensors(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+def save_safetensors(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write arrays by name, and text metadata, atomically."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     ordered = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}

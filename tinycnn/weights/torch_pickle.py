@@ -1,9 +1,9 @@
 """Reading PyTorch's .pth files without PyTorch, and without trusting them.
 
-A .pth file is a pickle: a program for a small machine that may call any function it can name. This reader's machine knows
-no function but its own: the names that PyTorch writes for tensors stand for functions defined here, every other name is
-refused. Both layouts are read: the zip archive (PyTorch 1.6 on) and the older plain stream, in which torchvision's early
-weights are.
+A .pth file is a pickle: a program for a small machine that may call any function it can name. This reader's machine
+knows no function but its own: the names that PyTorch writes for tensors stand for functions defined here, every other
+name is refused. Both layouts are read: the zip archive (PyTorch 1.6 on) and the older plain stream, in which
+torchvision's early weights are.
 """
 
 from __future__ import annotations
@@ -122,7 +122,14 @@ def load_pth(path: str | Path) -> dict[str, np.ndarray]:
             return {name: _materialise(name, tensor, read) for name, tensor in _state(tree).items()}
     except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path} is refused: {error}") from error
-    except (AttributeError, IndexError, OverflowError, MemoryError, RecursionError, NotImplementedError) as error:
+    except (
+        AttributeError,
+        IndexError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        NotImplementedError,
+    ) as error:
         raise WeightsError(f"{path} is refused: damaged ({type(error).__name__}: {error})") from error
 
 

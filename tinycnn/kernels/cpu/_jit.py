@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core.caching import FunctionCache
+
+JIT_DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
 
 # Every flag here keeps NaN and infinity; "reassoc" (needed to vectorise a sum) is asked for by name.
 _SAFE_MATH = {"contract", "nsz", "arcp"}
@@ -49,12 +52,10 @@ def jit(kernel: Callable, *, parallel: bool = True, reassociate: bool = False) -
     With ``NUMBA_DISABLE_JIT=1`` the function comes back unchanged, to be stepped through in a debugger.
     """
     fastmath = _SAFE_MATH | {"reassoc"} if reassociate else _SAFE_MATH
-    compiled = numba.njit(parallel=parallel, fastmath=fastmath, error_model="numpy", nogil=True)(kernel)
-    if not numba.config.DISABLE_JIT:
-        try:
+    compiled: Any = numba.njit(parallel=parallel, fastmath=fastmath, error_model="numpy", nogil=True)(kernel)
+    if not JIT_DISABLED:
+        with suppress(RuntimeError):  # no writable cache folder: compile in every process
             compiled._cache = _KernelCache(kernel)
-        except RuntimeError:  # no writable cache folder: compile in every process
-            pass
     return compiled
 
 

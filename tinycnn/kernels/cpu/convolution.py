@@ -11,8 +11,8 @@ micro-kernel reads.
 
 The gradient with respect to the input is a correlation again: pixel (y, x) of the input gathers from every output that
 saw it. With stride s those differ by the remainder of (y, x) modulo s, so each of the s * s phases is a correlation of
-stride 1 with the taps that reach it; nothing is multiplied by the zeros between. The gradient with respect to the weight
-is the product of output gradients and columns over all pixels of the batch.
+stride 1 with the taps that reach it; nothing is multiplied by the zeros between. The gradient with respect to the
+weight is the product of output gradients and columns over all pixels of the batch.
 
 Block sizes and the split of the batch depend on shapes alone: the same bits for any number of threads.
 """
@@ -238,8 +238,12 @@ def _correlate(
 correlate_loop = jit(_correlate)
 
 
-def _fill_rows(x, height, width, channel, taps, start, rows, first, pixels, padded, area, grid_x, stride_y, stride_x, out):
-    """Rows of im2col along the positions of the whole batch, each ``DOT_PIXELS`` long, zero from ``pixels`` to ``padded``."""
+def _fill_rows(
+    x, height, width, channel, taps, start, rows, first, pixels, padded, area, grid_x, stride_y, stride_x, out
+):
+    """Rows of im2col along the positions of the whole batch, each ``DOT_PIXELS`` long, zero from ``pixels`` to
+    ``padded``.
+    """
     for row in range(rows):
         c, tap = channel + (start + row) // taps.shape[0], (start + row) % taps.shape[0]
         shift_y, shift_x = taps[tap, 0], taps[tap, 1]

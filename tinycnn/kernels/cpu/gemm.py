@@ -1,8 +1,8 @@
 """The matrix product, blocked for the caches and tiled for the registers.
 
-``C (M, N) = A (M, K) B (K, N)`` is cut into tasks of ``BLOCK_M x BLOCK_N`` of C, which threads take in turn. A task walks
-along K in steps of ``BLOCK_K``; for each it packs its piece of A and of B into panels that the micro-kernel reads from
-first to last::
+``C (M, N) = A (M, K) B (K, N)`` is cut into tasks of ``BLOCK_M x BLOCK_N`` of C, which threads take in turn. A task
+walks along K in steps of ``BLOCK_K``; for each it packs its piece of A and of B into panels that the micro-kernel
+reads from first to last::
 
     A piece -> panels of ROWS rows      [panel][k][row]
     B piece -> panels of LANES columns  [panel][k][column]
@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numba import prange
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu._jit import JIT_DISABLED, carray, inline, jit
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, multiply_tile
 
 BLOCK_M, BLOCK_N, BLOCK_K = 8 * ROWS, 256, 256
@@ -37,7 +37,7 @@ def workspace(name: str, lanes: int, size: int, dtype: np.dtype) -> np.ndarray:
 
 def threads() -> int:
     """How many lanes of work a kernel should offer."""
-    return 1 if numba.config.DISABLE_JIT else numba.get_num_threads()
+    return 1 if JIT_DISABLED else numba.get_num_threads()
 
 
 def _pack(source, depth_first, first, lines, start, depth, width, panels):

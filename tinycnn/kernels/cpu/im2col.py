@@ -1,8 +1,8 @@
 """im2col and its adjoint, whole and readable: the convolution's idea in two functions.
 
 im2col writes the patch of the image under the kernel, for each output pixel, into a column; the convolution is then one
-matrix product, ``weight (O, C kH kW) @ columns (C kH kW, pixels)``. :mod:`~tinycnn.kernels.cpu.convolution` does the same
-a tile at a time, without ever holding the whole matrix.
+matrix product, ``weight (O, C kH kW) @ columns (C kH kW, pixels)``. :mod:`~tinycnn.kernels.cpu.convolution` does the
+same a tile at a time, without ever holding the whole matrix.
 
 col2im is its adjoint: where im2col copies a pixel into many columns, col2im adds all of them up again. It gathers: each
 pixel sums its own copies, so no two threads write to one place and the order of the sum is fixed.
@@ -42,7 +42,7 @@ def col2im(
     padding: Size,
     dilation: Size,
 ) -> np.ndarray:
-    """Columns (N, C kH kW, H_out W_out) to images ``input_shape``: the adjoint, <im2col(x), c> = <x, col2im(c)>."""
+    """The adjoint of im2col, <im2col(x), c> = <x, adjoint(c)>: columns (N, C kH kW, H_out W_out) to (N, C, H, W)."""
     grid = _grid(input_shape, kernel_size, stride, padding, dilation)
     columns = carray(columns).reshape(*input_shape[:2], *kernel_size, *grid)
     out = np.empty(input_shape, columns.dtype)

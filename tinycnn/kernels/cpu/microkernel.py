@@ -10,8 +10,8 @@ vector registers, and for each step of the inner dimension load a few vectors an
                     DOT_A + DOT_B vectors: DOT_A * DOT_B multiply-adds for DOT_A + DOT_B loads, summed across lanes last
 
 Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the number of vector registers: 16 with
-AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes); ``DOT_A x DOT_B`` likewise 4 x 6, else 4 x 3. See Goto and van de Geijn, "Anatomy of High-Performance Matrix
-Multiplication" (2008), for why tiles of this form win.
+AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes); ``DOT_A x DOT_B`` likewise 4 x 6, else 4 x 3. See Goto and van de
+Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), for why tiles of this form win.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from tinycnn.kernels.cpu._jit import JIT_DISABLED
 
 _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
@@ -169,7 +170,7 @@ def dot_lanes(dtype: Any) -> int:
     return _DOT_BYTES // np.dtype(dtype).itemsize
 
 
-if numba.config.DISABLE_JIT:
+if JIT_DISABLED:
 
     def multiply_tile(a, a_start, b, b_start, depth, c, c_start, c_step):
         """Plain NumPy in place of the vector code: C += A^T B."""

@@ -113,9 +113,7 @@ def _gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[n
 # -- local response normalisation ----------------------------------------------------------------------------
 
 
-def local_response_norm(
-    x: np.ndarray, size: int, alpha: float, beta: float, k: float
-) -> tuple[np.ndarray, np.ndarray]:
+def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> tuple[np.ndarray, np.ndarray]:
     """``x / scale**beta`` with scale = k + alpha / size * sum of x**2 over a window of channels.
 
     The window of channel c holds channels c - size // 2 to c + (size - 1) // 2. Krizhevsky et al. 2012,

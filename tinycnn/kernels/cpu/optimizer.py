@@ -115,9 +115,7 @@ def _sgd_loop(parameter, grad, minus_lr, weight_decay):
         parameter[i] += minus_lr * (grad[i] + weight_decay * parameter[i])
 
 
-def _sgd_momentum_loop(
-    parameter, velocity, grad, minus_lr, momentum, take, weight_decay, take_grad, take_velocity
-):
+def _sgd_momentum_loop(parameter, velocity, grad, minus_lr, momentum, take, weight_decay, take_grad, take_velocity):
     for i in prange(parameter.size):
         g = grad[i] + weight_decay * parameter[i]
         v = momentum * velocity[i] + take * g

@@ -169,9 +169,7 @@ def _average(x: np.ndarray, rows: Windows, columns: Windows) -> np.ndarray:
 def _spread(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
     n, c, height, width = input_shape
     out = np.empty(input_shape, grad.dtype)
-    spread_loop(
-        carray(grad).reshape(n * c, *grad.shape[2:]), *rows, *columns, out.reshape(n * c, height, width)
-    )
+    spread_loop(carray(grad).reshape(n * c, *grad.shape[2:]), *rows, *columns, out.reshape(n * c, height, width))
     return out
 
 
