@@ -312,9 +312,9 @@ def _data_fetch(options: argparse.Namespace) -> None:
     from tinycnn.data.fetch import fetch
 
     root = options.root or default_root()
-    with tqdm(unit="B", unit_scale=True) as bar:
+    with tqdm(unit="B", unit_scale=True, delay=0.5) as bar:
 
-        def progress(done: int, total: int, name: str) -> None:
+        def progress(done: int, total: int | None, name: str) -> None:
             bar.set_description(name)
             bar.total, bar.n = total, done
             bar.refresh()

@@ -99,7 +99,7 @@ def test_the_registry_holds_what_the_package_exports():
 
 @pytest.mark.parametrize("name", sorted({*PARAMETERS, *(f"plain{depth}" for depth in (*CIFAR, *IMAGENET))}))
 def test_ten_classes_for_cifar_nets_a_thousand_for_others(name):
-    small = name.startswith(("resnet", "plain")) and int(name.lstrip("resnetplain")) in CIFAR
+    small = name in {f"{family}{depth}" for family in ("resnet", "plain") for depth in CIFAR}
     default = inspect.signature(getattr(tc.models, name)).parameters["num_classes"].default
     assert default == (10 if small else 1000)
 

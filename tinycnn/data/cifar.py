@@ -35,110 +35,17 @@ class CifarSet:
         return self.label_bytes + _PIXELS
 
 
-CIFAR100_CLASSES = tuple(
-    [
-        "apple",
-        "aquarium_fish",
-        "baby",
-        "bear",
-        "beaver",
-        "bed",
-        "bee",
-        "beetle",
-        "bicycle",
-        "bottle",
-        "bowl",
-        "boy",
-        "bridge",
-        "bus",
-        "butterfly",
-        "camel",
-        "can",
-        "castle",
-        "caterpillar",
-        "cattle",
-        "chair",
-        "chimpanzee",
-        "clock",
-        "cloud",
-        "cockroach",
-        "couch",
-        "crab",
-        "crocodile",
-        "cup",
-        "dinosaur",
-        "dolphin",
-        "elephant",
-        "flatfish",
-        "forest",
-        "fox",
-        "girl",
-        "hamster",
-        "house",
-        "kangaroo",
-        "keyboard",
-        "lamp",
-        "lawn_mower",
-        "leopard",
-        "lion",
-        "lizard",
-        "lobster",
-        "man",
-        "maple_tree",
-        "motorcycle",
-        "mountain",
-        "mouse",
-        "mushroom",
-        "oak_tree",
-        "orange",
-        "orchid",
-        "otter",
-        "palm_tree",
-        "pear",
-        "pickup_truck",
-        "pine_tree",
-        "plain",
-        "plate",
-        "poppy",
-        "porcupine",
-        "possum",
-        "rabbit",
-        "raccoon",
-        "ray",
-        "road",
-        "rocket",
-        "rose",
-        "sea",
-        "seal",
-        "shark",
-        "shrew",
-        "skunk",
-        "skyscraper",
-        "snail",
-        "snake",
-        "spider",
-        "squirrel",
-        "streetcar",
-        "sunflower",
-        "sweet_pepper",
-        "table",
-        "tank",
-        "telephone",
-        "television",
-        "tiger",
-        "tractor",
-        "train",
-        "trout",
-        "tulip",
-        "turtle",
-        "wardrobe",
-        "whale",
-        "willow_tree",
-        "wolf",
-        "woman",
-        "worm",
-    ]
-)
+_CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
+_CIFAR100_NAMES = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel
+    can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur
+    dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion
+    lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter
+    palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road
+    rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower
+    sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+    willow_tree wolf woman worm
+"""
 
 CIFAR: dict[str, CifarSet] = {
     "cifar10": CifarSet(
@@ -148,7 +55,7 @@ CIFAR: dict[str, CifarSet] = {
         label_bytes=1,
         train=(tuple(f"data_batch_{n}.bin" for n in range(1, 6)), ("train_batch.bin",)),
         test=(("test_batch.bin",),),
-        classes=tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]),
+        classes=tuple(_CIFAR10_NAMES.split()),
     ),
     "cifar100": CifarSet(
         archive="cifar-100-binary.tar.gz",
@@ -157,7 +64,7 @@ CIFAR: dict[str, CifarSet] = {
         label_bytes=2,
         train=(("train.bin",),),
         test=(("test.bin",),),
-        classes=CIFAR100_CLASSES,
+        classes=tuple(_CIFAR100_NAMES.split()),
     ),
 }
 
@@ -226,6 +133,7 @@ def _missing_message(name: str, root: Path, split: str) -> str:
             *(f"  {folder}" for folder in _folders(name, root)),
             f"To place it by hand, unpack this (the binary version) into {root / name}:",
             f"  {entry.archive}  md5 {entry.md5}",
+            "To use a folder elsewhere: --root FOLDER",
             f"To download it: tinycnn data fetch {name}",
             "To work without any download: --data glyphs",
         ]

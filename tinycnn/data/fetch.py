@@ -16,7 +16,7 @@ from typing import Any
 
 from tinycnn.data.cifar import CIFAR
 from tinycnn.data.idx import NAMES
-from tinycnn.errors import DataError
+from tinycnn.errors import DataError, unknown_name
 
 Progress = Callable[[int, int | None, str], None]
 
@@ -85,11 +85,13 @@ def fetch(
 
     Raises
     ------
+    UnknownNameError
+        For a name that cannot be fetched.
     DataError
         If no mirror delivers a file (every address and reason is listed) or an archive is unsafe.
     """
     if name not in DOWNLOADS:
-        raise DataError(f"fetch: unknown data set {name!r}, expected one of {', '.join(DOWNLOADS)}")
+        raise unknown_name("data set to fetch", name, DOWNLOADS)
     folder = Path(root) / name
     folder.mkdir(parents=True, exist_ok=True)
     bases = MIRRORS[name] if mirrors is None else tuple(mirrors)
@@ -160,7 +162,7 @@ def _download(url: str, part: Path, filename: str, progress: Progress | None) ->
         raise kind(f"HTTP {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise _Failed(str(error.reason)) from error
-    except (http.client.HTTPException, ConnectionError, TimeoutError, ValueError) as error:
+    except (http.client.HTTPException, OSError, ValueError) as error:
         raise _Failed(f"{type(error).__name__}: {error}") from error
 
 

@@ -51,7 +51,7 @@ def load_folder(
     paths = [path for group in files.values() for path in group]
     images = np.empty((len(paths), channels, size, size), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = _read_image(path, size, channels)
+        images[index] = read_image(path, size, channels)
     labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(group) for group in files.values()])
     return images, labels, tuple(files)
 
@@ -90,9 +90,18 @@ def _images_in(folder: Path) -> list[Path]:
     )
 
 
-def _read_image(path: Path, size: int, channels: int) -> np.ndarray:
-    """One image as uint8 (channels, size, size)."""
+def read_image(path: Path, size: int, channels: int) -> np.ndarray:
+    """One image as uint8 (channels, size, size): the shorter side resized, the middle cut out.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it cannot be read as an image.
+    """
     from PIL import Image, ImageOps
+
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such image")
 
     try:
         with Image.open(path) as opened:

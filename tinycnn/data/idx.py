@@ -51,28 +51,27 @@ class IdxSet:
 
 def _idx_set(folder: str, classes: str, md5s: str) -> IdxSet:
     """Every set uses MNIST's file names; ``md5s`` are in the order of those names."""
-    stems = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
-    stems += ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    stems = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     a, b, c, d = (IdxFile(stem, md5) for stem, md5 in zip(stems, md5s.split(), strict=True))
-    return IdxSet(folder, tuple(classes.split()), (a, b), (c, d))
+    return IdxSet(folder, tuple(classes.split(", ")), (a, b), (c, d))
 
 
 NAMES: dict[str, IdxSet] = {
     "mnist": _idx_set(
         "MNIST",
-        "0 1 2 3 4 5 6 7 8 9",
+        "0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
         "f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432 "
         "9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c",
     ),
     "fashion_mnist": _idx_set(
         "FashionMNIST",
-        "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle-boot",
+        "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot",
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe "
         "bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310",
     ),
     "kmnist": _idx_set(
         "KMNIST",
-        "o ki su tsu na ha ma ya re wo",
+        "o, ki, su, tsu, na, ha, ma, ya, re, wo",
         "bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344 "
         "5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134",
     ),
@@ -215,6 +214,7 @@ def _missing_message(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> s
             *(f"  {path}" for path in looked),
             f"To place them by hand, put these into {root / name}:",
             *(f"  {file.gz}  md5 {file.md5}" for file in files),
+            "To use a folder elsewhere: --root FOLDER",
             f"To download them: tinycnn data fetch {name}",
             "To work without any download: --data glyphs",
         ]

@@ -1,0 +1,212 @@
+"""Weights files: exact round trips, PyTorch's formats, and files that must be refused."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn import weights
+from tinycnn.errors import WeightsError
+from tinycnn.weights.atomic import atomic_write
+
+ARRAYS = {
+    "a.weight": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32),
+    "a.bias": np.arange(3.0),
+    "count": np.array(7, np.int64),
+    "mask": np.array([True, False]),
+    "empty": np.zeros((0, 2), np.float32),
+}
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
+def test_round_trip_is_exact(tmp_path, suffix):
+    weights.save(tmp_path / f"w{suffix}", ARRAYS)
+    loaded = weights.load(tmp_path / f"w{suffix}")
+    assert set(loaded) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert loaded[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
+
+
+def test_a_model_saves_and_loads(tmp_path):
+    first, second = tc.models.resnet8(width=0.5), tc.models.resnet8(width=0.5)
+    first.save(tmp_path / "m.safetensors")
+    second.load(tmp_path / "m.safetensors")
+    assert all((a == b).all() for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pytorch_state_dicts_load_without_pytorch(tmp_path, zipped):
+    torch = pytest.importorskip("torch")
+    base = torch.randn(4, 5)
+    state = {
+        "plain": torch.randn(2, 3),
+        "transposed": base.T,
+        "shared": base[1:, ::2],
+        "scalar": torch.tensor(3),
+        "half": torch.randn(3).half(),
+        "brain": torch.randn(3).bfloat16(),
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(torch.randn(2)),
+    }
+    for tree, name in ((state, "a.pth"), ({"epoch": 3, "state_dict": state}, "b.pt")):
+        torch.save(tree, tmp_path / name, _use_new_zipfile_serialization=zipped)
+        loaded = weights.load(tmp_path / name)
+        for key, tensor in state.items():
+            np.testing.assert_array_equal(loaded[key], tensor.detach().float().numpy())
+
+
+def test_pytorch_modules_file_loads_with_its_metadata(tmp_path):
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    torch.save(net.state_dict(), tmp_path / "n.pth")
+    loaded = weights.load(tmp_path / "n.pth")
+    assert list(loaded) == list(net.state_dict())
+
+
+def test_safetensors_files_are_the_published_format(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    weights.save(tmp_path / "ours.safetensors", ARRAYS)
+    theirs = safetensors.load_file(tmp_path / "ours.safetensors")
+    assert all((theirs[name] == array).all() for name, array in ARRAYS.items())
+    safetensors.save_file(ARRAYS, tmp_path / "theirs.safetensors")
+    ours = weights.load(tmp_path / "theirs.safetensors")
+    assert all((ours[name] == array).all() for name, array in ARRAYS.items())
+
+
+class Runs:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+HOSTILE = {
+    "os.system": pickle.dumps({"x": Runs(os.system, "exit 3")}),
+    "eval": pickle.dumps(Runs(eval, "1 + 1")),
+    "getattr": pickle.dumps(Runs(getattr, "a", "upper")),
+    "inst": b"(S'exit 3'\nios\nsystem\n.",
+    "old protocol": pickle.dumps(Runs(os.system, "exit 3"), protocol=0),
+    "nested import": pickle.dumps(Runs(__import__, "os")),
+    "numpy object": pickle.dumps(np.array([print], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_hostile_pickles_are_refused_by_name(tmp_path, monkeypatch, name, zipped):
+    def forbidden(*_):
+        raise AssertionError("the file ran code")
+
+    monkeypatch.setattr(os, "system", forbidden)
+    path = tmp_path / "evil.pth"
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", HOSTILE[name])
+    else:
+        path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C) + pickle.dumps(1001) + pickle.dumps({}) + HOSTILE[name])
+    with pytest.raises(WeightsError, match=r"is refused: it asks for [\w.]+, and only tensors are built"):
+        weights.load(path)
+
+
+def saved_pth(torch, tmp_path):
+    torch.save({"w": torch.randn(50, 50)}, tmp_path / "whole.pth")
+    return (tmp_path / "whole.pth").read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99])
+def test_truncated_files_are_refused(tmp_path, share):
+    torch = pytest.importorskip("torch")
+    weights.save(tmp_path / "w.safetensors", ARRAYS)
+    weights.save(tmp_path / "w.npz", ARRAYS)
+    files = {s: (tmp_path / f"w{s}").read_bytes() for s in (".safetensors", ".npz")}
+    files[".pth"] = saved_pth(torch, tmp_path)
+    for suffix, data in files.items():
+        path = tmp_path / f"cut{suffix}"
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(WeightsError, match="cut"):
+            weights.load(path)
+
+
+def test_flipped_bytes_never_end_in_anything_but_an_answer_or_a_refusal(tmp_path):
+    torch = pytest.importorskip("torch")
+    weights.save(tmp_path / "w.safetensors", {"w": ARRAYS["a.weight"]})
+    files = {".safetensors": (tmp_path / "w.safetensors").read_bytes(), ".pth": saved_pth(torch, tmp_path)}
+    rng = np.random.default_rng(1)
+    for suffix, data in files.items():
+        path = tmp_path / f"flip{suffix}"
+        for place in rng.integers(min(len(data), 900), size=150):
+            changed = bytearray(data)
+            changed[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(changed)
+            try:
+                weights.load(path)
+            except WeightsError:
+                pass
+
+
+def header(**entry):
+    return json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **entry}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (header(shape=[3]), "does not take 8 bytes"),
+        (header(data_offsets=[4, 12]), "truncated|overlap"),
+        (header(data_offsets=[0, 4], shape=[1]), "overlap, leave holes, or do not fill"),
+        (header(shape=[-2]), "whole numbers of at least 0"),
+        (header(dtype="F99"), "entry of tensor 'w' is damaged"),
+        (b'{"w": 3}', "entry of tensor 'w' is damaged"),
+        (b"[1]", "not a table of tensors"),
+        (b"{", "header is damaged"),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "damaged|deeply"),
+        (b'{"w": {}, "w": {}}', "a name stands twice"),
+    ],
+)
+def test_safetensors_headers_that_lie_are_refused(tmp_path, text, message):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    with pytest.raises(WeightsError, match=message):
+        weights.load(path)
+
+
+def test_a_header_longer_than_the_file_is_refused(tmp_path):
+    path = tmp_path / "long.safetensors"
+    path.write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(WeightsError, match="not a safetensors file, or truncated"):
+        weights.load(path)
+
+
+def test_unknown_suffix_and_missing_file(tmp_path):
+    with pytest.raises(WeightsError, match="unknown format, expected a name that ends in .safetensors, .npz, .pth, .pt"):
+        weights.load(tmp_path / "w.bin")
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        weights.load(tmp_path / "w.npz")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "w.npz"
+    weights.save(path, {"w": np.zeros(2)})
+    before = path.read_bytes()
+    with pytest.raises(OSError, match=r"cannot write .*w.npz \(No space left on device\); what was there is unchanged"):
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["w.npz"]
+
+
+def test_npz_with_objects_is_refused(tmp_path):
+    stream = io.BytesIO()
+    np.savez(stream, w=np.array([print], dtype=object))
+    (tmp_path / "o.npz").write_bytes(stream.getvalue())
+    with pytest.raises(WeightsError, match="not an .npz archive of arrays"):
+        weights.load(tmp_path / "o.npz")
