@@ -32,7 +32,7 @@ def test_train_writes_a_run_that_can_be_evaluated_and_asked(folder, capsys):
     with (out / "history.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
     assert f"test accuracy {100 * result['test_accuracy']:.2f} %" in capsys.readouterr().out
-    assert run("evaluate", "--quiet") == 0
+    assert run("evaluate", "--quiet", "--limit", 60) == 0
     assert f"accuracy {100 * result['test_accuracy']:.2f} %" in capsys.readouterr().out
     assert run("evaluate", out, "--quiet", "--limit", 20) == 0
 

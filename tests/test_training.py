@@ -114,7 +114,9 @@ def test_evaluation_counts_by_hand():
     result = evaluate(Fixed(), DataLoader(data, 10))
     assert result.accuracy == 0.8 and result.confusion[4, 3] == 1 == result.confusion[5, 3]
     np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-6)
-    assert result.loss == pytest.approx(np.mean([np.log(np.exp(5) + 9) - 5 * right for right in [1] * 8 + [0] * 2]), 1e-5)
+    assert result.loss == pytest.approx(
+        np.mean([np.log(np.exp(5) + 9) - 5 * right for right in [1] * 8 + [0] * 2]), 1e-5
+    )
 
 
 def test_evaluation_puts_the_mode_back():

@@ -144,7 +144,9 @@ def build_trainer(settings: Settings, folder: Path, quiet: bool) -> tuple[Traine
     test.transform = normalize
     shape = train.images.shape[1:]
     model = build_model(settings, len(train.classes), shape)
-    loader = DataLoader(train, settings.batch_size, shuffle=True, seed=settings.seed, drop_last=len(train) > settings.batch_size)
+    loader = DataLoader(
+        train, settings.batch_size, shuffle=True, seed=settings.seed, drop_last=len(train) > settings.batch_size
+    )
     optimizer = build_optimizer(settings, model)
     extra = {
         "settings": asdict(settings),

@@ -77,7 +77,11 @@ def test_a_batch_size_below_one_is_refused():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((2, 3, 3), np.uint8), [0, 1], r"images have shape \(2, 3, 3\) and dtype uint8, expected \(N, C, H, W\)"),
+        (
+            np.zeros((2, 3, 3), np.uint8),
+            [0, 1],
+            r"images have shape \(2, 3, 3\) and dtype uint8, expected \(N, C, H, W\)",
+        ),
         (np.zeros((2, 1, 3, 3), np.uint8), [0], r"labels have shape \(1,\) and dtype int64, expected .* \(2,\)"),
         (np.zeros((2, 1, 3, 3), np.uint8), [0, 3], "label 3 at index 1 is outside the 3 classes"),
         (np.zeros((0, 1, 3, 3), np.uint8), np.zeros(0, int), "it is empty"),

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -147,10 +148,8 @@ def test_flipped_bytes_never_end_in_anything_but_an_answer_or_a_refusal(tmp_path
             changed = bytearray(data)
             changed[place] ^= 1 << int(rng.integers(8))
             path.write_bytes(changed)
-            try:
+            with suppress(WeightsError):
                 weights.load(path)
-            except WeightsError:
-                pass
 
 
 def header(**entry):
@@ -187,7 +186,7 @@ def test_a_header_longer_than_the_file_is_refused(tmp_path):
 
 
 def test_unknown_suffix_and_missing_file(tmp_path):
-    with pytest.raises(WeightsError, match="unknown format, expected a name that ends in .safetensors, .npz, .pth, .pt"):
+    with pytest.raises(WeightsError, match=r"expected a name that ends in [.]safetensors, [.]npz, [.]pth, [.]pt"):
         weights.load(tmp_path / "w.bin")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         weights.load(tmp_path / "w.npz")
@@ -197,10 +196,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "w.npz"
     weights.save(path, {"w": np.zeros(2)})
     before = path.read_bytes()
-    with pytest.raises(OSError, match=r"cannot write .*w.npz \(No space left on device\); what was there is unchanged"):
-        with atomic_write(path) as file:
-            file.write(b"half")
-            raise OSError(28, "No space left on device")
+    message = r"cannot write .*w.npz \(No space left on device\); what was there is unchanged"
+    with pytest.raises(OSError, match=message), atomic_write(path) as file:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["w.npz"]
 
 
@@ -208,5 +207,5 @@ def test_npz_with_objects_is_refused(tmp_path):
     stream = io.BytesIO()
     np.savez(stream, w=np.array([print], dtype=object))
     (tmp_path / "o.npz").write_bytes(stream.getvalue())
-    with pytest.raises(WeightsError, match="not an .npz archive of arrays"):
+    with pytest.raises(WeightsError, match=r"not an \.npz archive of arrays"):
         weights.load(tmp_path / "o.npz")
