@@ -72,7 +72,7 @@ def test_a_state_that_does_not_fit_is_listed_whole_and_changes_nothing():
 
 def test_attributes():
     net = Net()
-    with pytest.raises(AttributeError, match="Net has no attribute 'covn'; did you mean conv?"):
+    with pytest.raises(AttributeError, match=r"Net has no attribute 'covn'; did you mean conv\?"):
         net.covn  # noqa: B018
     with pytest.raises(TypeError, match="scale is a parameter of Net: assign a Parameter"):
         net.scale = np.zeros(1)
