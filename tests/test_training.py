@@ -1,200 +1,398 @@
-"""Training: exact resumption, clean interruption, and a clear end when numbers break."""
+"""Training: resumption to the bit, a clean stop, and errors that say where."""
 
-import os
 import signal
 
 import numpy as np
 import pytest
 
 import tinycnn as tc
-from tinycnn import nn
-from tinycnn.checkpoint import load_checkpoint, save_checkpoint
-from tinycnn.data import DataLoader, Glyphs
-from tinycnn.data.transforms import Compose, Normalize, RandomCrop
+from tinycnn import functional as F
+from tinycnn import nn, random
+from tinycnn.data import ArrayDataset, DataLoader, transforms
 from tinycnn.errors import CheckpointError
+from tinycnn.progress import Progress
 from tinycnn.training import Callback, Trainer, TrainingError, evaluate
 
+CLASSES = ("cat", "dog", "eel")
 
-def trainer(tmp_path=None, epochs=2, lr=0.05, callbacks=(), seed=0):
-    """A small net with all that has state: batch norm, dropout, augmentation, momentum, a schedule."""
-    tc.manual_seed(seed)
-    data = Glyphs(size=8, count=60)
-    normalize = Normalize.of(data.images)
-    data.transform = Compose([RandomCrop(8, 1), normalize])
-    test = Glyphs("test", size=8, count=30, transform=normalize)
-    model = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2), nn.Flatten(), nn.Linear(256, 10)
+
+def images_and_labels(count=22, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=count)
+    images = rng.integers(0, 200, size=(count, 2, 6, 5)).astype(np.uint8)
+    images[np.arange(count), 0, labels] += 55
+    return images, labels
+
+
+def dataset(seed=0, augment=True):
+    """22 images of 6x5 pixels, augmented at random."""
+    steps = [transforms.RandomHorizontalFlip(), transforms.ColorJitter(), transforms.Cutout(2)] if augment else []
+    return ArrayDataset(
+        *images_and_labels(seed=seed),
+        CLASSES,
+        transforms.Compose([*steps, transforms.Normalize((0.4, 0.4), (0.2, 0.3))]),
     )
-    optimizer = tc.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    schedule = tc.optim.WarmUp(tc.optim.CosineAnnealingLR(optimizer, 12), 2)
+
+
+def network():
+    """With all that has a state: batch norm and dropout."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, (3, 2), padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Flatten(),
+        nn.Linear(144, 3),
+    )
+
+
+OPTIMIZERS = {
+    "sgd, cosine after a warm-up": (
+        lambda p: tc.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
+        lambda o: tc.optim.WarmUp(tc.optim.CosineAnnealingLR(o, 12), 3),
+    ),
+    "adam, steps": (lambda p: tc.optim.Adam(p, lr=1e-2), lambda o: tc.optim.MultiStepLR(o, [3, 7])),
+    "adamw, constant": (lambda p: tc.optim.AdamW(p, lr=1e-2), lambda o: None),
+}
+
+
+def trainer(kind="sgd, cosine after a warm-up", epochs=3, path=None, callbacks=(), prefetch=2, **options):
+    """From one seed: the same trainer every time."""
+    tc.manual_seed(3)
+    make_optimizer, make_schedule = OPTIMIZERS[kind]
+    model = network()
+    optimizer = make_optimizer(model.parameters())
     return Trainer(
         model,
-        DataLoader(data, 10, shuffle=True, seed=seed),
+        DataLoader(dataset(), 5, shuffle=True, seed=4, prefetch=prefetch),
         optimizer,
         epochs,
-        schedule,
-        DataLoader(test, 16),
+        schedule=make_schedule(optimizer),
+        validation=DataLoader(dataset(1, augment=False), 7),
+        checkpoint=path,
         callbacks=callbacks,
-        checkpoint=tmp_path / "c.safetensors" if tmp_path else None,
         quiet=True,
+        **options,
     )
 
 
-class StopAfter(Callback):
-    """Presses Ctrl-C after so many batches."""
+class Killed(Exception):
+    """The process dies here."""
 
-    def __init__(self, batches):
-        self.left = batches
+
+class At(Callback):
+    """Does something after so many batches."""
+
+    def __init__(self, batch, action):
+        self.left, self.action = batch, action
 
     def on_batch_end(self, trainer, loss):
         self.left -= 1
-        if not self.left:
-            os.kill(os.getpid(), signal.SIGINT)
+        if self.left == 0:
+            self.action(trainer)
 
 
-def bits(run):
-    state = run.state_dict()
-    return [a.tobytes() for a in state["model"].values()], run.optimizer.param_groups[0]["lr"]
+def kill(trainer):
+    raise Killed
 
 
-def without_time(history):
-    return [{k: v for k, v in row.items() if "second" not in k} for row in history]
+def everything(trainer):
+    """All that training changes: arrays by name, and plain values."""
+    arrays = dict(trainer.model.state_dict())
+    for number, state in trainer.optimizer.state.items():
+        arrays |= {f"{number}.{name}": np.asarray(value) for name, value in state.items()}
+    rows = [{k: v for k, v in row.items() if not k.startswith(("seconds", "images"))} for row in trainer.history]
+    plain = rows, random.default_generator().get_state(), trainer.optimizer.param_groups[0]["lr"]
+    return arrays, plain
 
 
-@pytest.mark.skipif(os.name == "nt", reason="os.kill cannot send Ctrl-C to this process on Windows")
-@pytest.mark.parametrize("batches", [1, 4, 6, 9])
-def test_interrupted_and_resumed_equals_straight_bit_for_bit(tmp_path, batches):
-    straight = trainer()
-    straight.fit()
-    first = trainer(tmp_path, callbacks=[StopAfter(batches)])
-    first.fit()
-    assert first.interrupted
-    second = trainer(tmp_path, seed=9)
-    second.resume(tmp_path / "c.safetensors")
-    second.fit()
-    assert bits(second) == bits(straight)
-    assert without_time(second.history) == without_time(straight.history)
+def assert_same(one, other):
+    assert one[0].keys() == other[0].keys()
+    for name, array in one[0].items():
+        np.testing.assert_array_equal(array, other[0][name], err_msg=name)
+    assert one[1] == other[1]
 
 
-def test_same_seed_same_bits_and_another_seed_others():
-    runs = [trainer(seed=seed) for seed in (3, 3, 4)]
-    results = []
-    for run, seed in zip(runs, (3, 3, 4)):
-        tc.manual_seed(seed)
-        run.fit()
-        results.append(bits(run)[0])
-    assert results[0] != results[2]
+# -- fit ---------------------------------------------------------------------------------------------------------------
 
 
-def test_history_and_callbacks():
+def test_fit_learns_and_writes_a_row_an_epoch():
+    learner = trainer("adamw, constant", epochs=30)
+    history = learner.fit()
+    assert [row["epoch"] for row in history] == list(range(1, 31))
+    assert history[-1]["train_loss"] < 0.6 * history[0]["train_loss"]
+    assert list(history[0]) == [
+        *("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "lr", "seconds", "images_per_second"),
+    ]
+    assert learner.evaluation.loss == history[-1]["test_loss"]
+
+
+def test_callbacks_are_called_in_order():
     seen = []
 
-    class Watch(Callback):
+    class Witness(Callback):
         def on_epoch_begin(self, trainer):
             seen.append("begin")
 
         def on_batch_end(self, trainer, loss):
-            seen.append(loss)
+            assert np.isfinite(loss)
+            seen.append("batch")
 
         def on_epoch_end(self, trainer):
-            seen.append(trainer.history[-1]["epoch"])
+            seen.append(f"end {trainer.history[-1]['epoch']}")
 
-    history = trainer(callbacks=[Watch()]).fit()
-    assert [row["epoch"] for row in history] == [1, 2]
-    assert seen[0] == "begin" and seen[7] == 1 and seen[-1] == 2 and len(seen) == 16
-    assert set(history[0]) >= {"train_loss", "train_accuracy", "test_loss", "test_accuracy", "lr", "images_per_second"}
+    trainer(epochs=2, callbacks=[Witness()]).fit()
+    epoch = ["begin", *["batch"] * 5]
+    assert seen == [*epoch, "end 1", *epoch, "end 2"]
 
 
-def test_evaluation_counts_by_hand():
-    class Fixed(nn.Module):
-        def forward(self, x):
-            return tc.Tensor(np.eye(10, dtype=np.float32)[[0, 1, 2, 3, 3, 3, 6, 7, 8, 9]][: len(x)] * 5)
+def test_same_seed_gives_the_same_bits_with_and_without_prefetch():
+    one, other = trainer(prefetch=0), trainer(prefetch=3)
+    one.fit()
+    first = everything(one)
+    tc.manual_seed(3)
+    other = trainer(prefetch=3)
+    other.fit()
+    assert_same(first, everything(other))
 
-    data = Glyphs(size=8, count=10, transform=Normalize([0.5], [0.5]))
-    result = evaluate(Fixed(), DataLoader(data, 10))
-    assert result.accuracy == 0.8 and result.confusion[4, 3] == 1 == result.confusion[5, 3]
-    np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-6)
-    assert result.loss == pytest.approx(
-        np.mean([np.log(np.exp(5) + 9) - 5 * right for right in [1] * 8 + [0] * 2]), 1e-5
+
+def test_an_epoch_without_a_batch_is_refused():
+    model = network()
+    with pytest.raises(ValueError, match="22 images make no batch of 50; take a smaller batch_size"):
+        Trainer(model, DataLoader(dataset(), 50, drop_last=True), tc.optim.SGD(model.parameters(), lr=0.1), 1)
+
+
+# -- resuming ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batches", [1, 5, 6, 13])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_killed_and_resumed_gives_the_bits_of_a_straight_run(kind, batches, tmp_path):
+    straight = trainer(kind)
+    straight.fit()
+    expected = everything(straight)
+
+    path = tmp_path / "checkpoint.safetensors"
+    killed = trainer(kind, path=path, callbacks=[At(batches, Trainer.save), At(batches + 1, kill)])
+    with pytest.raises(Killed):
+        killed.fit()
+
+    resumed = trainer(kind, path=path)
+    tc.manual_seed(99)
+    resumed.resume(path)
+    resumed.fit()
+    assert_same(everything(resumed), expected)
+
+
+def test_a_kill_without_warning_costs_at_most_the_epoch(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Killed):
+        trainer(path=path, callbacks=[At(8, kill)]).fit()
+    resumed = trainer(path=path)
+    resumed.resume(path)
+    assert (resumed.loader.epoch, resumed.loader.position, len(resumed.history)) == (1, 0, 1)
+
+
+def test_a_long_epoch_is_saved_in_between(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinycnn.training.SAVE_EVERY", 0.0)
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Killed):
+        trainer(path=path, callbacks=[At(3, kill)]).fit()
+    resumed = trainer(path=path)
+    resumed.resume(path)
+    assert (resumed.loader.epoch, resumed.loader.position) == (0, 2)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 7])
+def test_ctrl_c_finishes_the_step_and_the_rest_can_be_resumed(batch, tmp_path, capfd):
+    straight = trainer()
+    straight.fit()
+    expected = everything(straight)
+
+    path = tmp_path / "checkpoint.safetensors"
+    stopped = trainer(path=path, callbacks=[At(batch, lambda _: signal.raise_signal(signal.SIGINT))])
+    before = signal.getsignal(signal.SIGINT)
+    stopped.fit()
+    assert stopped.interrupted
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "finishing this step, then saving" in capfd.readouterr().err
+    assert (stopped.loader.epoch, stopped.loader.position) == divmod(batch, 5)
+
+    resumed = trainer(path=path)
+    resumed.resume(path)
+    resumed.fit()
+    assert not resumed.interrupted
+    assert_same(everything(resumed), expected)
+
+
+def test_ctrl_c_twice_stops_at_once_and_keeps_the_checkpoint(tmp_path):
+    def press_twice(_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(path=path, callbacks=[At(7, press_twice)]).fit()
+    resumed = trainer(path=path)
+    resumed.resume(path)
+    assert resumed.loader.epoch == 1
+
+
+def test_resuming_what_does_not_fit_says_why(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    trainer(path=path, epochs=1).fit()
+    with pytest.raises(CheckpointError, match="resume: optimizer is SGD in the checkpoint, but Adam here"):
+        trainer("adam, steps").resume(path)
+    other = trainer()
+    other.model = nn.Sequential(nn.Linear(5, 7))
+    with pytest.raises(CheckpointError, match=r"(?s)does not fit.*unexpected: 1.weight.*mis-shaped: 0.weight"):
+        other.resume(path)
+    smaller = trainer()
+    smaller.loader = DataLoader(dataset(), 11)
+    with pytest.raises(CheckpointError, match="batches in an epoch is 5 in the checkpoint, but 2 here"):
+        smaller.resume(path)
+
+
+# -- a loss that is not finite -----------------------------------------------------------------------------------------
+
+
+class Poison(tc.Function):
+    """The identity; its gradient is NaN."""
+
+    def forward(self, x):
+        return x.copy()
+
+    def backward(self, grad):
+        return grad * np.nan
+
+
+class PoisonLayer(nn.Module):
+    """The layer of it."""
+
+    def forward(self, x):
+        return Poison.apply(x)
+
+
+def broken_trainer(model, images=None, path=None):
+    data = dataset(augment=False)
+    if images is not None:
+        data = ArrayDataset(images, data.labels, CLASSES)
+    optimizer = tc.optim.SGD(model.parameters(), lr=0.1)
+    return Trainer(model, DataLoader(data, 5), optimizer, 1, checkpoint=path, quiet=True)
+
+
+def test_a_layer_that_overflows_is_named():
+    model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(60, 8), nn.Linear(8, 3)), nn.Identity())
+    model[1][1].weight.data[...] = 3e38
+    with pytest.raises(TrainingError) as caught:
+        broken_trainer(model).fit()
+    assert "training stopped. It began in the output of layer 1.1 (Linear); lower --lr" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_layer_whose_gradient_broke_is_named_and_no_broken_checkpoint_is_written(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(60, 7), nn.Linear(7, 6), PoisonLayer(), nn.Linear(6, 4), nn.Linear(4, 3)
     )
-
-
-def test_evaluation_puts_the_mode_back():
-    run = trainer()
-    run.model.train()
-    evaluate(run.model, run.validation)
-    assert run.model.training and run.model[1].training
-
-
-def test_a_parameter_that_explodes_is_named():
-    class Explode(Callback):
-        def on_batch_end(self, trainer, loss):
-            trainer.model[5].weight.data[0, 0] = np.inf
-
-    run = trainer(callbacks=[Explode()])
-    with np.errstate(all="ignore"), pytest.raises(TrainingError, match=r"stopped\. Parameter 5\.weight is not finite"):
-        run.fit()
-
-
-def test_the_first_layer_that_is_not_finite_is_named():
-    class Breaks(nn.Module):
-        def forward(self, x):
-            return x * float("nan")
-
-    run = trainer()
-    run.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), Breaks(), nn.Linear(20, 10))
-    with pytest.raises(TrainingError, match=r"It began in the output of layer 2 \(Breaks\)"):
-        run.fit()
+    learner = broken_trainer(model, path=path)
+    learner.save()
+    before = path.read_bytes()
+    with pytest.raises(TrainingError, match=r"the loss is nan: .* began in the gradient of layer 2: .*2\.bias"):
+        learner.fit()
+    with pytest.raises(TrainingError, match="gradient of layer 2"):
+        learner.save()
+    assert path.read_bytes() == before
 
 
 def test_images_that_are_not_finite_are_named():
-    run = trainer()
-    run.loader.dataset.transform = lambda images, rng: np.full(images.shape, np.nan, np.float32)
+    images = np.ones((22, 2, 6, 5), np.float32)
+    images[7, 1, 5, 4] = np.inf
     with pytest.raises(TrainingError, match="The batch of images holds values that are not finite"):
-        run.fit()
+        broken_trainer(nn.Sequential(nn.Flatten(), nn.Linear(60, 3)), images).fit()
 
 
-def test_checkpoint_round_trip_of_a_tree(tmp_path):
-    state = {"a": [1, 2.5, None, "x"], "b": {"c": np.arange(4.0), "d": [np.ones(2, np.float32), True]}, "big": 2**100}
-    save_checkpoint(tmp_path / "t.safetensors", state)
-    loaded = load_checkpoint(tmp_path / "t.safetensors")
-    assert loaded["a"] == state["a"] and loaded["big"] == 2**100 and loaded["b"]["d"][1] is True
-    np.testing.assert_array_equal(loaded["b"]["c"], state["b"]["c"])
+# -- evaluate ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.9])
-def test_a_truncated_checkpoint_is_refused(tmp_path, share):
-    run = trainer(tmp_path)
-    run.save()
-    path = tmp_path / "c.safetensors"
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(CheckpointError, match="is damaged"):
-        run.resume(path)
+class Fixed(nn.Module):
+    """Gives rows of a table, one call after another."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.table, self.at = table, 0
+
+    def forward(self, x):
+        assert not self.training
+        self.at += len(x.data)
+        return tc.Tensor(self.table[self.at - len(x.data) : self.at])
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    run = trainer(tmp_path)
-    run.save()
-    run.model = nn.Linear(2, 3)
-    with pytest.raises(CheckpointError, match="the checkpoint does not fit: load_state_dict"):
-        run.resume(tmp_path / "c.safetensors")
+def test_evaluate_counts_by_hand():
+    rng = np.random.default_rng(5)
+    table, labels = rng.normal(size=(23, 7)), rng.integers(7, size=23)
+    data = ArrayDataset(np.zeros((23, 1, 3, 2), np.float32), labels, "abcdefg")
+    model = Fixed(table).train()
+    result = evaluate(model, DataLoader(data, 5))
+    ranks = (table > table[np.arange(23), labels][:, None]).sum(axis=1)
+    assert result.accuracy == np.mean(ranks == 0)
+    assert result.top5 == np.mean(ranks < 5)
+    expected = np.zeros((7, 7), int)
+    for true, guess in zip(labels, table.argmax(axis=1)):
+        expected[true, guess] += 1
+    np.testing.assert_array_equal(result.confusion, expected)
+    exps = np.exp(table)
+    np.testing.assert_allclose(result.probabilities, exps / exps.sum(axis=1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(result.loss, -np.log(result.probabilities[np.arange(23), labels]).mean(), rtol=1e-12)
+    assert model.training
 
 
-def test_weights_are_no_checkpoint(tmp_path):
-    nn.Linear(2, 3).save(tmp_path / "w.safetensors")
-    with pytest.raises(CheckpointError, match="has format None, expected 1"):
-        load_checkpoint(tmp_path / "w.safetensors")
+def test_a_model_of_another_number_of_classes_is_refused():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(60, 4))
+    message = r"the model gives an output of shape \(5, 4\), expected \(5, 3\): 5 images, 3 classes"
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, DataLoader(dataset(), 5))
+    with pytest.raises(ValueError, match=message):
+        broken_trainer(model).fit()
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
-    run = trainer(tmp_path)
-    run.save()
-    before = (tmp_path / "c.safetensors").read_bytes()
+# -- the bar -----------------------------------------------------------------------------------------------------------
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"cannot write .* \(No space left on device\); what was there is unchanged"):
-        run.save()
-    assert (tmp_path / "c.safetensors").read_bytes() == before
+def test_the_bar_shows_numbers_and_which_kernel_is_compiled(capsys):
+    numba = pytest.importorskip("numba")
+    if numba.config.DISABLE_JIT:
+        pytest.skip("nothing is compiled")
+
+    @numba.njit
+    def _brand_new_kernel(x):
+        return x + 1
+
+    with Progress(10, "epoch 1/1") as progress:
+        _brand_new_kernel(1)
+        progress.update(10, loss=0.5, accuracy=0.25)
+    shown = capsys.readouterr().err
+    assert "compiling brand_new_kernel" in shown
+    assert "10/10" in shown
+    assert "loss 0.500, accuracy 0.250" in shown
+    assert "images/s" in shown
+    with Progress(10, "silent", quiet=True):
+        _brand_new_kernel(1.0)
+    assert capsys.readouterr().err == ""
+
+
+def test_labels_and_loss_agree_with_a_plain_loop():
+    """The trainer's first epoch is what a student would write by hand."""
+    learner = trainer(epochs=1)
+    learner.fit()
+    tc.manual_seed(3)
+    model = network()
+    optimizer = tc.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
+    schedule = tc.optim.WarmUp(tc.optim.CosineAnnealingLR(optimizer, 12), 3)
+    for images, labels in DataLoader(dataset(), 5, shuffle=True, seed=4):
+        optimizer.zero_grad()
+        F.cross_entropy(model(tc.Tensor(images)), labels).backward()
+        optimizer.step()
+        schedule.step()
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, learner.model.state_dict()[name], err_msg=name)

@@ -45,7 +45,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         arrays, metadata = read_safetensors(path)
         if metadata.get("format") != str(FORMAT):
-            raise CheckpointError(f"checkpoint: {path} has format {metadata.get('format')}, expected {FORMAT}")
+            raise CheckpointError(
+                f"checkpoint: {path} is no checkpoint of this version: its format is {metadata.get('format')}, "
+                f"expected {FORMAT}"
+            )
         tree = json.loads(metadata["tree"])
         return _put_back(tree, arrays)
     except (WeightsError, KeyError, ValueError, TypeError, AttributeError) as error:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tinycnn.errors import TinyCNNError
 
@@ -18,12 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    # Threads that wait shall sleep: where another program computes too, spinning ones cost several times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        status = options.run(options) or 0
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("tinycnn: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (TinyCNNError, ValueError, TypeError, RuntimeError, OSError, MemoryError) as error:
         if options.debug:
             raise
@@ -32,10 +42,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line, with the nearest word that would be right."""
+
+    def parse_known_args(self, *arguments: Any, **options: Any) -> Any:
+        namespace, rest = super().parse_known_args(*arguments, **options)
+        if rest:
+            self.error(f"unknown argument {rest[0]}{_nearest(rest[0], self._option_string_actions)}")
+        return namespace, rest
+
+    def error(self, message: str) -> NoReturn:
+        found = re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)", message)
+        hint = _nearest(found[1], re.findall(r"[\w-]+", found[2])) if found else ""
+        self.exit(2, f"tinycnn: error: {message}{hint} (see {self.prog} --help)\n")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tinycnn", description="Convolutional networks from scratch: train, look inside, check."
-    )
+    parser = _Parser(prog="tinycnn", description="Convolutional networks from scratch: train, look inside, check.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -55,9 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import version
+        from tinycnn import __version__
 
-        print(f"tinycnn {version('tinycnn')}")
+        print(f"tinycnn {__version__}")
         parser.exit()
 
 
@@ -96,8 +124,11 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="train a network",
         description="Train a network; without options, on glyphs.",
     )
+    from tinycnn.runs import Settings
+
     for name, kind, text in _TRAIN_OPTIONS:
-        parser.add_argument(f"--{name}", type=kind, help=text)
+        default = getattr(Settings, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=kind, help=text if default is None else f"{text} (default: {default})")
     parser.add_argument("--name", help="name of the run (default: model-data)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, bit for bit")
@@ -120,7 +151,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.resume:
         if given.keys() - {"epochs"}:
             raise ValueError(f"--resume keeps the run's settings; leave out --{min(given.keys() - {'epochs'})}")
-        folder = options.resume
+        folder = _run_folder(options.resume, options.out)
         settings = runs.settings_of(load_checkpoint(folder / runs.CHECKPOINT)["extra"])
         settings.epochs = given.get("epochs", settings.epochs)
     else:
@@ -146,6 +177,15 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _run_folder(given: Path | None, out: Path = Path("runs")) -> Path:
+    """The folder of a run: a path, a name in the folder of runs, or the newest there."""
+    from tinycnn import runs
+
+    if given is None:
+        return runs.newest_run(out)
+    return out / given if not given.exists() and (out / given).exists() else given
+
+
 def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("evaluate", parents=[shared], help="test a trained network")
     parser.add_argument("folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
@@ -163,11 +203,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tinycnn.errors import DataError
     from tinycnn.training import evaluate
 
-    folder = options.folder or runs.newest_run(Path("runs"))
+    folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
     channels, height, _ = extra["image_shape"]
-    settings = replace(runs.settings_of(extra), image_size=height, channels=channels, limit=None)
-    (test,) = runs.datasets(replace(settings, **_given(options, _DATA_OPTIONS)), ("test",))
+    given = _given(options, _DATA_OPTIONS)
+    settings = replace(runs.settings_of(extra), limit=None)
+    if "data" in given:  # other data: its own folder, and images as the network knows them
+        settings = replace(settings, root=None, image_size=height, channels=channels)
+    (test,) = runs.datasets(replace(settings, **given), ("test",))
     if len(test.classes) != len(extra["classes"]):
         raise DataError(
             f"{test.name} has {len(test.classes)} classes, but {folder} was trained on {len(extra['classes'])}"
@@ -194,7 +237,7 @@ def _predict(options: argparse.Namespace) -> None:
     from tinycnn.data.folder import read_image
     from tinycnn.tensor import Tensor
 
-    folder = options.folder or runs.newest_run(Path("runs"))
+    folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
     channels, height, _ = extra["image_shape"]
     image = read_image(options.image, height, channels)
@@ -299,10 +342,21 @@ def _add_data(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _data_list(options: argparse.Namespace) -> None:
     from tinycnn.data import NAMES, default_root
 
-    print("glyphs needs no files; folder and npz take --root; the others are looked for in")
-    print(f"{default_root()} (or --root, or the folder in TINYCNN_DATA):")
+    root = default_root()
+    print(f"Data sets, and what is in {root} (or TINYCNN_DATA, or --root):")
     for name in NAMES:
-        print(f"  {name}")
+        print(f"  {name:14} {_where(name, root)}")
+
+
+def _where(name: str, root: Path) -> str:
+    """What there is to say on a data set."""
+    if name == "glyphs":
+        return "embedded: glyphs needs no files"
+    if name in ("folder", "npz"):
+        return (
+            "images of your own: --root FOLDER, with a folder for each class" if name == "folder" else "--root FILE.npz"
+        )
+    return f"in {root / name}" if (root / name).is_dir() else f"not here: tinycnn data fetch {name}"
 
 
 def _data_fetch(options: argparse.Namespace) -> None:

@@ -1,19 +1,21 @@
-"""Figures in one style: readable in print and by the colour-blind (colours of Okabe and Ito), no window, no
-global state.
+"""Figures in one style, readable in print and by the colour-blind: no window, no global state.
+
+Colours are Okabe and Ito's, some darkened; what a colour says, a mark or a word says too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
+BLUE, ORANGE, GREEN, RED = "#0072b2", "#b87b00", "#007a58", "#c04f00"  # dark enough for text on white
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -29,25 +31,36 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
-    """Loss and accuracy by epoch, for training and test."""
+    """Loss and accuracy by epoch, for training and test; each curve is named where it ends."""
     figure = new_figure(9, 3.6)
     epochs = [row["epoch"] for row in history]
-    for axes, quantity, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("nats", "%")):
+    for axes, quantity, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("", "%")):
         factor = 100 if unit == "%" else 1
-        for split, colour, marker in (("train", BLUE, "o"), ("test", ORANGE, "s")):
+        ends = []
+        for split, colour, line in (("train", BLUE, "o-"), ("test", ORANGE, "s--")):
             key = f"{split}_{quantity}"
             if history and key in history[0]:
                 values = [factor * row[key] for row in history]
-                axes.plot(epochs, values, color=colour, marker=marker, markersize=4, label=split)
-                axes.annotate(f"{values[-1]:.4g}", (epochs[-1], values[-1]), xytext=(5, 4), textcoords="offset points")
+                axes.plot(epochs, values, line, color=colour, markersize=5, markevery=1 + len(epochs) // 12)
+                ends.append((values[-1], f"{split} {values[-1]:.2f} {unit}".rstrip(), colour))
         axes.set_xlabel("epoch")
-        axes.set_ylabel(f"{quantity} ({unit})")
-        axes.set_xticks(epochs if len(epochs) <= 12 else epochs[:: len(epochs) // 8])
-        axes.margins(x=0.12)
+        axes.set_ylabel(f"{quantity} ({unit})" if unit else f"{quantity} (cross-entropy)")
+        axes.set_xticks(epochs[:: 1 + len(epochs) // 12])
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    figure.suptitle("Learning curves (training accuracy is taken while learning, with augmentation)", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        _name_ends(axes, ends)
+    figure.suptitle("Learning curves: training while it learns, test after each epoch", fontsize=10)
     return figure
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Name curves right of where they end, at least a line of text apart."""
+    low, high = axes.get_ylim()
+    apart = 0.07
+    place = -apart
+    for value, text, colour in sorted(ends):
+        place = max((value - low) / (high - low), place + apart)
+        axes.text(1.02, place, text, color=colour, va="center", transform=axes.transAxes, fontweight="bold", fontsize=9)
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
@@ -68,7 +81,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
                 ha="center",
                 va="center",
                 color=shade,
-                fontsize=8 if count <= 12 else 5,
+                fontsize=8 if count <= 12 else 6,
             )
     ticks = range(count) if count <= 30 else range(0, count, count // 10)
     turned = 0 if max(map(len, classes), default=0) <= 2 else 60
@@ -93,23 +106,37 @@ def prediction_grid(
     columns = 8
     rows = -(-len(chosen) // columns)
     figure = new_figure(9, 1.35 * rows + 0.5)
-    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
-    for axes in grid:
+    grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    for axes in grid[len(chosen) :]:
         axes.set_axis_off()
     for axes, index in zip(grid, chosen):
         _show_image(axes, images[index])
-        name, mark, colour = classes[predicted[index]], "✓", GREEN
+        text, colour = f"✓ {_short(classes[predicted[index]])} ({100 * sure[index]:.0f} %)", GREEN
         if wrong[index]:
-            name, mark, colour = f"{name} (is {classes[labels[index]]})", "✗", RED
-        axes.set_title(f"{mark} {name} {100 * sure[index]:.0f} %", fontsize=8, color=colour, pad=2)
-    shown = f"the {len(mistakes)} surest mistakes first" if len(mistakes) else "no mistakes"
-    figure.suptitle(f"Test images with predictions: {shown}, then right ones", fontsize=10)
+            names = _short(classes[predicted[index]]), _short(classes[labels[index]])
+            text, colour = f"✗ {names[0]} ({100 * sure[index]:.0f} %), is {names[1]}", RED
+        axes.set_title(text if len(text) < 19 else text.replace(", ", ",\n"), fontsize=7.5, color=colour, pad=3)
+        for spine in axes.spines.values():
+            spine.set(color=colour, linewidth=2.5 if wrong[index] else 1)
+    shown = f"the {len(mistakes)} surest of {wrong.sum():,} mistakes, then right ones"
+    if len(mistakes) == wrong.sum():
+        shown = f"all {len(mistakes)} mistakes, then right ones" if len(mistakes) else "no mistake"
+    figure.suptitle(f"Test images, predictions and how sure they are: {shown}", fontsize=10)
     return figure
 
 
-def _show_image(axes: Any, image: np.ndarray) -> None:
-    picture = image.transpose(1, 2, 0)
-    axes.imshow(picture if picture.shape[2] == 3 else picture[:, :, 0], cmap="gray", interpolation="nearest")
+def _show_image(axes: Axes, image: np.ndarray) -> None:
+    """An image (C, H, W): bytes as they are, floats from their least to their greatest."""
+    if image.dtype != np.uint8:
+        image = (image - image.min()) / (np.ptp(image) or 1.0)
+    picture = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _short(name: str, length: int = 9) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def filter_grid(weight: np.ndarray) -> Figure:
@@ -118,7 +145,7 @@ def filter_grid(weight: np.ndarray) -> Figure:
     kernels = kernels[:96]
     columns = min(16, max(8, int(np.ceil(np.sqrt(len(kernels))))))
     rows = -(-len(kernels) // columns)
-    figure = new_figure(0.55 * columns + 0.4, 0.55 * rows + 0.6)
+    figure = new_figure(0.55 * columns, 0.55 * rows + 0.35)
     for axes in figure.subplots(rows, columns, squeeze=False).reshape(-1):
         axes.set_axis_off()
     limit = np.abs(kernels).max() or 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -21,6 +22,8 @@ from tinycnn.nn import Module
 from tinycnn.optim import Optimizer, Schedule, WarmUp
 from tinycnn.progress import Progress
 from tinycnn.tensor import Tensor, no_grad
+
+SAVE_EVERY = 120.0
 
 
 class TrainingError(TinyCNNError, ArithmeticError):
@@ -55,19 +58,37 @@ def evaluate(model: Module, loader: DataLoader, quiet: bool = True, title: str =
     confusion = np.zeros((classes, classes), np.int64)
     loss_sum, top5, logits = 0.0, 0, []
     model.eval()
-    with no_grad(), Progress(len(loader.dataset), title, quiet=quiet) as progress:
+    with no_grad(), Progress(_images_of(loader), title, quiet=quiet) as progress:
         for images, labels in loader:
-            output = model(Tensor(images)).data
+            output = _logits(model, images, classes).data
             loss_sum += float(F.cross_entropy(Tensor(output), labels, reduction="sum").data)
             np.add.at(confusion, (labels, output.argmax(axis=1)), 1)
             best = np.argsort(-output, axis=1, kind="stable")[:, :5]
             top5 += int((best == labels[:, None]).any(axis=1).sum())
             logits.append(output)
-            progress.update(len(labels))
+            seen = int(confusion.sum())
+            progress.update(len(labels), loss=loss_sum / seen, accuracy=float(np.trace(confusion)) / seen)
     model.train(was_training)
     count = int(confusion.sum())
     probabilities = F.softmax(Tensor(np.concatenate(logits)), dim=1).data
     return Evaluation(loss_sum / count, float(np.trace(confusion)) / count, top5 / count, confusion, probabilities)
+
+
+def _logits(model: Module, images: np.ndarray, classes: int) -> Tensor:
+    """The model's output, checked to have a column for each class."""
+    output = model(Tensor(images))
+    if output.shape != (len(images), classes):
+        raise ValueError(
+            f"the model gives an output of shape {output.shape}, expected {(len(images), classes)}: "
+            f"{len(images)} images, {classes} classes"
+        )
+    return output
+
+
+def _images_of(loader: DataLoader) -> int:
+    """How many images an epoch has."""
+    count = len(loader.dataset)
+    return min(count, len(loader) * loader.batch_size)
 
 
 class Callback:
@@ -99,14 +120,21 @@ class Trainer:
     label_smoothing : float
     callbacks : sequence of Callback
     checkpoint : path, optional
-        Written after each epoch and on Ctrl-C.
+        Written after each epoch, every two minutes in between, and on Ctrl-C.
     extra : dict
         Kept in the checkpoint: settings, class names.
     quiet : bool
         Show no progress bar.
 
+    Raises
+    ------
+    ValueError
+        If there is not one batch in an epoch.
+
     Attributes
     ----------
+    evaluation : Evaluation or None
+        Of the last epoch.
     history : list of dict
         One row an epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds, images_per_second.
     interrupted : bool
@@ -140,8 +168,15 @@ class Trainer:
         self.model, self.loader, self.optimizer, self.epochs = model, loader, optimizer, epochs
         self.schedule, self.validation, self.label_smoothing = schedule, validation, label_smoothing
         self.callbacks, self.checkpoint, self.extra, self.quiet = callbacks, checkpoint, extra or {}, quiet
+        if not len(loader):
+            raise ValueError(
+                f"Trainer: {len(loader.dataset)} images make no batch of {loader.batch_size}; take a smaller "
+                "batch_size, or drop_last=False"
+            )
         self.history: list[dict[str, float]] = []
+        self.evaluation: Evaluation | None = None
         self.interrupted = False
+        self._saved = time.monotonic()
         self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
 
     def fit(self) -> list[dict[str, float]]:
@@ -150,15 +185,16 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss is NaN or infinite, with the layer where that began.
+            If the loss is NaN or infinite, with the layer where that began. The checkpoint is the last good one.
         """
         with _interrupt_flag() as interrupted:
-            while self.loader.epoch < self.epochs and not self.interrupted:
+            while self.loader.epoch < self.epochs and not interrupted():
                 self._run_epoch(interrupted)
+        self.interrupted = self.loader.epoch < self.epochs
         return self.history
 
     def _run_epoch(self, interrupted: Callable[[], bool]) -> None:
-        total, done = len(self.loader.dataset), self.loader.position * self.loader.batch_size
+        total, done = _images_of(self.loader), self.loader.position * self.loader.batch_size
         number = self.loader.epoch + 1
         self._notify("on_epoch_begin")
         self.model.train()
@@ -170,20 +206,23 @@ class Trainer:
                     len(labels), loss=sums["loss"] / sums["images"], accuracy=sums["right"] / sums["images"]
                 )
                 if interrupted():
-                    self.interrupted = True
                     break
-        if not self.interrupted or self.loader.position >= len(self.loader):
+                if time.monotonic() - self._saved > SAVE_EVERY:
+                    self.save()
+        if self.loader.epoch == number or self.loader.position == len(self.loader):
             self._close_epoch(number)
         self.save()
 
     def _step(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Forward, backward, update."""
         start = time.perf_counter()
+        random_state = random.default_generator().get_state()
         self.optimizer.zero_grad()
-        logits = self.model(Tensor(images))
+        logits = _logits(self.model, images, len(self.loader.dataset.classes))
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         value = float(loss.item())
         if not np.isfinite(value):
+            random.default_generator().set_state(random_state)
             raise TrainingError(_where_it_broke(self.model, images, value))
         loss.backward()
         self.optimizer.step()
@@ -197,6 +236,7 @@ class Trainer:
 
     def _close_epoch(self, number: int) -> None:
         """Evaluate, add the epoch's row to the history, begin the next epoch."""
+        self._refuse_broken()
         sums, images = self._sums, max(self._sums["images"], 1)
         row: dict[str, float] = {
             "epoch": number,
@@ -204,14 +244,13 @@ class Trainer:
             "train_accuracy": sums["right"] / images,
         }
         if self.validation is not None:
-            result = evaluate(self.model, self.validation)
-            row |= {"test_loss": result.loss, "test_accuracy": result.accuracy}
+            self.evaluation = evaluate(self.model, self.validation, self.quiet, f"test  {number}/{self.epochs}")
+            row |= {"test_loss": self.evaluation.loss, "test_accuracy": self.evaluation.accuracy}
         row["lr"] = float(self.optimizer.param_groups[0]["lr"])
         row |= {"seconds": sums["seconds"], "images_per_second": images / max(sums["seconds"], 1e-9)}
         self.history.append(row)
         self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
-        if self.loader.epoch < number:
-            self.loader.epoch, self.loader.position = number, 0
+        self.loader.epoch, self.loader.position = number, 0
         self._notify("on_epoch_end")
 
     def _notify(self, event: str, *values: Any) -> None:
@@ -223,6 +262,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that training goes on from."""
         return {
+            "kinds": self._kinds(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule is not None else None,
@@ -233,10 +273,34 @@ class Trainer:
             "extra": self.extra,
         }
 
+    def _kinds(self) -> dict[str, Any]:
+        """What must be the same for training to go on bit for bit."""
+        return {
+            "model": type(self.model).__name__,
+            "optimizer": type(self.optimizer).__name__,
+            "schedule": type(self.schedule).__name__,
+            "batches in an epoch": len(self.loader),
+        }
+
     def save(self) -> None:
-        """Write the checkpoint, if there is a path for one."""
+        """Write the checkpoint, if there is a path for one.
+
+        Raises
+        ------
+        TrainingError
+            If a parameter is not finite: the checkpoint that was there stands.
+        OSError
+            If it cannot be written: the same.
+        """
+        self._refuse_broken()
         if self.checkpoint is not None:
             save_checkpoint(self.checkpoint, self.state_dict())
+            self._saved = time.monotonic()
+
+    def _refuse_broken(self) -> None:
+        broken = _broken_parameter(self.model)
+        if broken:
+            raise TrainingError(f"training stopped. {broken}")
 
     def resume(self, state: dict[str, Any] | str | Path) -> None:
         """Go on from a checkpoint (its path, or what :meth:`state_dict` gave).
@@ -248,6 +312,10 @@ class Trainer:
         """
         if not isinstance(state, dict):
             state = load_checkpoint(state)
+        for kind, own in self._kinds().items():
+            saved = state.get("kinds", {}).get(kind)
+            if saved != own:
+                raise CheckpointError(f"resume: {kind} is {saved} in the checkpoint, but {own} here")
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -272,6 +340,7 @@ def _interrupt_flag() -> Iterator[Callable[[], bool]]:
         if pressed.is_set():
             raise KeyboardInterrupt
         pressed.set()
+        os.write(2, b"\nCtrl-C: finishing this step, then saving; press it again to stop at once\n")
 
     before = signal.signal(signal.SIGINT, note)
     try:
@@ -285,13 +354,9 @@ def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
     head = f"the loss is {loss}: training stopped"
     if not np.isfinite(images).all():
         return f"{head}. The batch of images holds values that are not finite"
-    for name, parameter in model.named_parameters():
-        if not np.isfinite(parameter.data).all():
-            return (
-                f"{head}. Parameter {name} is not finite since the last step: the gradient exploded; lower "
-                f"--lr, or clip "
-                "gradients"
-            )
+    parameter = _broken_parameter(model)
+    if parameter:
+        return f"{head}. {parameter}"
     broken: list[str] = []
 
     def look(name: str) -> Callable:
@@ -310,3 +375,18 @@ def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
         f"It began in the output of layer {broken[0]}" if broken else "All layers' outputs are finite, the loss is not"
     )
     return f"{head}. {place}; lower --lr, or normalise the input"
+
+
+def _broken_parameter(model: Module) -> str:
+    """A sentence on where parameters stopped being finite, empty if all are finite.
+
+    Backward runs from the last layer to the first and carries NaN along, so the last broken one is where it began.
+    """
+    broken = [name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all()]
+    if not broken:
+        return ""
+    layer = broken[-1].rpartition(".")[0] or broken[-1]
+    return (
+        f"It began in the gradient of layer {layer}: its parameter {broken[-1]} is not finite since the last step; "
+        "lower --lr, or clip gradients"
+    )
