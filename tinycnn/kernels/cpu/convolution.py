@@ -13,12 +13,15 @@ auto       Winograd where it is faster, else direct.
 from __future__ import annotations
 
 import numpy as np
+from numba import prange
 
 from tinycnn.kernels.cpu import direct, winograd
+from tinycnn.kernels.cpu._jit import jit
 from tinycnn.kernels.cpu.gemm import matmul
 from tinycnn.kernels.cpu.im2col import col2im, im2col
 from tinycnn.kernels.cpu.layout import to_pixels
 
+BLOCK = 256
 ALGORITHMS = ("auto", "im2col", "direct", "winograd")
 
 Size = tuple[int, int]
@@ -87,7 +90,11 @@ def conv2d_backward_weight(
 
 def conv2d_backward_bias(grad: np.ndarray) -> np.ndarray:
     """Gradient with respect to the bias: the sum over images and pixels."""
-    return to_pixels(grad).sum(axis=(0, 1, 2), dtype=np.float64).astype(grad.dtype)
+    pixels = to_pixels(grad)
+    rows = pixels.reshape(-1, pixels.shape[3]) if pixels.size else pixels.reshape(0, pixels.shape[3])
+    sums = np.zeros((-(-len(rows) // BLOCK), rows.shape[1]))
+    row_sums_loop(rows, sums)
+    return sums.sum(axis=0).astype(grad.dtype)
 
 
 def _by_winograd(
@@ -106,8 +113,8 @@ def _by_winograd(
     if algorithm == "winograd" and not possible:
         raise ValueError(
             f"conv2d: algorithm 'winograd' takes 3x3 kernels of stride 1, dilation 1, padding up to 2 and one group, "
-            f"with channels that are multiples of 16, but weight is {weight_shape}, stride {stride}, padding {padding}, "
-            f"dilation {dilation}, groups {groups}"
+            f"with channels that are multiples of 16, but weight is {weight_shape}, stride {stride}, "
+            f"padding {padding}, dilation {dilation}, groups {groups}"
         )
     return algorithm == "winograd" or (algorithm == "auto" and possible and pays)
 
@@ -154,3 +161,18 @@ def _images_and_groups(images: int, weight: np.ndarray, groups: int):
     for n in range(images):
         for g in range(groups):
             yield n, slice(g * inputs, (g + 1) * inputs), slice(g * outputs, (g + 1) * outputs)
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+
+
+def _row_sums(rows, sums):
+    """The sum over each block of rows, in float64."""
+    for block in prange(sums.shape[0]):
+        total = sums[block]
+        for r in range(block * BLOCK, min(rows.shape[0], (block + 1) * BLOCK)):
+            for c in range(rows.shape[1]):
+                total[c] += rows[r, c]
+
+
+row_sums_loop = jit(_row_sums)

@@ -119,7 +119,8 @@ def conv2d_backward_weight(
     outputs, depth = weight_shape[0] // groups, weight_shape[1]
     taps = kernel_taps(weight_shape[2:], padding, dilation)
     grid = grads.shape[1:3]
-    plan = _plan(pixels.shape[1:], groups, grid, taps, stride, x.itemsize, max(1, TILE_PIXELS // grid[1]), depth < ROWS)
+    rows = max(1, TILE_PIXELS // grid[1])
+    plan = _plan(pixels.shape[1:], groups, grid, taps, stride, x.itemsize, rows, depth < ROWS)
     starts, length = _runs(taps, plan.width, plan.pixel_step, depth)
     padded = -(-length // ROWS) * ROWS
     panels = -(-outputs // LANES)
@@ -154,7 +155,7 @@ def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def kernel_taps(kernel: Size, padding: Size, dilation: Size) -> Taps:
+def kernel_taps(kernel: tuple[int, ...], padding: Size, dilation: Size) -> Taps:
     """The taps of a forward convolution."""
     return Taps(*(tuple(t * d - p for t in range(k)) for k, d, p in zip(kernel, dilation, padding)))
 

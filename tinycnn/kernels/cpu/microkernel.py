@@ -1,17 +1,16 @@
 """The innermost loops of matrix products and convolutions, as LLVM vector code.
 
-A processor reaches its peak only when operands stay in registers. Both kernels here hold a small tile of the result in
-vector registers, and for each step of the inner dimension load a few vectors and issue many fused multiply-adds::
+A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
+A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
 
-    multiply_tile   C (ROWS x LANES) += A^T B     A packed (depth, ROWS), B packed (depth, LANES)
-                    one vector of B and ROWS broadcast scalars of A: ROWS multiply-adds for 1 load
+    correlate_tile   C += A B      rows of A contiguous along k, anywhere in memory; B packed (k, LANES)
+    outer_tile       C += A^T B    ROWS scalars of A and LANES of B contiguous for each k, one step apart along k
 
-    dot_tile        C (DOT_A x DOT_B) += A B^T    rows of A and B contiguous along the inner dimension
-                    DOT_A + DOT_B vectors: DOT_A * DOT_B multiply-adds for DOT_A + DOT_B loads, summed across lanes last
+``line_map`` multiplies a small constant matrix with long lines: the transforms of Winograd's convolution.
 
 Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the number of vector registers: 16 with
-AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes); ``DOT_A x DOT_B`` likewise 4 x 6, else 4 x 3. See Goto and van de
-Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), for why tiles of this form win.
+AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes). See Goto and van de Geijn, "Anatomy of High-Performance Matrix
+Multiplication" (2008), for why tiles of this form win.
 """
 
 from __future__ import annotations
@@ -31,14 +30,12 @@ _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 LANES = 16
 MAP_LANES = 8
 ROWS = 16 if _WIDE else 6
-DOT_A, DOT_B = 4, 6 if _WIDE else 3
-_DOT_BYTES = 64 if _WIDE else 32
 
 _INDEX = ir.IntType(64)
 
 
 class _Emitter:
-    """Short names for the LLVM instructions that the two kernels are made of."""
+    """Short names for the LLVM instructions that the kernels are made of."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: tuple) -> None:
         self.context, self.builder, self.signature, self.args = context, builder, signature, args
@@ -88,21 +85,6 @@ class _Emitter:
         known = self.builder.module.globals.get(full)
         return known or ir.Function(self.builder.module, ir.FunctionType(kind, [kind] * operands), name=full)
 
-    def sum_lanes(self, vector: Any) -> Any:
-        """Add the lanes in halves: ((0 + n/2) + (n/4 + 3n/4)) ..."""
-        while vector.type.count > 1:
-            half = vector.type.count // 2
-            parts = [
-                self.builder.shuffle_vector(
-                    vector,
-                    ir.Constant(vector.type, ir.Undefined),
-                    ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(start, start + half))),
-                )
-                for start in (0, half)
-            ]
-            vector = self.builder.fadd(*parts)
-        return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
-
     def loop(self, count: Any, initial: list, body: Any) -> list:
         """Run ``body(i, values) -> values`` for i = 0 ... count-1, carrying values in registers; count at least 1."""
         builder = self.builder
@@ -130,7 +112,7 @@ class _Emitter:
 def _emit_outer_tile(context, builder, signature, args):
     emit = _Emitter(context, builder, signature, args)
     a, b, c = emit.pointer(0, 1), emit.pointer(4, 5), emit.pointer(10, 11)
-    a_row, a_step, b_row, b_step, rows, length, c_step = *args[2:4], *args[6:10], args[12]
+    (a_row, a_step), (b_row, b_step), (rows, length), c_step = args[2:4], args[6:8], args[8:10], args[12]
     kind = emit.vector(LANES)
     lines = [builder.mul(c_step, emit.index(i)) for i in range(ROWS)]
 
@@ -182,31 +164,6 @@ def _emit_correlate_tile(context, builder, signature, args):
     return context.get_dummy_value()
 
 
-def _emit_dot_tile(context, builder, signature, args):
-    emit = _Emitter(context, builder, signature, args)
-    a, b, c = emit.pointer(0, 1), emit.pointer(3, 4), emit.pointer(7, 8)
-    a_step, b_step, steps = args[2], args[5], args[6]
-    lanes = _DOT_BYTES // emit.bytes_of_scalar
-    kind = emit.vector(lanes)
-    a_rows = [builder.mul(a_step, emit.index(i)) for i in range(DOT_A)]
-    b_rows = [builder.mul(b_step, emit.index(j)) for j in range(DOT_B)]
-
-    def step(s, tile):
-        at = builder.mul(s, emit.index(lanes))
-        left = [emit.load(a, builder.add(row, at), kind) for row in a_rows]
-        right = [emit.load(b, builder.add(row, at), kind) for row in b_rows]
-        pairs = [(x, y) for x in left for y in right]
-        return [emit.multiply_add(x, y, t) for (x, y), t in zip(pairs, tile)]
-
-    zero = ir.Constant(kind, [0.0] * lanes)
-    tile = emit.loop(steps, [zero] * (DOT_A * DOT_B), step)
-    for number, value in enumerate(tile):
-        place = emit.index(number)
-        total = builder.fadd(emit.load(c, place, emit.scalar), emit.sum_lanes(value))
-        emit.store(total, c, place)
-    return context.get_dummy_value()
-
-
 def _emit_line_map(matrix):
     """Code for out = matrix @ lines, eight elements of each line at a time; zeros of the matrix cost nothing."""
 
@@ -246,11 +203,6 @@ def _combination(emit, coefficients, lines):
     return total
 
 
-def dot_lanes(dtype: Any) -> int:
-    """How many elements one step of ``dot_tile`` takes: its rows must be padded to a multiple of it."""
-    return _DOT_BYTES // np.dtype(dtype).itemsize
-
-
 if JIT_DISABLED:
 
     def outer_tile(a, a_start, a_row, a_step, b, b_start, b_row, b_step, rows, length, c, c_start, c_step):
@@ -288,14 +240,6 @@ if JIT_DISABLED:
                 run = a[a_start + a_at[pixel + i] + pieces[first + r] :][:length]
                 total += run @ b[b_start + r * length * LANES :][: length * LANES].reshape(length, LANES)
             target[:] = total
-
-    def dot_tile(a, a_start, a_step, b, b_start, b_step, steps, c, c_start):
-        """Plain NumPy in place of the vector code: C += A B^T."""
-        length = steps * dot_lanes(a.dtype)
-        for i in range(DOT_A):
-            for j in range(DOT_B):
-                left = a[a_start + i * a_step : a_start + i * a_step + length]
-                c[c_start + i * DOT_B + j] += left @ b[b_start + j * b_step : b_start + j * b_step + length]
 
     def line_map(matrix):
         """Plain NumPy in place of the vector code: out = matrix @ lines."""
@@ -343,14 +287,9 @@ else:
     ):  # fmt: skip
         """C = bias + A B (``fresh``), or C += A B, for ROWS pixels and LANES output channels.
 
-        Pixel i reads ``count`` runs of ``length`` numbers, run r at ``a[a_start + a_at[pixel + i] + pieces[first + r]]``,
-        and writes LANES numbers at ``c[c_start + c_at[place + i]]``; ``b[b_start:]`` holds LANES numbers for each k.
+        Pixel i reads ``count`` runs of ``length`` numbers, run r at
+        ``a[a_start + a_at[pixel + i] + pieces[first + r]]``, and writes LANES numbers at
+        ``c[c_start + c_at[place + i]]``; ``b[b_start:]`` holds LANES numbers for each k.
         """
         n = types.intp
         return types.void(a, n, a_at, n, pieces, n, n, n, b, n, bias, n, n, c, n, c_at, n), _emit_correlate_tile
-
-    @intrinsic
-    def dot_tile(typing_context, a, a_start, a_step, b, b_start, b_step, steps, c, c_start):
-        """C += A B^T: ``c[c_start + i DOT_B + j] += sum over k of a[i a_step + k] b[j b_step + k]``."""
-        n = types.intp
-        return types.void(a, n, n, b, n, n, n, c, n), _emit_dot_tile

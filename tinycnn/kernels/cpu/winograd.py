@@ -63,13 +63,13 @@ A_T = (
 )
 
 input_map, weight_map, output_map = line_map(B_T), line_map(G), line_map(A_T)
-gradient_map, weight_gradient_map = line_map(tuple(zip(*A_T))), line_map(tuple(zip(*G)))
+gradient_map, weight_gradient_map = line_map(tuple(zip(*A_T))), line_map(tuple(zip(*G)))  # the transposes
 
 
 def fits(weight_shape: tuple[int, ...], stride: Size, padding: Size, dilation: Size, groups: int) -> bool:
     """Whether a convolution can be done this way: 3x3, stride 1, channels and outputs multiples of LANES."""
-    outputs, channels, *kernel = weight_shape
-    shape_fits = (*kernel, *stride, *dilation, groups) == (3, 3, 1, 1, 1, 1, 1) and max(padding) <= 2
+    outputs, channels = weight_shape[:2]
+    shape_fits = (*weight_shape[2:], *stride, *dilation, groups) == (3, 3, 1, 1, 1, 1, 1) and max(padding) <= 2
     return shape_fits and not outputs % LANES and not channels % LANES
 
 
@@ -127,7 +127,7 @@ def _convolve(pixels: np.ndarray, panels: np.ndarray, bias: np.ndarray | None, p
     return from_pixels(out)
 
 
-def _tiles(shape: tuple[int, ...]) -> Size:
+def _tiles(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """How many images, rows and columns of 4x4 tiles there are for outputs (N, H, W, O)."""
     return shape[0], -(-shape[1] // 4), -(-shape[2] // 4)
 
