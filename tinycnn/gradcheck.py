@@ -157,6 +157,9 @@ def gradcheck(
     True
     """
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for number, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"gradcheck: input {number} is a {type(tensor).__name__}, expected a Tensor")
     checked = [(f"input {i}", t) for i, t in enumerate(tensors) if t.requires_grad]
     objective = _Objective(lambda: function(*tensors), checked, seed)
     report = Report(tolerance)
@@ -249,6 +252,8 @@ class _Objective:
         self._state = self._generator.get_state()
         self._buffers = {name: array.copy() for name, array in model.named_buffers()} if model else {}
         output = self._forward()
+        if not isinstance(output, Tensor):
+            raise TypeError(f"gradcheck: the function returned a {type(output).__name__}, expected a Tensor")
         self._cotangent = np.random.default_rng(seed).normal(size=output.shape)
         self.gradients = self._backward(output)
         self._centre = self._terms()

@@ -129,7 +129,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If there is not one batch in an epoch.
+        If there is not one epoch, or not one batch in it.
 
     Attributes
     ----------
@@ -168,6 +168,8 @@ class Trainer:
         self.model, self.loader, self.optimizer, self.epochs = model, loader, optimizer, epochs
         self.schedule, self.validation, self.label_smoothing = schedule, validation, label_smoothing
         self.callbacks, self.checkpoint, self.extra, self.quiet = callbacks, checkpoint, extra or {}, quiet
+        if epochs < 1:
+            raise ValueError(f"Trainer: epochs is {epochs}, expected at least 1")
         if not len(loader):
             raise ValueError(
                 f"Trainer: {len(loader.dataset)} images make no batch of {loader.batch_size}; take a smaller "

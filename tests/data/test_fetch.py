@@ -145,6 +145,7 @@ def test_all_fail_golden(tmp_path, server, one_file):
             f"  {server.url}/wrong/a.gz: md5 is {hashlib.md5(b'<html>').hexdigest()}, expected {MD5}",
             "  nonsense/a.gz: ValueError: unknown url type: 'nonsense/a.gz'",
             f"To place it by hand, put a.gz (md5 {MD5}) into {tmp_path / 'mnist'}",
+            "To work without any download: tinycnn train --data glyphs",
         ]
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):

@@ -90,6 +90,8 @@ def fetch(
     DataError
         If no mirror delivers a file (every address and reason is listed) or an archive is unsafe.
     """
+    if name == "glyphs":
+        raise DataError("glyphs is embedded: there is nothing to fetch; train on it with: tinycnn train --data glyphs")
     if name not in DOWNLOADS:
         raise unknown_name("data set to fetch", name, DOWNLOADS)
     folder = Path(root) / name
@@ -120,6 +122,7 @@ def _fetch_file(item: Download, folder: Path, bases: Sequence[str], progress: Pr
                 f"{item.filename}: no mirror delivered it:",
                 *(reasons or ["  (no mirror was given)"]),
                 f"To place it by hand, put {item.filename} (md5 {item.md5}) into {folder}",
+                "To work without any download: tinycnn train --data glyphs",
             ]
         )
     )
