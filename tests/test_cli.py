@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,29 @@ def test_a_run_is_never_overwritten(folder):
     for _ in range(2):
         assert run("train", *TINY, "--epochs", 1, "--limit", 20) == 0
     assert sorted(p.name for p in (folder / "runs").iterdir()) == ["resnet8-glyphs", "resnet8-glyphs-2"]
+
+
+def test_ctrl_c_while_figures_are_drawn_keeps_the_checkpoint_and_says_how_to_go_on(folder, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tinycnn.runs.draw_figures", interrupted)
+        assert run("train", *TINY, "--name", "a") == 130
+    out = capsys.readouterr().out
+    assert "stopped; the checkpoint is kept" in out and f"go on with: tinycnn train --resume {Path('runs', 'a')}" in out
+    assert run("train", "--resume", "runs/a", "--quiet") == 0
+    assert (folder / "runs" / "a" / "filters.png").exists()
+
+
+def test_ctrl_c_before_the_first_checkpoint_leaves_no_run(folder, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinycnn.training.Trainer.fit", interrupted)
+    assert run("train", *TINY) == 130
+    assert "stopped before the first checkpoint: nothing is kept" in capsys.readouterr().out
+    assert not list((folder / "runs").iterdir())
 
 
 def test_resume_goes_on_with_more_epochs(folder, capsys):

@@ -173,20 +173,38 @@ def _train(options: argparse.Namespace) -> int:
     print(f"{settings.model} on {settings.data}, into {folder}")
     try:
         result = runs.train(settings, folder, bool(options.resume), options.quiet)
+    except KeyboardInterrupt:
+        return _stopped(folder, "stopped")
     except BaseException:
-        if not (folder / runs.CHECKPOINT).exists():  # nothing was learned: leave no empty run behind
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove_if_nothing_was_learned(folder)
         raise
     if result.get("interrupted"):
-        print(f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}; the checkpoint is kept")
-        print(f"go on with: tinycnn train --resume {folder}")
-        return 130
+        return _stopped(folder, f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}")
     print(
         f"test accuracy {100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s "
         f"({result['images_per_second']:.0f} images/s, {result['parameters']:,} parameters)"
     )
     print(f"checkpoint, history and figures: {folder}")
     return 0
+
+
+def _stopped(folder: Path, how: str) -> int:
+    """Say how to go on after Ctrl-C; the exit status."""
+    if _remove_if_nothing_was_learned(folder):
+        print(f"{how} before the first checkpoint: nothing is kept")
+    else:
+        print(f"{how}; the checkpoint is kept\ngo on with: tinycnn train --resume {folder}")
+    return 130
+
+
+def _remove_if_nothing_was_learned(folder: Path) -> bool:
+    """Leave no run behind that cannot be gone on with."""
+    from tinycnn import runs
+
+    if (folder / runs.CHECKPOINT).exists():
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def _run_folder(given: Path | None, out: Path = Path("runs")) -> Path:

@@ -231,7 +231,7 @@ def train(settings: Settings, folder: Path, resume: bool = False, quiet: bool = 
     if trainer.interrupted:
         return {"interrupted": True, "epoch": trainer.loader.epoch, "batch": trainer.loader.position}
     assert trainer.validation is not None
-    evaluation = evaluate(trainer.model, trainer.validation, quiet)
+    evaluation = trainer.evaluation or evaluate(trainer.model, trainer.validation, quiet)
     trainer.model.save(folder / "model.safetensors")
     draw_figures(folder, trainer, test, evaluation)
     result = _result(trainer, evaluation, before + time.perf_counter() - start)
