@@ -113,10 +113,14 @@ class Report:
 
 
 def _is_kink(backward: float, larger: _Slope, smaller: _Slope) -> bool:
-    """Whether the slopes on both sides differ by as much as backward does, and by no less over a smaller step."""
+    """Whether the slopes on both sides differ by as much as backward does, and by no less over a smaller step.
+
+    Where kinks are many the larger step meets more of them; then it counts that backward is the slope to one side.
+    """
     missing = abs(backward - smaller.slope)
     bend = abs(smaller.bend)
-    return bend > 0.1 * missing and bend > 0.5 * abs(larger.bend) and bend > 4 * smaller.rounding
+    stays, one_sided = bend > 0.5 * abs(larger.bend), abs(bend - 2 * missing) < 0.1 * missing
+    return bend > 0.1 * missing and bend > 4 * smaller.rounding and (stays or one_sided)
 
 
 def gradcheck(
