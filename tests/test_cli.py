@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,29 @@ def test_a_run_is_never_overwritten(folder):
     assert sorted(p.name for p in (folder / "runs").iterdir()) == ["resnet8-glyphs", "resnet8-glyphs-2"]
 
 
+def test_ctrl_c_while_figures_are_drawn_keeps_the_checkpoint_and_says_how_to_go_on(folder, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tinycnn.runs.draw_figures", interrupted)
+        assert run("train", *TINY, "--name", "a") == 130
+    out = capsys.readouterr().out
+    assert "stopped; the checkpoint is kept" in out and f"go on with: tinycnn train --resume {Path('runs', 'a')}" in out
+    assert run("train", "--resume", "runs/a", "--quiet") == 0
+    assert (folder / "runs" / "a" / "filters.png").exists()
+
+
+def test_ctrl_c_before_the_first_checkpoint_leaves_no_run(folder, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinycnn.training.Trainer.fit", interrupted)
+    assert run("train", *TINY) == 130
+    assert "stopped before the first checkpoint: nothing is kept" in capsys.readouterr().out
+    assert not list((folder / "runs").iterdir())
+
+
 def test_resume_goes_on_with_more_epochs(folder, capsys):
     assert run("train", *TINY, "--name", "a") == 0
     assert run("train", "--resume", "runs/a", "--epochs", 3, "--quiet") == 0
@@ -91,8 +115,24 @@ def test_doctor_finds_everything(folder, capsys):
         (["train", "--optimizer", "sdg"], "unknown optimizer 'sdg'; did you mean sgd?"),
         (["train", "--data", "mnist", "--root", "nowhere"], "tinycnn data fetch mnist"),
         (["train", "--bypass", "simple"], "resnet8 has no option --bypass"),
-        (["train", "--resume", "nowhere"], "checkpoint: there is no file nowhere"),
-        (["evaluate", "nowhere"], "checkpoint: there is no file nowhere"),
+        (["train", "--resume", "nowhere"], "there is no run nowhere: neither nowhere nor"),
+        (["train", "--resume", "nowhere", "--weight-decay", "0"], "keeps the run's settings; leave out --weight-decay"),
+        (["train", "--resume", "nowhere", "--name", "x"], "--resume goes on in the run's folder; leave out --name"),
+        (["train", "--name", "../x"], "--name is '../x', expected a plain name; the folder of runs is --out"),
+        (["train", "--width", "inf"], "--width is inf, expected above 0"),
+        (["train", "--weight-decay", "inf"], "--weight-decay is inf, expected at least 0"),
+        (["train", "--channels", "0"], "--channels is 0, expected 1 or 3"),
+        (["train", "--dropout", "1.5"], "--dropout is 1.5, expected from 0 to below 1"),
+        (["train", "--data", "MNIST"], "unknown data set 'MNIST'; did you mean mnist or kmnist?"),
+        (["train", "--data", "folder"], "by --root FOLDER"),
+        (
+            ["train", "--model", "vgg11", "--width", "0.1", *TINY[4:]],
+            "vgg11: images are 12x12, expected at least 17x17",
+        ),
+        (["summary", "alexnet", "--width", "inf"], "width is inf, expected a number above 0"),
+        (["summary", "resnet20", "--input", "3x999999x999999"], "out of memory: "),
+        (["data", "fetch", "glyphs"], "glyphs is embedded: there is nothing to fetch"),
+        (["evaluate", "nowhere"], "there is no run nowhere: neither nowhere nor"),
         (["evaluate"], "there is no run in runs: train one with `tinycnn train`"),
         (["predict", "cat.png"], "there is no run in runs"),
         (["summary", "vgg12"], "unknown model 'vgg12'; did you mean vgg1"),
@@ -103,7 +143,54 @@ def test_errors_are_one_clear_line_without_a_traceback(folder, capsys, arguments
     assert run(*arguments) == 1
     err = capsys.readouterr().err
     assert err.startswith("tinycnn: error: ") and message in err and "Traceback" not in err
-    assert not list(folder.glob("runs/*/*"))
+    assert not list(folder.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--modle", "vgg11"], "unknown argument --modle; did you mean --model?"),
+        (["train", "--epochs", "1.5"], "argument --epochs: invalid int value: '1.5'"),
+        (["gradcheck", "resnet8", "--batch", "0"], "argument --batch: '0', expected a whole number of at least 1"),
+        (["gradcheck", "resnet8", "--samples", "x"], "argument --samples: 'x', expected a whole number of at least 0"),
+        (["summary", "resnet20", "--classes", "0"], "argument --classes: '0', expected a whole number of at least 2"),
+        (["summary", "vgg11", "--input", "3,8,8"], "'3,8,8', expected CHANNELSxHEIGHTxWIDTH such as 3x224x224"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_with_status_2(capsys, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        run(*arguments)
+    err = capsys.readouterr().err
+    assert err.startswith("tinycnn: error: ") and message in err and err.count("\n") == 1
+
+
+def test_a_run_is_asked_for_by_name_and_must_fit(folder, capsys):
+    assert run("train", *TINY, "--epochs", 1, "--limit", 20, "--name", "first") == 0
+    for arguments, message in (
+        (["evaluate", "frist"], "did you mean first? (runs in runs: first)"),
+        (["train", "--resume", "first"], "has all its 1 epochs; to train on, give more: --epochs 2"),
+        (["evaluate", "first", "--channels", 3], "trained on 1; convert them by --channels 1"),
+        (["train", *TINY, "--out", "runs/first/result.json"], "cannot make the folder of the run"),
+    ):
+        capsys.readouterr()
+        assert run(*arguments) == 1
+        assert message in capsys.readouterr().err
+    assert [path.name for path in (folder / "runs").iterdir()] == ["first"]
+
+
+def test_classes_of_training_and_testing_must_agree(folder, capsys):
+    images = np.zeros((4, 12, 12), np.uint8)
+    arrays = {f"{split}_images": images for split in ("train", "test")}
+    np.savez("names.npz", **arrays, train_labels=np.arange(4), test_labels=np.arange(4), classes=np.array(["one"]))
+    assert run("train", "--data", "npz", "--root", "names.npz", "--quiet") == 1
+    assert "label 1 at index 1 is outside the 1 classes" in capsys.readouterr().err
+    image = pytest.importorskip("PIL.Image").new("RGB", (12, 12))
+    for name in ("train/cat", "train/cow", "test/cow", "test/dog"):
+        (folder / "photos" / name).mkdir(parents=True)
+        image.save(folder / "photos" / name / "a.png")
+    assert run("train", "--data", "folder", "--root", "photos", "--quiet") == 1
+    message = "folder (test) has 2 classes (cow, dog), but folder (train) has 2 (cat, cow): expected the same"
+    assert message in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(folder):

@@ -100,3 +100,13 @@ def test_model_check_catches_a_wrong_parameter_gradient():
 
     with pytest.raises(GradcheckError, match="scale at"):
         tc.gradcheck_model(Scale(), np.ones((2, 3)))
+
+
+def test_a_kink_beside_a_larger_one_is_told_apart_from_an_error():
+    x = tc.Tensor(np.zeros(1), requires_grad=True)
+
+    def bent(x):
+        return 5 * x + F.relu(x - 3e-9) + 3 * F.relu(x - 5e-8)
+
+    report = tc.gradcheck(bent, [x], raise_error=False)
+    assert report.kinks == 1 and not report.mismatches

@@ -225,6 +225,17 @@ def test_ctrl_c_finishes_the_step_and_the_rest_can_be_resumed(batch, tmp_path, c
     assert_same(everything(resumed), expected)
 
 
+def test_ctrl_c_before_the_first_step_stops_at_once_as_nothing_is_lost(tmp_path):
+    class Compiling(Callback):
+        def on_epoch_begin(self, trainer):
+            signal.raise_signal(signal.SIGINT)
+
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(path=path, callbacks=[Compiling()]).fit()
+    assert not path.exists()
+
+
 def test_ctrl_c_twice_stops_at_once_and_keeps_the_checkpoint(tmp_path):
     def press_twice(_):
         signal.raise_signal(signal.SIGINT)

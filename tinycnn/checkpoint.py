@@ -51,9 +51,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             )
         tree = json.loads(metadata["tree"])
         return _put_back(tree, arrays)
-    except (WeightsError, KeyError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except WeightsError as error:  # it names the file
+        raise CheckpointError(f"checkpoint is damaged: {error}") from error
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"checkpoint: {path} is damaged: {error}") from error
 
 

@@ -6,8 +6,9 @@ import argparse
 import difflib
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,9 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TinyCNNError, ValueError, TypeError, RuntimeError, OSError, MemoryError) as error:
         if options.debug:
             raise
-        text = str(error) or type(error).__name__
-        print(f"tinycnn: error: {text}", file=sys.stderr)
+        print(f"tinycnn: error: {_describe(error)}", file=sys.stderr)
         return 1
+
+
+def _describe(error: BaseException) -> str:
+    """What went wrong, without the words of the operating system's tables."""
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}; take a smaller --width, --batch-size or image size"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 class _Parser(argparse.ArgumentParser):
@@ -145,30 +154,32 @@ def _given(options: argparse.Namespace, table: Sequence[tuple[str, type, str]]) 
 
 def _train(options: argparse.Namespace) -> int:
     from tinycnn import runs
-    from tinycnn.checkpoint import load_checkpoint
 
     given = _given(options, _TRAIN_OPTIONS)
     if options.resume:
         if given.keys() - {"epochs"}:
-            raise ValueError(f"--resume keeps the run's settings; leave out --{min(given.keys() - {'epochs'})}")
+            wrong = min(given.keys() - {"epochs"}).replace("_", "-")
+            raise ValueError(f"--resume keeps the run's settings; leave out --{wrong}")
+        if options.name:
+            raise ValueError("--resume goes on in the run's folder; leave out --name")
         folder = _run_folder(options.resume, options.out)
-        settings = runs.settings_of(load_checkpoint(folder / runs.CHECKPOINT)["extra"])
-        settings.epochs = given.get("epochs", settings.epochs)
+        settings = _settings_to_resume(folder, given.get("epochs"))
     else:
+        if options.name and Path(options.name).name != options.name:
+            raise ValueError(f"--name is {options.name!r}, expected a plain name; the folder of runs is --out")
         settings = runs.Settings(**given)
         settings.check()
         folder = runs.new_folder(options.out, options.name or f"{settings.model}-{settings.data}")
     print(f"{settings.model} on {settings.data}, into {folder}")
     try:
         result = runs.train(settings, folder, bool(options.resume), options.quiet)
+    except KeyboardInterrupt:
+        return _stopped(folder, "stopped")
     except BaseException:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        _remove_if_nothing_was_learned(folder)
         raise
     if result.get("interrupted"):
-        print(f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}; the checkpoint is kept")
-        print(f"go on with: tinycnn train --resume {folder}")
-        return 130
+        return _stopped(folder, f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}")
     print(
         f"test accuracy {100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s "
         f"({result['images_per_second']:.0f} images/s, {result['parameters']:,} parameters)"
@@ -177,13 +188,44 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _stopped(folder: Path, how: str) -> int:
+    """Say how to go on after Ctrl-C; the exit status."""
+    if _remove_if_nothing_was_learned(folder):
+        print(f"{how} before the first checkpoint: nothing is kept")
+    else:
+        print(f"{how}; the checkpoint is kept\ngo on with: tinycnn train --resume {folder}")
+    return 130
+
+
+def _remove_if_nothing_was_learned(folder: Path) -> bool:
+    """Leave no run behind that cannot be gone on with."""
+    from tinycnn import runs
+
+    if (folder / runs.CHECKPOINT).exists():
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
 def _run_folder(given: Path | None, out: Path = Path("runs")) -> Path:
     """The folder of a run: a path, a name in the folder of runs, or the newest there."""
     from tinycnn import runs
 
-    if given is None:
-        return runs.newest_run(out)
-    return out / given if not given.exists() and (out / given).exists() else given
+    return runs.newest_run(out) if given is None else runs.find_run(given, out)
+
+
+def _settings_to_resume(folder: Path, epochs: int | None) -> Any:
+    """The settings of a run that is to go on, perhaps with another number of epochs."""
+    from tinycnn import runs
+    from tinycnn.checkpoint import load_checkpoint
+
+    state = load_checkpoint(folder / runs.CHECKPOINT)
+    settings = runs.settings_of(state["extra"])
+    settings.epochs = settings.epochs if epochs is None else epochs
+    done = state["loader"]["epoch"]
+    if done >= settings.epochs and (folder / "result.json").exists():
+        raise ValueError(f"{folder} has all its {done} epochs; to train on, give more: --epochs {2 * done}")
+    return settings
 
 
 def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -211,9 +253,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     if "data" in given:  # other data: its own folder, and images as the network knows them
         settings = replace(settings, root=None, image_size=height, channels=channels)
     (test,) = runs.datasets(replace(settings, **given), ("test",))
-    if len(test.classes) != len(extra["classes"]):
+    runs.check_classes(test, extra["classes"], str(folder))
+    if test.images.shape[1] != channels:
         raise DataError(
-            f"{test.name} has {len(test.classes)} classes, but {folder} was trained on {len(extra['classes'])}"
+            f"{test.name} has images of {test.images.shape[1]} channels, but {folder} was trained on {channels}; "
+            f"convert them by --channels {channels}"
         )
     test.transform = transforms.Normalize(extra["mean"], extra["std"])
     result = evaluate(model, DataLoader(test, 256), options.quiet)
@@ -256,7 +300,7 @@ def _predict(options: argparse.Namespace) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a network, such as alexnet_2012")
     parser.add_argument("--width", type=float, default=1.0, help="factor on channels (default 1)")
-    parser.add_argument("--classes", type=int, help="number of classes (default: the network's own)")
+    parser.add_argument("--classes", type=_whole_number(2), help="number of classes (default: the network's own)")
 
 
 def _shape(text: str) -> tuple[int, int, int]:
@@ -267,6 +311,17 @@ def _shape(text: str) -> tuple[int, int, int]:
     if min(channels, height, width) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}, expected numbers of at least 1")
     return channels, height, width
+
+
+def _whole_number(least: int) -> Callable[[str], int]:
+    """An argument type: a whole number of at least ``least``."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("+-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least {least}")
+        return int(text)
+
+    return parse
 
 
 def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
@@ -302,11 +357,13 @@ def _add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
     )
-    parser.add_argument("--batch", type=int, default=2, help="images (default 2)")
+    parser.add_argument("--batch", type=_whole_number(1), default=2, help="images (default 2)")
     parser.add_argument(
-        "--samples", type=int, default=0, help="elements of each parameter to check one by one (default 0)"
+        "--samples", type=_whole_number(0), default=0, help="elements of each parameter to check one by one (default 0)"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seed", type=_whole_number(0), default=0, help="of weights, images and directions (default 0)"
+    )
     parser.set_defaults(run=_gradcheck)
 
 

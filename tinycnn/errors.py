@@ -33,6 +33,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     "unknown model 'resnet19'; did you mean resnet18? Known: resnet18, vgg11"
     """
     choices = sorted(known)
-    near = difflib.get_close_matches(name, choices, n=3)
+    lowered = {choice.lower(): choice for choice in choices}
+    near = [lowered[word] for word in difflib.get_close_matches(name.lower(), lowered, n=3)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}")

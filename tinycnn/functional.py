@@ -457,8 +457,10 @@ def _targets(
     labels = np.asarray(target.data if isinstance(target, Tensor) else target)
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: target has dtype {labels.dtype}, expected integers (class indices)")
+    if input.ndim < 1:
+        raise ValueError(f"{name}: input has shape (), expected (N, C), (C,) or (N, C, ...)")
     expected = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
-    if input.ndim < 1 or labels.shape != expected:
+    if labels.shape != expected:
         raise ValueError(f"{name}: target has shape {labels.shape} but input {input.shape} expects {expected}")
     classes = input.shape[0 if input.ndim == 1 else 1]
     labels = labels.astype(np.int64)
@@ -502,6 +504,8 @@ def _same_dtype(name: str, input: Tensor, weight: Tensor) -> None:
 def _check_bias(name: str, bias: Tensor | None, weight: Tensor) -> None:
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"{name}: bias has shape {bias.shape} but weight {weight.shape} expects ({weight.shape[0]},)")
+    if bias is not None and bias.dtype != weight.dtype:
+        raise TypeError(f"{name}: bias has dtype {bias.dtype} but weight has {weight.dtype}; convert one of them")
 
 
 def _pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:

@@ -26,6 +26,11 @@ def dot(tensor: Tensor, names: dict[str, Tensor] | None = None) -> str:
     names : dict of name to Tensor, optional
         Names for leaves, such as ``dict(model.named_parameters())``.
 
+    Raises
+    ------
+    RuntimeError
+        If a backward pass has freed the graph.
+
     Examples
     --------
     >>> a = Tensor([1.0], requires_grad=True)
@@ -61,6 +66,8 @@ def draw(tensor: Tensor, path: str | Path | None = None, names: dict[str, Tensor
 
     Raises
     ------
+    RuntimeError
+        If a backward pass has freed the graph.
     ValueError
         If the graph has more than 200 nodes: draw a part of it, or use :func:`dot`.
     """
@@ -75,6 +82,8 @@ def draw(tensor: Tensor, path: str | Path | None = None, names: dict[str, Tensor
 
 def _collect(tensor: Tensor, names: dict[str, Tensor]) -> tuple[list[Vertex], list[tuple[int, int]]]:
     """All vertices, the output first, and the arrows from inputs to what is made of them."""
+    if tensor.grad_fn is not None and tensor.grad_fn.freed:
+        raise RuntimeError("the graph was freed by backward; draw it before, or call backward(retain_graph=True)")
     label_of = {id(t): name for name, t in names.items()}
     vertices = [Vertex(f"output {tensor.shape}", "output")]
     arrows: list[tuple[int, int]] = []
@@ -133,15 +142,17 @@ def _paint(vertices: list[Vertex], arrows: list[tuple[int, int]], places: list[t
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    for repeat, (source, consumer) in enumerate(arrows):
-        bend = 0.25 if (source, consumer) in arrows[:repeat] else -0.08 * (places[source][1] != places[consumer][1])
-        style = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 26, "shrinkB": 30}
-        style["connectionstyle"] = f"arc3,rad={bend}"
-        axes.annotate("", places[consumer], places[source], arrowprops=style)
+    boxes = []
     for vertex, (x, y) in zip(vertices, places):
         shape = "round,pad=0.5" if vertex.kind == "operation" else "square,pad=0.45"
         box = {"boxstyle": shape, "facecolor": _COLOURS[vertex.kind], "edgecolor": "#555555"}
-        axes.text(x, y, vertex.label.replace(" (", "\n("), ha="center", va="center", fontsize=9, bbox=box)
+        text = axes.text(x, y, vertex.label.replace(" (", "\n("), ha="center", va="center", fontsize=9, bbox=box)
+        boxes.append(text.get_bbox_patch())
+    for repeat, (source, consumer) in enumerate(arrows):
+        bend = 0.25 if (source, consumer) in arrows[:repeat] else -0.08 * (places[source][1] != places[consumer][1])
+        style = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 1}
+        style |= {"patchA": boxes[source], "patchB": boxes[consumer], "connectionstyle": f"arc3,rad={bend}"}
+        axes.annotate("", places[consumer], places[source], arrowprops=style)
     axes.set_xlim(min(x for x, _ in places) - 0.6, 0.6)
     axes.set_ylim(min(y for _, y in places) - 0.6, max(y for _, y in places) + 0.6)
     return figure

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinycnn.weights.atomic import atomic_write
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,8 +28,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure; the suffix is the format."""
-    figure.savefig(path, dpi=150)
+    """Write a figure, atomically; the suffix is the format."""
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=150, format=Path(path).suffix.lstrip("."))
 
 
 def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
@@ -42,7 +45,8 @@ def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
             if history and key in history[0]:
                 values = [factor * row[key] for row in history]
                 axes.plot(epochs, values, line, color=colour, markersize=5, markevery=1 + len(epochs) // 12)
-                ends.append((values[-1], f"{split} {values[-1]:.2f} {unit}".rstrip(), colour))
+                end = f"{values[-1]:.2f} %" if unit else f"{values[-1]:.3g}"
+                ends.append((values[-1], f"{split} {end}", colour))
         axes.set_xlabel("epoch")
         axes.set_ylabel(f"{quantity} ({unit})" if unit else f"{quantity} (cross-entropy)")
         axes.set_xticks(epochs[:: 1 + len(epochs) // 12])
@@ -64,16 +68,22 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
-    """True class by row, predicted class by column, in per cent of the row; counts where there is room."""
+    """True class by row, predicted class by column, in per cent of the row; counts where there is room.
+
+    The colour grows with the square root of the share, so that a few mistakes are seen beside many right answers.
+    """
+    from matplotlib.colors import PowerNorm
+
     count = len(classes)
     figure = new_figure(min(11, 3 + 0.42 * count), min(10, 2.2 + 0.4 * count))
     axes = figure.subplots()
     share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
+    image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 100))
+    bar = figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8, ticks=(0, 1, 5, 20, 50, 100))
+    bar.minorticks_off()
     if count <= 30:
         for i, j in zip(*np.nonzero(confusion)):
-            shade = "white" if share[i, j] > 55 else "#222222"
+            shade = "white" if share[i, j] > 30 else "#222222"
             axes.text(
                 j,
                 i,
@@ -87,8 +97,13 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     turned = 0 if max(map(len, classes), default=0) <= 2 else 60
     axes.set_xticks(ticks, [classes[i] for i in ticks], rotation=turned, ha="center" if not turned else "right")
     axes.set_yticks(ticks, [classes[i] for i in ticks])
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    if count <= 30:
+        axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
+        axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
+        axes.grid(which="minor", color="#dddddd", linewidth=0.5)
+        axes.tick_params(which="minor", length=0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     accuracy = 100 * np.trace(confusion) / max(confusion.sum(), 1)
     axes.set_title(f"Confusion matrix: {accuracy:.2f} % of {confusion.sum():,} right", fontsize=10)
     return figure
@@ -97,32 +112,49 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
 def prediction_grid(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], count: int = 40
 ) -> Figure:
-    """Test images with predictions: the mistakes first, the surest of them leading, then images that are right."""
+    """Test images with predictions: mistakes first, of every kind the surest leading, then images that are right."""
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = predicted != labels
-    mistakes = np.flatnonzero(wrong)[np.argsort(-sure[wrong], kind="stable")][: count // 2]
+    mistakes = _varied(np.flatnonzero(wrong), labels, predicted, sure)[: count // 2]
     right = np.flatnonzero(~wrong)[: count - len(mistakes)]
     chosen = [*mistakes, *right]
     columns = 8
     rows = -(-len(chosen) // columns)
-    figure = new_figure(9, 1.35 * rows + 0.5)
+    size = 8 if max(map(len, classes)) <= 4 else 6.5
+    figure = new_figure(9, 1.32 * rows + 0.5)
     grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for axes in grid[len(chosen) :]:
         axes.set_axis_off()
     for axes, index in zip(grid, chosen):
         _show_image(axes, images[index])
-        text, colour = f"✓ {_short(classes[predicted[index]])} ({100 * sure[index]:.0f} %)", GREEN
+        guess = f"{_short(classes[predicted[index]])}  {_percent(sure[index])}"
+        text, colour, weight = f"✓ {guess}", GREEN, "normal"
         if wrong[index]:
-            names = _short(classes[predicted[index]]), _short(classes[labels[index]])
-            text, colour = f"✗ {names[0]} ({100 * sure[index]:.0f} %), is {names[1]}", RED
-        axes.set_title(text if len(text) < 19 else text.replace(", ", ",\n"), fontsize=7.5, color=colour, pad=3)
+            text, colour, weight = f"✗ {guess}\ntrue: {_short(classes[labels[index]])}", RED, "bold"
+        axes.set_title(text, fontsize=size, color=colour, fontweight=weight, pad=3)
         for spine in axes.spines.values():
-            spine.set(color=colour, linewidth=2.5 if wrong[index] else 1)
-    shown = f"the {len(mistakes)} surest of {wrong.sum():,} mistakes, then right ones"
+            spine.set(color=colour, linewidth=3 if wrong[index] else 0.8)
+    shown = f"{len(mistakes)} of {wrong.sum():,} mistakes (✗), the surest of each kind first, then right ones (✓)"
     if len(mistakes) == wrong.sum():
-        shown = f"all {len(mistakes)} mistakes, then right ones" if len(mistakes) else "no mistake"
-    figure.suptitle(f"Test images, predictions and how sure they are: {shown}", fontsize=10)
+        shown = f"all {len(mistakes)} mistakes (✗), then right ones (✓)" if len(mistakes) else "no mistake"
+    figure.suptitle(f"Test images with the predicted class and its probability: {shown}", fontsize=9)
     return figure
+
+
+def _varied(mistakes: np.ndarray, labels: np.ndarray, predicted: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Mistakes in turns: the surest of each pair (true, predicted) first, then the second of each, and so on."""
+    turn: dict[tuple[int, int], int] = {}
+    order = []
+    for index in mistakes[np.argsort(-sure[mistakes], kind="stable")]:
+        pair = int(labels[index]), int(predicted[index])
+        order.append((turn.setdefault(pair, 0), index))
+        turn[pair] += 1
+    return np.array([index for _, index in sorted(order, key=lambda entry: entry[0])], np.int64)
+
+
+def _percent(probability: float) -> str:
+    """Never 100 % of what is not certain."""
+    return f"{100 * probability:.0f} %" if probability < 0.995 else ">99 %"
 
 
 def _show_image(axes: Axes, image: np.ndarray) -> None:
@@ -145,8 +177,13 @@ def filter_grid(weight: np.ndarray) -> Figure:
     kernels = kernels[:96]
     columns = min(16, max(8, int(np.ceil(np.sqrt(len(kernels))))))
     rows = -(-len(kernels) // columns)
-    figure = new_figure(0.55 * columns, 0.55 * rows + 0.35)
-    for axes in figure.subplots(rows, columns, squeeze=False).reshape(-1):
+    figure = new_figure(max(0.6 * columns, 5.5), 0.62 * rows + 0.4)
+    grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    for axes in grid:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set(color="#888888", linewidth=0.6)
+    for axes in grid[len(kernels) :]:
         axes.set_axis_off()
     limit = np.abs(kernels).max() or 1.0
     for axes, kernel in zip(figure.axes, kernels):
@@ -154,6 +191,6 @@ def filter_grid(weight: np.ndarray) -> Figure:
             axes.imshow(0.5 + 0.5 * kernel.transpose(1, 2, 0) / limit)
         else:
             axes.imshow(kernel[0], cmap="PuOr", vmin=-limit, vmax=limit)
-    scale = "grey is 0" if weight.shape[1] == 3 else f"white is 0, orange {-limit:.2f}, purple {limit:.2f}"
+    scale = "grey is 0" if weight.shape[1] == 3 else f"white is 0, orange −{limit:.2f}, purple +{limit:.2f}"
     figure.suptitle(f"First-layer filters, {weight.shape[2]}x{weight.shape[3]} ({scale})", fontsize=9)
     return figure

@@ -7,10 +7,12 @@ result.json and the figures.
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from tinycnn import plotting
 from tinycnn.checkpoint import load_checkpoint
 from tinycnn.data import ArrayDataset, DataLoader, transforms
 from tinycnn.data.registry import load as load_data
-from tinycnn.errors import CheckpointError, unknown_name
+from tinycnn.errors import CheckpointError, DataError, unknown_name
 from tinycnn.nn import Conv2d, Module
 from tinycnn.optim import CosineAnnealingLR, MultiStepLR, Optimizer, Schedule, WarmUp
 from tinycnn.training import Evaluation, Trainer, evaluate
@@ -63,10 +65,12 @@ class Settings:
         rules = {
             "epochs": (self.epochs >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
-            "width": (self.width > 0, "above 0"),
+            "width": (0 < self.width < np.inf, "above 0"),
             "lr": (self.lr > 0 and np.isfinite(self.lr), "above 0"),
             "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "weight_decay": (0 <= self.weight_decay < np.inf, "at least 0"),
+            "channels": (self.channels in (None, 1, 3), "1 or 3"),
+            "dropout": (self.dropout is None or 0 <= self.dropout < 1, "from 0 to below 1"),
             "label_smoothing": (0 <= self.label_smoothing <= 1, "from 0 to 1"),
             "seed": (self.seed >= 0, "at least 0"),
             "image_size": (self.image_size is None or self.image_size >= 8, "at least 8"),
@@ -89,10 +93,27 @@ class Settings:
 def datasets(settings: Settings, splits: tuple[str, ...] = ("train", "test")) -> list[ArrayDataset]:
     """The splits of the data, untransformed."""
     size = settings.image_size or {"glyphs": 28}.get(settings.data)
-    return [
+    found = [
         load_data(settings.data, split, settings.root, size, settings.channels, settings.limit, settings.seed)
         for split in splits
     ]
+    for other in found[1:]:
+        check_classes(other, found[0].classes, found[0].name)
+    if len(found[0].classes) < 2:
+        raise DataError(f"{found[0].name} has 1 class, {found[0].classes[0]}, expected at least 2 to tell apart")
+    return found
+
+
+def check_classes(data: ArrayDataset, classes: Sequence[str], owner: str) -> None:
+    """Raise DataError unless the data set has these classes, in this order."""
+    if data.classes != tuple(classes):
+        ours, theirs = (
+            ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") for names in (data.classes, classes)
+        )
+        raise DataError(
+            f"{data.name} has {len(data.classes)} classes ({ours}), but {owner} has {len(classes)} ({theirs}): "
+            "expected the same"
+        )
 
 
 def build_model(settings: Settings, classes: int, image_shape: tuple[int, ...]) -> Module:
@@ -185,7 +206,10 @@ def new_folder(out: Path, name: str) -> Path:
     while folder.exists():
         number += 1
         folder = out / f"{name}-{number}"
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot make the folder of the run, {folder} ({error.strerror})") from error
     return folder
 
 
@@ -207,7 +231,7 @@ def train(settings: Settings, folder: Path, resume: bool = False, quiet: bool = 
     if trainer.interrupted:
         return {"interrupted": True, "epoch": trainer.loader.epoch, "batch": trainer.loader.position}
     assert trainer.validation is not None
-    evaluation = evaluate(trainer.model, trainer.validation, quiet)
+    evaluation = trainer.evaluation or evaluate(trainer.model, trainer.validation, quiet)
     trainer.model.save(folder / "model.safetensors")
     draw_figures(folder, trainer, test, evaluation)
     result = _result(trainer, evaluation, before + time.perf_counter() - start)
@@ -273,6 +297,26 @@ def settings_of(extra: dict[str, Any]) -> Settings:
     """The settings in a checkpoint."""
     known = {field.name for field in fields(Settings)}
     return Settings(**{name: value for name, value in extra["settings"].items() if name in known})
+
+
+def find_run(given: Path, out: Path) -> Path:
+    """A run by its path, or by its name in the folder of runs.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, with the names of those that are there.
+    """
+    for folder in (given, out / given):
+        if folder.is_file() or (folder / CHECKPOINT).is_file():
+            return folder
+    known = sorted(path.parent.name for path in out.glob(f"*/{CHECKPOINT}"))
+    near = difflib.get_close_matches(given.name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    there = f"runs in {out}: {', '.join(known)}" if known else f"there is no run in {out}"
+    raise CheckpointError(
+        f"there is no run {given}: neither {given} nor {out / given} has a {CHECKPOINT}{hint} ({there})"
+    )
 
 
 def newest_run(out: Path) -> Path:

@@ -161,11 +161,17 @@ class Function:
         recording = is_grad_enabled()
         node.needs_input_grad = tuple(recording and isinstance(x, Tensor) and x.requires_grad for x in inputs)
         arrays = [_as_operand(x) for x in inputs]
+        name = cls.__name__.lower()
         try:
             output = np.asanyarray(node.forward(*arrays, **options))
         except ValueError as error:
             shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
-            raise ValueError(f"{cls.__name__.lower()}: inputs of shape {shapes}: {error}") from error
+            raise ValueError(f"{name}: inputs of shape {shapes}: {error}") from error
+        except TypeError as error:
+            kinds = ", ".join(type(x).__name__ for x in inputs)
+            raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
+        if output.dtype == object:
+            raise TypeError(f"{cls.__name__}.forward returned {output.item(0)!r}, expected an array of numbers")
         result = Tensor._of(_without_upcast(output, arrays))
         if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
             node.edges = tuple(
@@ -270,7 +276,12 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
             data = data.data
-        array = np.array(data, dtype=dtype)
+        try:
+            array = np.array(data, dtype=dtype)
+        except ValueError as error:
+            raise ValueError(
+                f"Tensor: data is no array of one shape, are its rows of different lengths? {error}"
+            ) from error
         if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             array = array.astype(np.float32)
         if array.dtype not in FLOAT_TYPES and array.dtype.kind not in "iub":
@@ -390,7 +401,11 @@ class Tensor:
         if isinstance(target, str) and target in ("cpu", "cuda"):
             for_device(target)
             return self
-        return self if self.dtype == np.dtype(target) else self.astype(target)
+        try:
+            dtype = np.dtype(target)
+        except TypeError as error:
+            raise TypeError(f"to: {target!r} is neither a device (cpu, cuda) nor a dtype") from error
+        return self if self.dtype == dtype else self.astype(dtype)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if self._node is not None or (self._requires_grad and is_grad_enabled()):

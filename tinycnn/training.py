@@ -129,7 +129,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If there is not one batch in an epoch.
+        If there is not one epoch, or not one batch in it.
 
     Attributes
     ----------
@@ -168,6 +168,8 @@ class Trainer:
         self.model, self.loader, self.optimizer, self.epochs = model, loader, optimizer, epochs
         self.schedule, self.validation, self.label_smoothing = schedule, validation, label_smoothing
         self.callbacks, self.checkpoint, self.extra, self.quiet = callbacks, checkpoint, extra or {}, quiet
+        if epochs < 1:
+            raise ValueError(f"Trainer: epochs is {epochs}, expected at least 1")
         if not len(loader):
             raise ValueError(
                 f"Trainer: {len(loader.dataset)} images make no batch of {loader.batch_size}; take a smaller "
@@ -176,7 +178,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.evaluation: Evaluation | None = None
         self.interrupted = False
-        self._saved = time.monotonic()
+        self._saved, self._unsaved = time.monotonic(), False
         self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
 
     def fit(self) -> list[dict[str, float]]:
@@ -184,10 +186,12 @@ class Trainer:
 
         Raises
         ------
+        KeyboardInterrupt
+            On Ctrl-C while nothing is unsaved (the first kernels are still compiling, say), and on a second one.
         TrainingError
             If the loss is NaN or infinite, with the layer where that began. The checkpoint is the last good one.
         """
-        with _interrupt_flag() as interrupted:
+        with _interrupt_flag(lambda: self._unsaved) as interrupted:
             while self.loader.epoch < self.epochs and not interrupted():
                 self._run_epoch(interrupted)
         self.interrupted = self.loader.epoch < self.epochs
@@ -225,6 +229,7 @@ class Trainer:
             random.default_generator().set_state(random_state)
             raise TrainingError(_where_it_broke(self.model, images, value))
         loss.backward()
+        self._unsaved = True
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
@@ -295,7 +300,7 @@ class Trainer:
         self._refuse_broken()
         if self.checkpoint is not None:
             save_checkpoint(self.checkpoint, self.state_dict())
-            self._saved = time.monotonic()
+            self._saved, self._unsaved = time.monotonic(), False
 
     def _refuse_broken(self) -> None:
         broken = _broken_parameter(self.model)
@@ -329,15 +334,18 @@ class Trainer:
 
 
 @contextmanager
-def _interrupt_flag() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag, so that a step is finished; the second interrupts at once."""
+def _interrupt_flag(unsaved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a flag, so that a step is finished and saved; the second interrupts at once.
+
+    So does the first where nothing is unsaved.
+    """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
         return
 
     def note(signum: int, frame: Any) -> None:
-        if pressed.is_set():
+        if pressed.is_set() or not unsaved():
             raise KeyboardInterrupt
         pressed.set()
         os.write(2, b"\nCtrl-C: finishing this step, then saving; press it again to stop at once\n")

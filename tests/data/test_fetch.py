@@ -144,12 +144,25 @@ def test_all_fail_golden(tmp_path, server, one_file):
             f"  {server.url}/gone/a.gz: HTTP 404 Not Found",
             f"  {server.url}/wrong/a.gz: md5 is {hashlib.md5(b'<html>').hexdigest()}, expected {MD5}",
             "  nonsense/a.gz: ValueError: unknown url type: 'nonsense/a.gz'",
-            f"To place it by hand, put a.gz (md5 {MD5}) into {tmp_path / 'mnist'}",
+            f"To place by hand what is missing, put into {tmp_path / 'mnist'}:",
+            f"  a.gz  md5 {MD5}",
+            "To work without any download: tinycnn train --data glyphs",
         ]
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         fetch("mnist", tmp_path, mirrors)
     assert list((tmp_path / "mnist").iterdir()) == []
+
+
+def test_offline_all_files_that_are_missing_are_listed(tmp_path, server, monkeypatch):
+    files = (Download("a.gz", MD5), Download("b.gz", "1" * 32), Download("c.gz", "2" * 32))
+    monkeypatch.setitem(DOWNLOADS, "mnist", files)
+    server.files["/a.gz"] = CONTENT
+    with pytest.raises(DataError) as caught:
+        fetch("mnist", tmp_path, [server.url])
+    message = str(caught.value)
+    assert message.startswith("b.gz: no mirror delivered it:")
+    assert f"  b.gz  md5 {'1' * 32}\n  c.gz  md5 {'2' * 32}\n" in message and "a.gz" not in message
 
 
 def test_broken_connection_keeps_the_part(tmp_path, server, one_file):

@@ -24,17 +24,34 @@ def raises(message):
     return pytest.raises(DataError, match=f"^{re.escape(message)}$")
 
 
-@pytest.mark.parametrize("base", [".", "train"])
-def test_classes_are_sorted_folders(tmp_path, base):
-    save(tmp_path / base / "zebra" / "a.png", flat((10, 20, 30)))
-    save(tmp_path / base / "ant" / "b.PNG", flat((40, 50, 60)))
-    save(tmp_path / base / "ant" / "a.bmp", flat((70, 80, 90), 9, 6))
-    (tmp_path / base / "ant" / "notes.txt").write_text("no image")
-    (tmp_path / base / ".hidden").mkdir()
+def test_classes_are_sorted_folders(tmp_path):
+    base = tmp_path / "train"
+    save(base / "zebra" / "a.png", flat((10, 20, 30)))
+    save(base / "ant" / "b.PNG", flat((40, 50, 60)))
+    save(base / "ant" / "a.bmp", flat((70, 80, 90), 9, 6))
+    (base / "ant" / "notes.txt").write_text("no image")
+    (base / ".hidden").mkdir()
     images, labels, classes = load_folder(tmp_path, "train", 4, 3)
     assert (images.shape, images.dtype, labels.dtype) == ((3, 3, 4, 4), np.uint8, np.int64)
     assert (classes, labels.tolist()) == (("ant", "zebra"), [0, 0, 1])
     assert images[:, :, 0, 0].tolist() == [[70, 80, 90], [40, 50, 60], [10, 20, 30]]
+
+
+def test_a_folder_without_splits_is_divided_class_by_class(tmp_path):
+    for name, values in (("ant", range(1, 8)), ("zebra", (101, 102))):
+        for value in values:
+            save(tmp_path / name / f"{value}.png", flat((value,) * 3))
+    train, labels, classes = load_folder(tmp_path, "train", 2, 1)
+    test, test_labels, _ = load_folder(tmp_path, "test", 2, 1)
+    assert classes == ("ant", "zebra")
+    assert (test.max((1, 2, 3)).tolist(), test_labels.tolist()) == ([5, 102], [0, 1])
+    assert (train.max((1, 2, 3)).tolist(), labels.tolist()) == ([1, 2, 3, 4, 6, 7, 101], [0] * 6 + [1])
+
+
+def test_a_class_of_one_image_cannot_be_divided_golden(tmp_path):
+    save(tmp_path / "ant" / "a.png", flat((1, 1, 1)))
+    with raises(f"{tmp_path}: class ant has 1 image, expected at least 2: one to train on, one to test on"):
+        load_folder(tmp_path, "train", 4, 3)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -87,12 +104,19 @@ def test_missing_split_is_no_class(tmp_path):
         load_folder(tmp_path, "test", 2, 3)
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a png", "truncated"])
-def test_broken_image_is_named(tmp_path, damage):
-    path = tmp_path / "c" / "broken.png"
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (b"", "not an image, or damaged; expected a file such as .png or .jpg"),
+        (b"not a png", "not an image, or damaged; expected a file such as .png or .jpg"),
+        ("truncated", "cannot be read as an image ("),
+    ],
+)
+def test_broken_image_is_named(tmp_path, damage, message):
+    path = tmp_path / "train" / "c" / "broken.png"
     save(path, np.random.default_rng(0).integers(0, 256, (40, 50, 3)))
     path.write_bytes(path.read_bytes()[:2000] if damage == "truncated" else damage)
-    with pytest.raises(DataError, match=re.escape(f"{path}: cannot be read as an image (")):
+    with pytest.raises(DataError, match=re.escape(f"{path}: {message}")):
         load_folder(tmp_path, "train", 4, 3)
 
 
@@ -102,8 +126,10 @@ def test_nothing_there_golden(tmp_path):
         load_folder(missing, "train", 4, 3)
     with raises(f"{tmp_path}: no class folders, expected {tmp_path / 'CLASS' / 'image.png'}"):
         load_folder(tmp_path, "train", 4, 3)
-    with raises(f"{tmp_path / 'a.png'}: there is no such image"):
+    with raises(f"{tmp_path / 'a.png'}: there is no such file, expected an image"):
         read_image(tmp_path / "a.png", 4, 3)
+    with raises(f"{tmp_path}: a folder, expected an image"):
+        read_image(tmp_path, 4, 3)
 
 
 def test_empty_class_golden(tmp_path):

@@ -58,7 +58,7 @@ def test_wrong_magic(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"<htm")
     with raises(
-        f"{path}: not an IDX file: starts with 3c 68 74 6d, expected 00 00, a type code "
+        f"{path}: not an IDX file: it starts with 3c 68 74 6d, expected 00 00, a type code "
         "(08, 09, 0b, 0c, 0d, 0e) and the number of dimensions"
     ):
         read_idx(path)

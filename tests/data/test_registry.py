@@ -8,8 +8,8 @@ from tinycnn.errors import DataError, UnknownNameError
 
 
 def write_npz(path, **extra):
-    images = np.random.default_rng(0).integers(256, size=(6, 5, 7), dtype=np.uint8)
-    np.savez(path, images=images, labels=np.arange(6) % 2, **extra)
+    images = np.random.default_rng(0).integers(256, size=(8, 5, 7), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(8) % 2, **extra)
 
 
 def test_npz_is_resized_coloured_and_limited(tmp_path):
@@ -17,6 +17,23 @@ def test_npz_is_resized_coloured_and_limited(tmp_path):
     data = load("npz", root=tmp_path / "a.npz", size=4, channels=3, limit=5)
     assert data.images.shape == (5, 3, 4, 4) and data.classes == ("cat", "dog")
     assert (data.images[:, 0] == data.images[:, 2]).all()
+
+
+def test_npz_without_splits_is_divided_and_no_image_is_in_both(tmp_path):
+    images = np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(12) % 2)
+    train, test = (load("npz", split, tmp_path / "a.npz").images[:, 0, 0, 0].tolist() for split in ("train", "test"))
+    assert test == [8, 9] and sorted(train + test) == list(range(12))
+
+
+def test_a_limited_folder_has_images_of_every_class(tmp_path):
+    image = pytest.importorskip("PIL.Image").new("RGB", (4, 4))
+    for split in ("train", "test"):
+        for name in "abc":
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(4):
+                image.save(tmp_path / split / name / f"{number}.png")
+    assert sorted(load("folder", "train", tmp_path, 4, limit=3).labels.tolist()) == [0, 1, 2]
 
 
 def test_npz_with_splits(tmp_path):
@@ -28,8 +45,17 @@ def test_npz_with_splits(tmp_path):
 
 def test_damaged_or_incomplete_npz(tmp_path):
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 no")
-    with pytest.raises(DataError, match="is not an archive of arrays, or damaged"):
+    with pytest.raises(DataError, match=r"is not an \.npz archive, or truncated"):
         load("npz", root=tmp_path / "c.npz")
+    np.savez(tmp_path / "o.npz", images=np.array([None, None]), labels=np.arange(2))
+    with pytest.raises(DataError, match="is not an archive of arrays, or damaged"):
+        load("npz", root=tmp_path / "o.npz")
+    np.savez(tmp_path / "s.npz", train_images=np.zeros((2, 4, 4), np.uint8), train_labels=np.arange(2))
+    with pytest.raises(DataError, match="lacks test_images and test_labels; it has train_images, train_labels"):
+        load("npz", "test", tmp_path / "s.npz")
+    np.savez(tmp_path / "n.npz", images=np.zeros((4, 9, 9, 3), np.uint8), labels=np.arange(4))
+    with pytest.raises(DataError, match=r"look like \(N, H, W, C\), expected \(N, C, H, W\): save images.transpose"):
+        load("npz", root=tmp_path / "n.npz")
     np.savez(tmp_path / "d.npz", pictures=np.zeros(3))
     with pytest.raises(DataError, match="lacks images and labels; it has pictures"):
         load("npz", root=tmp_path / "d.npz")
@@ -37,7 +63,24 @@ def test_damaged_or_incomplete_npz(tmp_path):
         load("npz", root=tmp_path / "e.npz")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "glyphs: size is 0, expected at least 1"),
+        ({"channels": 0}, "glyphs: channels is 0, expected 1 or 3"),
+        ({"limit": 0}, "glyphs: limit is 0, expected at least 1"),
+        ({"split": "valid"}, "glyphs: split is 'valid', expected 'train' or 'test'"),
+    ],
+)
+def test_bad_arguments_golden(options, message):
+    with pytest.raises(DataError) as caught:
+        load("glyphs", **options)
+    assert str(caught.value) == message
+
+
 def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match="unknown data set 'MNIST'; did you mean mnist or kmnist"):
+        load("MNIST")
     with pytest.raises(UnknownNameError, match="unknown data set 'minst'; did you mean"):
         load("minst")
 

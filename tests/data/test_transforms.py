@@ -57,3 +57,21 @@ def test_center_crop_and_cutout():
     assert zeros.max() == 16 and zeros.min() >= 4
     with pytest.raises(ValueError, match="smaller than 12"):
         T.CenterCrop(12)(IMAGES, RNG)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: T.Resize(0), "Resize: size is 0, expected at least 1"),
+        (lambda: T.RandomCrop(8, -1), "RandomCrop: padding is -1, expected at least 0"),
+        (lambda: T.RandomHorizontalFlip(2), "RandomHorizontalFlip: p is 2, expected from 0 to 1"),
+        (lambda: T.ColorJitter(contrast=-0.1), "ColorJitter: contrast is -0.1, expected from 0 to 1"),
+        (lambda: T.Cutout(0), "Cutout: size is 0, expected at least 1"),
+        (lambda: T.Normalize([0.5], [0.0]), "Normalize: std is (0.0,), expected numbers above 0"),
+        (lambda: T.Normalize([0.5], [1, 1]), "Normalize: mean has 1 numbers but std has 2, expected as many"),
+    ],
+)
+def test_bad_arguments_golden(make, message):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert str(caught.value) == message

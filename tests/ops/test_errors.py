@@ -100,6 +100,15 @@ MESSAGES = [
     (lambda: nn.Conv2d(3, 4, 3, groups=2), "Conv2d: groups is 2, expected a divisor of in_channels 3"),
     (lambda: nn.Linear(2.5, 1), "Linear: in_features is 2.5, expected an integer of at least 1"),
     (lambda: nn.BatchNorm2d(3)(t(2, 3)), "BatchNorm2d: input has shape (2, 3), expected (N, C, H, W)"),
+    (lambda: t(2, 3).flatten(2), "flatten: dim is 2, expected -2 to 1 for shape (2, 3)"),
+    (lambda: t(2, 3).transpose(0, 2), "transpose: dim is 2, expected -2 to 1 for shape (2, 3)"),
+    (lambda: tc.concatenate([t(2), t(2)], dim=1), "concatenate: dim is 1, expected -1 to 0 for shape (2,)"),
+    (lambda: F.cross_entropy(t(), 0), "cross_entropy: input has shape (), expected (N, C), (C,) or (N, C, ...)"),
+    (lambda: tc.Tensor([[1, 2], [3]]), "Tensor: data is no array of one shape, are its rows of different lengths?"),
+    (
+        lambda: nn.Conv2d(1, 2, 3, padding="sme"),
+        "Conv2d: padding is 'sme', expected a number, a pair of them, 'same' or 'valid'",
+    ),
     (lambda: nn.Dropout(-1), "Dropout: p is -1, expected a probability from 0 to 1"),
     (lambda: tc.manual_seed(-1), "seed is -1, expected an integer of at least 0"),
 ]
@@ -112,6 +121,11 @@ def test_values_that_do_not_fit(call, message):
     assert str(caught.value).startswith(message)
 
 
+class Nothing(tc.Function):
+    def forward(self, x):
+        self.save(x)  # and the return is forgotten
+
+
 TYPES = [
     (lambda: F.relu(t(2, dtype=int)), "relu: input has dtype int64, expected float32 or float64"),
     (
@@ -122,6 +136,33 @@ TYPES = [
         lambda: F.cross_entropy(t(2, 3), [0.5, 1.0]),
         "cross_entropy: target has dtype float64, expected integers (class indices)",
     ),
+    (lambda: t(2).to("gpu"), "to: 'gpu' is neither a device (cpu, cuda) nor a dtype"),
+    (
+        lambda: t(2) + None,
+        "add: inputs are Tensor, NoneType: unsupported operand type(s) for +: 'float' and 'NoneType'",
+    ),
+    (
+        lambda: tc.where(t(2), t(2), t(2)),
+        "where: the condition has dtype float32, expected bool; compare first, such as x > 0",
+    ),
+    (lambda: tc.stack(t(2, 3)), "stack: one array of shape (2, 3) came, expected a list or tuple of tensors"),
+    (
+        lambda: F.linear(t(1, 2), t(3, 2), t(3, dtype=float)),
+        "linear: bias has dtype float64 but weight has float32; convert one of them",
+    ),
+    (lambda: nn.Sequential(nn.ReLU(), 1), "Sequential: entry 1 is 1, expected a Module"),
+    (
+        lambda: nn.Linear(2, 2).load_state_dict([1]),
+        "load_state_dict: the state is a list, expected a dict of name to array",
+    ),
+    (lambda: tc.optim.SGD(nn.Linear(2, 2), lr=1), "SGD: a Linear came, expected its .parameters()"),
+    (lambda: tc.optim.StepLR(3, 1), "StepLR: optimizer is 3, expected an Optimizer"),
+    (
+        lambda: tc.data.DataLoader([1, 2]),
+        "DataLoader: dataset is a list, expected a Dataset such as ArrayDataset",
+    ),
+    (lambda: tc.gradcheck(lambda x: x, [np.zeros(2)]), "gradcheck: input 0 is a ndarray, expected a Tensor"),
+    (lambda: Nothing.apply(t(2)), "Nothing.forward returned None, expected an array of numbers"),
     (lambda: nn.Linear(2, 2).to(int), "to: dtype is int64, expected float32 or float64"),
 ]
 

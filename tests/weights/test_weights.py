@@ -203,6 +203,29 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["w.npz"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask to follow")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_files_have_the_mode_of_the_users_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        weights.save(tmp_path / "w.npz", {"w": np.zeros(2)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w.npz").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"cannot write .*w\.npz \(No such file or directory\)"):
+        weights.save(tmp_path / "nowhere" / "w.npz", {"w": np.zeros(2)})
+
+
+@pytest.mark.parametrize("content", [b"hi", b""])
+def test_text_is_no_archive(tmp_path, content):
+    (tmp_path / "w.npz").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"w\.npz: not an \.npz archive, or truncated"):
+        weights.load(tmp_path / "w.npz")
+
+
 def test_npz_with_objects_is_refused(tmp_path):
     stream = io.BytesIO()
     np.savez(stream, w=np.array([print], dtype=object))

@@ -27,7 +27,11 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__}: batch is not defined")
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        images, labels = self.batch(np.array([range(len(self))[index]]), np.random.default_rng(0))
+        if not -len(self) <= index < len(self):
+            raise IndexError(
+                f"index is {index}, expected {-len(self)} to {len(self) - 1}: there are {len(self)} images"
+            )
+        images, labels = self.batch(np.array([index % len(self)]), np.random.default_rng(0))
         return images[0], int(labels[0])
 
 
@@ -94,24 +98,61 @@ class ArrayDataset(Dataset):
         return ArrayDataset(self.images[indices], self.labels[indices], self.classes, self.transform, self.name)
 
 
+def held_out(labels: np.ndarray, split: str, classes: Sequence[str], owner: str) -> np.ndarray:
+    """Indices of one split of data that came undivided: of each class every fifth image is for testing.
+
+    A class of fewer than five gives its last one; a class of one cannot be divided. ``owner`` is for the message.
+
+    >>> held_out(np.array([0, 0, 1, 1, 0, 1]), "test", "ab", "example").tolist()
+    [4, 5]
+    """
+    test = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < 2:
+            raise DataError(
+                f"{owner}: class {classes[label]} has 1 image, expected at least 2: one to train on, one to test on"
+            )
+        test[members[4::5] if len(members) >= 5 else members[-1:]] = True
+    return np.flatnonzero(~test if split == "train" else test)
+
+
 def load_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Images, labels and class names from an .npz archive.
 
-    It holds ``images`` and ``labels``, or ``train_images``, ``train_labels``, ``test_images`` and ``test_labels``, and
-    optionally ``classes``.
+    It holds ``images`` and ``labels``, which are divided by :func:`held_out`, or ``train_images``, ``train_labels``,
+    ``test_images`` and ``test_labels``, and optionally ``classes``.
     """
     if not path.is_file():
         raise DataError(f"npz: there is no file {path}; give one with --root FILE.npz")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"npz: {path} is not an .npz archive, or truncated")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"npz: {path} is not an archive of arrays, or damaged: {error}") from error
-    prefix = f"{split}_" if f"{split}_images" in arrays else ""
+    divided = any(name.startswith(("train_", "test_")) for name in arrays)
+    prefix = f"{split}_" if divided else ""
     missing = [n for n in (f"{prefix}images", f"{prefix}labels") if n not in arrays]
     if missing:
         raise DataError(f"npz: {path} lacks {' and '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
     images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
-    count = int(labels.max(initial=-1)) + 1 if labels.dtype.kind in "iu" else 0
-    classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else tuple(map(str, range(count)))
-    return images[:, None] if images.ndim == 3 else images, labels, classes
+    images = images[:, None] if images.ndim == 3 else images
+    if images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
+        raise DataError(
+            f"npz: {path} has {prefix}images of shape {images.shape}, which look like (N, H, W, C), expected "
+            "(N, C, H, W): save images.transpose(0, 3, 1, 2)"
+        )
+    classes = _classes(arrays)
+    data = ArrayDataset(images, labels, classes, name=f"npz: {path}")
+    chosen = slice(None) if divided else held_out(labels, split, classes, f"npz: {path}")
+    return data.images[chosen], data.labels[chosen], classes
+
+
+def _classes(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """The names in an archive, or numbers up to the largest label of any split."""
+    if "classes" in arrays:
+        return tuple(map(str, arrays["classes"]))
+    labels = [a for name, a in arrays.items() if name.endswith("labels") and a.dtype.kind in "iu" and a.size]
+    return tuple(map(str, range(max((int(a.max()) for a in labels), default=-1) + 1)))

@@ -53,7 +53,7 @@ DOWNLOADS: dict[str, tuple[Download, ...]] = {
 
 
 class _Failed(Exception):
-    """One mirror did not deliver; the text is the reason."""
+    """A mirror, or all of them, did not deliver; the text is the reason."""
 
 
 def fetch(
@@ -90,18 +90,23 @@ def fetch(
     DataError
         If no mirror delivers a file (every address and reason is listed) or an archive is unsafe.
     """
+    if name == "glyphs":
+        raise DataError("glyphs is embedded: there is nothing to fetch; train on it with: tinycnn train --data glyphs")
     if name not in DOWNLOADS:
         raise unknown_name("data set to fetch", name, DOWNLOADS)
     folder = Path(root) / name
     folder.mkdir(parents=True, exist_ok=True)
     bases = MIRRORS[name] if mirrors is None else tuple(mirrors)
-    paths = [_fetch_file(item, folder, bases, progress) for item in DOWNLOADS[name]]
+    try:
+        paths = [_fetch_file(item, folder, bases, progress) for item in DOWNLOADS[name]]
+    except _Failed as error:
+        raise DataError(f"{error}\n{_by_hand(name, folder)}") from error
     return [file for path in paths for file in (_unpack(path) if path.name.endswith(".tar.gz") else [path])]
 
 
 def _fetch_file(item: Download, folder: Path, bases: Sequence[str], progress: Progress | None) -> Path:
     target = folder / item.filename
-    if target.is_file() and _md5(target) == item.md5:
+    if _is_whole(target, item):
         return target
     part = folder / f"{item.filename}.part"
     reasons = []
@@ -114,15 +119,23 @@ def _fetch_file(item: Download, folder: Path, bases: Sequence[str], progress: Pr
         else:
             os.replace(part, target)
             return target
-    raise DataError(
-        "\n".join(
-            [
-                f"{item.filename}: no mirror delivered it:",
-                *(reasons or ["  (no mirror was given)"]),
-                f"To place it by hand, put {item.filename} (md5 {item.md5}) into {folder}",
-            ]
-        )
+    raise _Failed("\n".join([f"{item.filename}: no mirror delivered it:", *(reasons or ["  (no mirror was given)"])]))
+
+
+def _by_hand(name: str, folder: Path) -> str:
+    """What is still wanted, and what can be done without it."""
+    wanted = [item for item in DOWNLOADS[name] if not _is_whole(folder / item.filename, item)]
+    return "\n".join(
+        [
+            f"To place by hand what is missing, put into {folder}:",
+            *(f"  {item.filename}  md5 {item.md5}" for item in wanted),
+            "To work without any download: tinycnn train --data glyphs",
+        ]
     )
+
+
+def _is_whole(path: Path, item: Download) -> bool:
+    return path.is_file() and _md5(path) == item.md5
 
 
 def _download_checked(url: str, part: Path, item: Download, progress: Progress | None) -> None:

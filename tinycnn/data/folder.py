@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinycnn.data.dataset import held_out
 from tinycnn.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -20,7 +21,7 @@ def load_folder(
 
     Classes are the sorted names of the subfolders. Each image has its shorter side resized to ``size``
     (bilinear), then its centre cut out. ``root/val`` serves as ``"test"`` where there is no ``root/test``.
-    Without split folders every split gives all the images: the caller divides them.
+    Without split folders every fifth image of a class, by name, is for testing and the others for training.
 
     Parameters
     ----------
@@ -47,12 +48,16 @@ def load_folder(
         raise DataError(f"load_folder: channels is {channels}, expected 1 or 3")
     if size < 1:
         raise DataError(f"load_folder: size is {size}, expected 1 or more")
-    files = _files_by_class(_split_folder(Path(root), split))
+    folder = _split_folder(Path(root), split)
+    files = _files_by_class(folder)
     paths = [path for group in files.values() for path in group]
+    labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(group) for group in files.values()])
+    if folder == Path(root):
+        chosen = held_out(labels, split, tuple(files), str(folder))
+        paths, labels = [paths[index] for index in chosen], labels[chosen]
     images = np.empty((len(paths), channels, size, size), np.uint8)
     for index, path in enumerate(paths):
         images[index] = read_image(path, size, channels)
-    labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(group) for group in files.values()])
     return images, labels, tuple(files)
 
 
@@ -98,15 +103,18 @@ def read_image(path: Path, size: int, channels: int) -> np.ndarray:
     DataError
         If there is no such file, or it cannot be read as an image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.is_file():
-        raise DataError(f"{path}: there is no such image")
-
+        raise DataError(
+            f"{path}: {'a folder, expected' if path.is_dir() else 'there is no such file, expected'} an image"
+        )
     try:
         with Image.open(path) as opened:
             upright = ImageOps.exif_transpose(opened)  # phones store the rotation apart from the pixels
             image = _fit(upright.convert(_MODES[channels]), size)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: not an image, or damaged; expected a file such as .png or .jpg") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({type(error).__name__}: {error})") from error
     pixels = np.asarray(image, np.uint8).reshape(size, size, channels)

@@ -127,9 +127,9 @@ def _parse(stream: BinaryIO, path: Path) -> np.ndarray:
 def _read_header(stream: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     magic = _read_up_to(stream, 4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
-        found = magic.hex(" ") or "an empty file"
+        found = f"starts with {magic.hex(' ')}" if magic else "is empty"
         raise DataError(
-            f"{path}: not an IDX file: starts with {found}, expected 00 00, a type code "
+            f"{path}: not an IDX file: it {found}, expected 00 00, a type code "
             f"({', '.join(f'{code:02x}' for code in _DTYPES)}) and the number of dimensions"
         )
     ndim = magic[3]
@@ -211,7 +211,7 @@ def _missing_message(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> s
     return "\n".join(
         [
             f"{name}: files not found under {root}. Looked for images and labels in one folder:",
-            *(f"  {path}" for path in looked),
+            *(f"  {path}{'  (is there)' if path.is_file() else ''}" for path in looked),
             f"To place them by hand, put these into {root / name}:",
             *(f"  {file.gz}  md5 {file.md5}" for file in files),
             "To use a folder elsewhere: --root FOLDER",

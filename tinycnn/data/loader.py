@@ -49,6 +49,12 @@ class DataLoader:
         seed: int = 0,
         prefetch: int = 2,
     ) -> None:
+        if not isinstance(dataset, Dataset):
+            raise TypeError(
+                f"DataLoader: dataset is a {type(dataset).__name__}, expected a Dataset such as ArrayDataset"
+            )
+        if prefetch < 0:
+            raise ValueError(f"DataLoader: prefetch is {prefetch}, expected at least 0")
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size is {batch_size}, expected at least 1")
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle

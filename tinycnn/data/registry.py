@@ -48,7 +48,7 @@ def load(
     channels : 1 or 3, optional
         Convert between grey and colour.
     limit : int, optional
-        Only the first so many images.
+        Only so many images: the first (of a folder, which is sorted by class, evenly spaced ones).
     seed, symbols
         For glyphs.
 
@@ -65,10 +65,19 @@ def load(
         raise DataError(f"{name}: split is {split!r}, expected 'train' or 'test'")
     if limit is not None and limit < 1:
         raise DataError(f"{name}: limit is {limit}, expected at least 1")
+    if size is not None and size < 1:
+        raise DataError(f"{name}: size is {size}, expected at least 1")
+    if channels not in (None, 1, 3):
+        raise DataError(f"{name}: channels is {channels}, expected 1 or 3")
+    if name == "folder" and root is None:
+        raise DataError("folder: which one? Give the folder with a subfolder of images for each class by --root FOLDER")
     if name == "glyphs":
         return Glyphs(split, size or 32, channels or 1, symbols, limit, seed)
     images, labels, classes = _read(name, split, Path(root) if root else default_root(), size, channels)
-    data = ArrayDataset(images[:limit], labels[:limit], classes, name=f"{name} ({split})")
+    chosen: Any = slice(limit)
+    if name == "folder" and limit is not None and limit < len(images):
+        chosen = np.linspace(0, len(images) - 1, limit).astype(int)
+    data = ArrayDataset(images[chosen], labels[chosen], classes, name=f"{name} ({split})")
     if channels and data.images.shape[1] != channels:
         data.images = _convert(data.images, channels)
     if size and data.images.shape[2:] != (size, size):

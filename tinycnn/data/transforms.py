@@ -6,12 +6,20 @@ Those that move pixels keep the dtype, so they run on bytes, before :class:`Norm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 Rng = np.random.Generator
+
+
+def _check(transform: str, name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Raise ValueError unless least <= value <= most."""
+    if not least <= value <= most:
+        limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"{transform}: {name} is {value!r}, expected {limit}")
 
 
 class Compose:
@@ -37,8 +45,10 @@ class Normalize:
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        if min(std) <= 0:
+        if not std or min(std) <= 0:
             raise ValueError(f"Normalize: std is {tuple(std)}, expected numbers above 0")
+        if len(mean) != len(std):
+            raise ValueError(f"Normalize: mean has {len(mean)} numbers but std has {len(std)}, expected as many")
         self.mean, self.std = tuple(mean), tuple(std)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -62,6 +72,8 @@ class RandomCrop:
     """A random ``size x size`` window of the images with a border of ``padding`` zeros."""
 
     def __init__(self, size: int, padding: int = 0) -> None:
+        _check("RandomCrop", "size", size, 1)
+        _check("RandomCrop", "padding", padding, 0)
         self.size, self.padding = size, padding
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -84,6 +96,7 @@ class RandomHorizontalFlip:
     """Mirrored left to right with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
+        _check("RandomHorizontalFlip", "p", p, 0, 1)
         self.p = p
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -96,6 +109,7 @@ class Resize:
     """Bilinear interpolation to ``size x size``."""
 
     def __init__(self, size: int) -> None:
+        _check("Resize", "size", size, 1)
         self.size = size
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -121,6 +135,7 @@ class CenterCrop:
     """The ``size x size`` window in the middle."""
 
     def __init__(self, size: int) -> None:
+        _check("CenterCrop", "size", size, 1)
         self.size = size
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -135,6 +150,8 @@ class ColorJitter:
     """Brightness and contrast multiplied by random factors from 1 - amount to 1 + amount."""
 
     def __init__(self, brightness: float = 0.2, contrast: float = 0.2) -> None:
+        _check("ColorJitter", "brightness", brightness, 0, 1)
+        _check("ColorJitter", "contrast", contrast, 0, 1)
         self.brightness, self.contrast = brightness, contrast
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
@@ -151,6 +168,7 @@ class Cutout:
     """A square of ``size`` pixels set to 0 at a random place (DeVries and Taylor 2017)."""
 
     def __init__(self, size: int) -> None:
+        _check("Cutout", "size", size, 1)
         self.size = size
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tinycnn import nn
 from tinycnn.nn import init
 from tinycnn.tensor import Tensor
@@ -13,7 +15,7 @@ def scale(channels: int, width: float, multiple: int = 1) -> int:
     >>> scale(96, 0.25), scale(96, 0.01), scale(10, 0.5, multiple=2)
     (24, 1, 4)
     """
-    if not width > 0:
+    if not 0 < width < math.inf:
         raise ValueError(f"width is {width!r}, expected a number above 0")
     return max(1, round(channels * width / multiple)) * multiple
 

@@ -18,6 +18,8 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> ModuleList:
         """Add a module at the end."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: entry {len(self)} is {module!r}, expected a Module")
         setattr(self, str(len(self)), module)
         return self
 

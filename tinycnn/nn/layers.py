@@ -105,6 +105,8 @@ class Conv2d(Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = F._pair("Conv2d", "kernel_size", kernel_size, 1)
         self.stride = F._pair("Conv2d", "stride", stride, 1)
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ValueError(f"Conv2d: padding is {padding!r}, expected a number, a pair of them, 'same' or 'valid'")
         self.padding = padding if isinstance(padding, str) else F._pair("Conv2d", "padding", padding, 0)
         self.dilation = F._pair("Conv2d", "dilation", dilation, 1)
         self.groups = groups

@@ -118,7 +118,11 @@ class Module:
         return Hook(self._forward_hooks, hook)
 
     def register_full_backward_hook(self, hook: Callable[[Module, np.ndarray], np.ndarray | None]) -> Hook:
-        """Call ``hook(module, grad)`` with the gradient of the loss with respect to the module's output."""
+        """Call ``hook(module, grad)`` with the gradient of the loss with respect to the module's output.
+
+        What it returns, unless None, replaces that gradient. (PyTorch's hook gets the gradients of the inputs too; here
+        a hook on the input tensor gives them.)
+        """
 
         def attach(module: Module, _: tuple, output: Any) -> None:
             if isinstance(output, Tensor) and output.requires_grad:
@@ -201,6 +205,8 @@ class Module:
         WeightsError
             Listing missing, unexpected and mis-shaped names.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: the state is a {type(state).__name__}, expected a dict of name to array")
         own = self.state_dict()
         counters = {name for name in own if name.endswith("num_batches_tracked")}  # older files lack them
         wrong = {

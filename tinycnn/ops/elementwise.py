@@ -273,7 +273,10 @@ def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tenso
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """Elements of ``a`` where the condition holds, of ``b`` elsewhere."""
+    """Elements of ``a`` where the condition (booleans) holds, of ``b`` elsewhere."""
+    dtype = np.asarray(condition.data if isinstance(condition, Tensor) else condition).dtype
+    if dtype != np.bool_:
+        raise TypeError(f"where: the condition has dtype {dtype}, expected bool; compare first, such as x > 0")
     return Where.apply(condition, a, b)
 
 

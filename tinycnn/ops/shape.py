@@ -97,7 +97,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions ``start_dim`` to ``end_dim`` joined into one."""
-    start, end = (d % max(x.ndim, 1) for d in (start_dim, end_dim))
+    start, end = (_dimension("flatten", x, d) for d in (start_dim, end_dim))
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} for shape {x.shape}")
     middle = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
@@ -107,7 +107,8 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped."""
     dims = list(range(x.ndim))
-    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    first, second = (_dimension("transpose", x, d) for d in (dim0, dim1))
+    dims[first], dims[second] = second, first
     return Permute.apply(x, dims=dims)
 
 
@@ -131,15 +132,14 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors joined along a dimension they already have."""
-    if not tensors:
-        raise ValueError("concatenate: the list of tensors is empty")
-    return Concatenate.apply(*tensors, dim=dim)
+    _check_list("concatenate", tensors)
+    first = tensors[0] if isinstance(tensors[0], Tensor) else Tensor(tensors[0])
+    return Concatenate.apply(*tensors, dim=_dimension("concatenate", first, dim))
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
-    if not tensors:
-        raise ValueError("stack: the list of tensors is empty")
+    _check_list("stack", tensors)
     return Stack.apply(*tensors, dim=dim)
 
 
@@ -156,6 +156,21 @@ def pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
     pairs = list(zip(pad[::2], pad[1::2]))
     widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
     return Pad.apply(x, widths=widths, value=value)
+
+
+def _check_list(name: str, tensors: Any) -> None:
+    if isinstance(tensors, (Tensor, np.ndarray)):
+        raise TypeError(f"{name}: one array of shape {tensors.shape} came, expected a list or tuple of tensors")
+    if not tensors:
+        raise ValueError(f"{name}: the list of tensors is empty")
+
+
+def _dimension(name: str, x: Tensor, dim: int) -> int:
+    """``dim`` counted from 0."""
+    count = max(x.ndim, 1)
+    if not -count <= dim < count:
+        raise ValueError(f"{name}: dim is {dim}, expected {-count} to {count - 1} for shape {x.shape}")
+    return dim % count
 
 
 def _sizes(values: tuple) -> tuple[int, ...]:

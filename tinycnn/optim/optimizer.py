@@ -29,6 +29,8 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if hasattr(params, "parameters"):
+            raise TypeError(f"{type(self).__name__}: a {type(params).__name__} came, expected its .parameters()")
         entries = list(params)
         if not entries:
             raise ValueError(f"{type(self).__name__}: the list of parameters is empty")
@@ -116,6 +118,6 @@ class Optimizer:
 
 def check_range(optimizer: str, name: str, value: float, low: float = 0.0, high: float = float("inf")) -> None:
     """Raise ValueError unless low <= value < high."""
-    if not low <= value < high:
+    if isinstance(value, str) or not low <= value < high:
         limit = f"at least {low:g}" if high == float("inf") else f"from {low:g} to below {high:g}"
-        raise ValueError(f"{optimizer}: {name} is {value}, expected {limit}")
+        raise ValueError(f"{optimizer}: {name} is {value!r}, expected {limit}")

@@ -19,6 +19,8 @@ class Schedule:
     _saved: tuple[str, ...] = ()
 
     def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__}: optimizer is {optimizer!r}, expected an Optimizer")
         self.optimizer = optimizer
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.last_step = 0

@@ -26,12 +26,10 @@ def load_npz(path: str | Path) -> dict[str, np.ndarray]:
     WeightsError
         If the file is no archive, damaged, or holds Python objects.
     """
+    if not zipfile.is_zipfile(path):
+        raise WeightsError(f"{path}: not an .npz archive, or truncated")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise WeightsError(f"{path}: a single array, expected an .npz archive")
             return {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError, KeyError) as error:
-        if isinstance(error, (WeightsError, FileNotFoundError)):
-            raise
         raise WeightsError(f"{path}: not an .npz archive of arrays, or damaged: {error}") from error

@@ -165,7 +165,7 @@ def _storage(pid: Any) -> _Storage:
 def _read_legacy(file: Any) -> tuple[Any, Callable[[_Storage], bytes]]:
     """Magic number, protocol, system facts, the tree, the list of storage keys, then each storage's size and bytes."""
     if _Unpickler(file).load() != _LEGACY_MAGIC:
-        raise ValueError("not a file of torch.save")
+        raise ValueError("it does not begin as torch.save begins a file")
     for _ in range(2):
         _Unpickler(file).load()
     storages: dict[str, _Storage] = {}
