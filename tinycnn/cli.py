@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.lesson import add_lesson
 from tinycnn.errors import TinyCNNError
 
 # Modules that take time to import (NumPy, Numba, matplotlib) are imported by the command that needs them.
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_gradcheck,
         _add_data,
         _add_doctor,
+        add_lesson,
     ):
         add(commands, shared)
     return parser

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#b87b00", "#007a58", "#c04f00"  # dark enough for text on white
+PURPLE, GREY = "#8a4f7d", "#5a6370"
+SERIES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (RED, ":", "D"), (PURPLE, "-", "v"), (GREY, "--", "x"))
+"""Colour, line and marker of the first, second, ... curve in an axes: they differ in print without colour too."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -28,6 +31,35 @@ def new_figure(width: float, height: float) -> Figure:
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure; the suffix is the format."""
     figure.savefig(path, dpi=150)
+
+
+def panels(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
+    """A figure (size in inches) and its axes, with a light grid: one, or an array of them."""
+    figure = new_figure(width, height)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, grid.squeeze() if grid.size > 1 else grid[0, 0]
+
+
+def curve(axes: Axes, x: Any, y: Any, label: str, series: int = 0, marks: int = 12) -> None:
+    """A curve in the style of a series, with about so many marks on it."""
+    colour, line, marker = SERIES[series]
+    every = max(1, -(-len(x) // marks))
+    axes.plot(x, y, line, color=colour, marker=marker, markevery=every, markersize=4.5, label=label)
+
+
+def bars(axes: Axes, names: Sequence[str], values: Sequence[float], form: str = "{:,.0f}", series: int = 0) -> None:
+    """Horizontal bars, the first on top, each with its value at its end."""
+    colour = SERIES[series][0]
+    drawn = axes.barh(range(len(values)), values, color=colour, height=0.62)
+    axes.bar_label(drawn, [form.format(value) for value in values], padding=4, fontsize=9)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.22)
+    axes.grid(visible=False, axis="y")
 
 
 def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
