@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#b87b00", "#007a58", "#c04f00"  # dark enough for text on white
 PURPLE, GREY = "#8a4f7d", "#5a6370"
-SERIES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (RED, ":", "D"), (PURPLE, "-", "v"), (GREY, "--", "x"))
+SERIES = (
+    (BLUE, "-", "o"),
+    (ORANGE, "--", "s"),
+    (GREEN, "-.", "^"),
+    (RED, ":", "D"),
+    (PURPLE, "-", "v"),
+    (GREY, "--", "x"),
+)
 """Colour, line and marker of the first, second, ... curve in an axes: they differ in print without colour too."""
 
 

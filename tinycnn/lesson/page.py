@@ -32,7 +32,8 @@ _WORDS = {
         "claims": "这次运行验证的结论",
         "about": "双核约 {seconds} 秒",
         "heading": "tinycnn 课程",
-        "lead": "每课只讲一件事：先预测，再测量。用 `tinycnn lesson run 00 --lang zh` 运行一课，改改代码，看看会发生什么。",
+        "lead": "每课只讲一件事：先预测，再测量。用 `tinycnn lesson run 00 --lang zh` 运行一课，"
+        "改改代码，看看会发生什么。",
     },
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tinycnn.errors import TinyCNNError
 
@@ -108,7 +108,7 @@ class Printer:
         Translations of claims and captions.
     """
 
-    _counts: dict[Path, int] = {}
+    _counts: ClassVar[dict[Path, int]] = {}
 
     def __init__(self, folder: Path, words: dict[str, str] | None = None) -> None:
         self.folder, self.words = folder, words or {}

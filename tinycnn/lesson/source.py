@@ -137,11 +137,11 @@ def _translated(lesson: Lesson, path: Path) -> Lesson:
         )
     texts = iter(section.strip() for section in sections)
     cells = tuple(cell if cell.kind == "code" else replace(cell, source=next(texts)) for cell in lesson.cells)
-    rows = [[part.strip() for part in line.strip("| ").split(" | ")] for line in table.strip().splitlines()[2:]]
+    rows = [tuple(part.strip() for part in line.strip("| ").split(" | ")) for line in table.strip().splitlines()[2:]]
     wrong = [row for row in rows if len(row) != 2]
     if wrong:
         raise LessonError(f"{path.parent.name}/{path.name}: the table's row {wrong[0]} has not two columns")
-    return replace(lesson, cells=cells, words={english: other for english, other in rows})
+    return replace(lesson, cells=cells, words=dict(rows))
 
 
 def folder() -> Path:

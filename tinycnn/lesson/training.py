@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections import deque
+
 from tqdm import tqdm
 
 from tinycnn.data import ArrayDataset, DataLoader, Glyphs
@@ -79,9 +80,9 @@ class _Steps(Callback):
     """Moves a bar on with each step."""
 
     def __init__(self, bar: tqdm) -> None:
-        self.bar, self.losses = bar, np.array([])
+        self.bar, self.losses = bar, deque[float](maxlen=20)
 
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
-        self.losses = np.append(self.losses[-19:], loss)
-        self.bar.set_postfix_str(f"loss {self.losses.mean():.3f}", refresh=False)
+        self.losses.append(loss)
+        self.bar.set_postfix_str(f"loss {sum(self.losses) / len(self.losses):.3f}", refresh=False)
         self.bar.update()
