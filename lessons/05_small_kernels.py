@@ -1,9 +1,9 @@
 # %% [markdown] seconds=50
 # # 05 · Small kernels beat big ones
 #
-# AlexNet began with an 11x11 kernel. VGG, two years later, used nothing but 3x3 kernels, one after another. Two of
-# them see as much of the image as one 5x5; three see as much as one 7x7. They need fewer weights, and they can say
-# more, if there is something between them.
+# AlexNet began with an 11x11 kernel. VGG, two years later, used nothing but 3x3 kernels, one after another (Simonyan
+# and Zisserman 2015, section 2.3). Two of them see as much of the image as one 5x5; three see as much as one 7x7.
+# They need fewer weights, and they can say more, if there is something between them.
 
 # %%
 import numpy as np

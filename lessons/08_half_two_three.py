@@ -78,9 +78,9 @@ for scale in (0.5, 1, 2, 3):
 #
 # $$\chi = s \, \sqrt{\mathrm{E}[\varphi'(z)^2]}, \quad z \sim N(0, q)$$
 #
-# and forward $q$ itself becomes $s^2 \, \mathrm{E}[\varphi(z)^2]$. Xavier's start has $s = 1$ in a square layer, He's
-# has $s = \sqrt{2}$. For ReLU, $\mathrm{E}[\varphi'^2] = 1/2$: half of all units pass nothing. For sigmoid, $\varphi'
-# \leq 1/4$.
+# and forward $q$ itself becomes $s^2 \, \mathrm{E}[\varphi(z)^2]$ (Schoenholz et al. 2017). Xavier's start has $s =
+# 1$ in a square layer, He's has $s = \sqrt{2}$. For ReLU, $\mathrm{E}[\varphi'^2] = 1/2$: half of all units pass
+# nothing. For sigmoid, $\varphi' \leq 1/4$.
 #
 # > Six networks: sigmoid, tanh, ReLU, each with Xavier and He. In which does the first layer still get a gradient?
 # > For ReLU and Xavier, predict the slope with pen and paper: $\log_{10} \sqrt{1/2}$ is about what?
@@ -110,9 +110,8 @@ def measured(activation, scale, layers, width, images=32):
     sizes = []
     for layer in start:
         layer.register_full_backward_hook(lambda _, grad: sizes.append(np.sqrt((grad**2).mean())))
-    generator = np.random.default_rng(1)
-    output = net(tc.Tensor(generator.normal(size=(images, width))))
-    (output * generator.normal(size=output.shape)).sum().backward()
+    image, direction = np.random.default_rng(1).normal(size=(2, images, width))
+    (net(tc.Tensor(image)) * direction).sum().backward()
     return np.log10(sizes) - np.log10(sizes[0])
 
 
@@ -153,12 +152,11 @@ for series, unit in enumerate((nn.ReLU, nn.Tanh, nn.Sigmoid)):
     value.sum().backward()
     gradient[unit.__name__] = first.grad
     plotting.curve(axes, weights, np.log10(np.maximum(first.grad, 1e-300)), unit.__name__, series)
-axes.axhline(0, color="black", linewidth=0.8)
-axes.set(xscale="log", xlabel="weight of every layer", ylabel=f"gradient after {chain} layers (power of ten)")
-axes.set_ylim(-16, 11)
+axes.set(xscale="log", xlabel="weight of every layer", ylim=(-16, 11))
+axes.set_ylabel(f"gradient after {chain} layers (power of ten)")
 axes.legend(loc="upper left")
 show(figure, "Without saturation the gradient grows with the weight. Tanh and sigmoid lose it at both ends.")
-print("three layers of ReLU:", {w: round(float(w**3)) for w in (2, 3)}, "- ten layers: see the figure")
+print("three layers of ReLU: weight 2 gives", 2**3, "and weight 3 gives", 3**3, "- ten layers: see the figure")
 
 # %%
 powers = [math.log10(s) for s in slopes]

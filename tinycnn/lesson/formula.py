@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cache
 from html import escape
 
+import numpy as np
+
 from tinycnn.lesson.source import LessonError
 
-_SIZE = 20.0
+_SIZE = 100.0  # matplotlib's outlines of formulas come in this size
 _COMMANDS = {1: "M", 2: "L", 3: "Q", 4: "C"}
 _POINTS = {1: 1, 2: 1, 3: 2, 4: 3}
 
@@ -31,7 +33,7 @@ def svg(formula: str) -> str:
         points, codes = text_to_path.get_text_path(font, source, ismath=True)
     except ValueError as error:
         raise LessonError(f"the formula {source} cannot be drawn: {error}") from error
-    edge = 1.0  # outlines reach a little beyond their box
+    edge = 4.0  # outlines reach a little beyond their box
     box = f"0 {_short(descent - height - edge)} {_short(width)} {_short(height + 2 * edge)}"
     style = ";".join(
         f"{name}:{_short(value / _SIZE)}em"
@@ -39,7 +41,7 @@ def svg(formula: str) -> str:
     )
     return (
         f'<svg class="math" role="img" aria-label="{escape(formula)}" viewBox="{box}" style="{style}">'
-        f'<path d="{_outline(points.tolist(), codes.tolist())}"/></svg>'
+        f'<path d="{_outline(np.asarray(points).tolist(), np.asarray(codes).tolist())}"/></svg>'
     )
 
 
@@ -50,7 +52,7 @@ def _outline(points: list[list[float]], codes: list[int]) -> str:
         code = codes[index]
         count = _POINTS.get(code, 1)
         if code in _COMMANDS:
-            numbers = (f"{_short(x)} {_short(-y)}" for x, y in points[index : index + count])
+            numbers = (f"{x:.0f} {-y:.0f}" for x, y in points[index : index + count])
             parts.append(_COMMANDS[code] + " ".join(numbers))
         else:
             parts.append("Z")
@@ -59,4 +61,4 @@ def _outline(points: list[list[float]], codes: list[int]) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".")
+    return f"{number:.3f}".rstrip("0").rstrip(".")

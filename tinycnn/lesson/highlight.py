@@ -5,10 +5,22 @@ from __future__ import annotations
 import builtins
 import io
 import keyword
+import re
 import tokenize
 from html import escape
 
 _STRINGS = {"STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}
+
+
+def to_lines(source: str) -> str:
+    """The source as HTML, each line inside ``<span class="line">``, so that a page can wrap long ones."""
+    out, still_open = [], ""
+    for line in to_html(source).splitlines():
+        line = still_open + line
+        tags = re.findall(r'<span class="\w+">|</span>', line)
+        still_open = tags[-1] if tags and tags[-1] != "</span>" else ""
+        out.append(f'<span class="line">{line}{"</span>" if still_open else ""}\n</span>')
+    return "".join(out)
 
 
 def to_html(source: str) -> str:

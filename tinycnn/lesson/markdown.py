@@ -13,7 +13,8 @@ from tinycnn.lesson import formula, highlight
 
 _ITEM = re.compile(r"(?:([-*])|\d+\.) +")
 _WIDE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
-_BETWEEN_WIDE = re.compile(rf"(?<={_WIDE})\n(?={_WIDE})")
+_FORMULA = re.compile(r"\$([^$\s](?:[^$]*[^$\s])?)\$([.,;:?!)\u3001\u3002\uff01-\uff1f]*)")
+_BESIDE_WIDE = re.compile(rf"(?<={_WIDE})\n|\n(?={_WIDE})")
 
 
 def to_html(text: str) -> str:
@@ -96,8 +97,8 @@ _BLOCKS: tuple[tuple[Callable[[list[str]], object], Callable[[list[str]], str]],
 
 
 def inline(text: str) -> str:
-    """A line of text as HTML; a line break between Chinese characters is none."""
-    text = _BETWEEN_WIDE.sub("", text)
+    """A line of text as HTML; a line break beside a Chinese character is none."""
+    text = _BESIDE_WIDE.sub("", text)
     kept: list[str] = []
 
     def keep(html: str) -> str:
@@ -105,10 +106,16 @@ def inline(text: str) -> str:
         return f"\0{len(kept) - 1}\0"
 
     text = re.sub(r"`([^`]+)`", lambda m: keep(f"<code>{escape(m[1])}</code>"), text)
-    text = re.sub(r"\$([^$\s](?:[^$]*[^$\s])?)\$", lambda m: keep(formula.svg(m[1])), text)
+    text = _FORMULA.sub(lambda m: keep(_with_punctuation(" ".join(m[1].split()), m[2])), text)
     text = escape(text, quote=False)
     text = re.sub(r"!\[([^]]*)\]\(([^)\s]+)\)", lambda m: keep(f'<img alt="{escape(m[1])}" src="{m[2]}">'), text)
     text = re.sub(r"\[([^]]+)\]\(([^)\s]+)\)", r'<a href="\2">\1</a>', text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text, flags=re.S)
     text = re.sub(r"(?<!\*)\*([^*\s](?:[^*]*[^*\s])?)\*", r"<em>\1</em>", text)
     return re.sub(r"\0(\d+)\0", lambda m: kept[int(m[1])], text)
+
+
+def _with_punctuation(source: str, mark: str) -> str:
+    """A formula that keeps the mark behind it on its line."""
+    drawn = formula.svg(source)
+    return f'<span class="together">{drawn}{mark}</span>' if mark else drawn

@@ -118,7 +118,7 @@ class _Figures:
 
 def _code(cell: Cell, outputs: Sequence[Output], figures: _Figures, claims: str) -> str:
     """A code cell and what it put out; claims stand together at its end."""
-    parts = [f'<pre class="code" tabindex="0">{highlight.to_html(cell.source)}</pre>']
+    parts = [f'<pre class="code" tabindex="0">{highlight.to_lines(cell.source)}</pre>']
     for output in outputs:
         if isinstance(output, Picture):
             parts.append(figures.html(output))

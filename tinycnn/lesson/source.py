@@ -141,7 +141,7 @@ def _translated(lesson: Lesson, path: Path) -> Lesson:
     wrong = [row for row in rows if len(row) != 2]
     if wrong:
         raise LessonError(f"{path.parent.name}/{path.name}: the table's row {wrong[0]} has not two columns")
-    return replace(lesson, cells=cells, words=dict(rows))
+    return replace(lesson, cells=cells, words={row[0]: row[1] for row in rows})
 
 
 def folder() -> Path:
