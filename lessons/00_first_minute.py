@@ -19,7 +19,7 @@ from tinycnn.lesson import FAST, check, fit, show
 from tinycnn.training import evaluate
 
 tc.manual_seed(0)
-count, size, epochs = (2500, 16, 5) if FAST else (6000, 28, 6)
+count, size, epochs = (2500, 16, 5) if FAST else (5000, 28, 5)
 train, test = Glyphs("train", size, count=count), Glyphs("test", size, count=count // 4)
 print(
     f"{len(train):,} training images, {len(test):,} test images of {size}x{size} pixels, {len(train.classes)} classes"

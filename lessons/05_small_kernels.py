@@ -91,17 +91,15 @@ collapse, gap = np.abs((two - one).data).max(), np.abs((bent - one).data).max()
 print(f"the two layers and the one 5x5 differ by at most {collapse:.1e}; outputs reach {np.abs(one.data).max():.0f}")
 print(f"with ReLU between the two, they differ by up to {gap:.0f}")
 
-figure = plotting.new_figure(9, 2.1)
 pictures = {"image": photo, "joint 5x5 kernel": joint, "one 5x5": one.data, "two 3x3": two.data}
 pictures["two 3x3 with ReLU"] = bent.data
+figure = plotting.new_figure(9, 2.1)
 for axes, (name, array) in zip(figure.subplots(1, 5), pictures.items()):
-    bound = np.abs(joint if array is joint else array if array is photo else one.data).max()
-    axes.imshow(
-        array[0, 0], cmap="gray" if array is photo else "PuOr", vmin=0 if array is photo else -bound, vmax=bound
-    )
+    limit = np.abs(array).max()
+    axes.imshow(array[0, 0], cmap="PuOr", vmin=-limit, vmax=limit)
     axes.set_title(name, fontsize=9)
     axes.set_axis_off()
-show(figure, "The kernel that two layers make together, and what it, they, and they with ReLU do to an image.")
+show(figure, "The kernel that two layers make, and what it, they, and they with ReLU do to an image (0 is white).")
 
 # %% [markdown]
 # Without ReLU the stack *is* one 5x5 convolution, and a poorer one: 18 weights cannot make every 5x5 kernel. Depth
@@ -115,7 +113,7 @@ show(figure, "The kernel that two layers make together, and what it, they, and t
 # One training run is an anecdote. Each net is trained from several seeds, and every run is shown.
 
 # %%
-seeds, epochs, width, count = ((0,), 4, 8, 1500) if FAST else ((0, 1, 2), 4, 16, 3000)
+seeds, epochs, width, count = ((0,), 4, 8, 1500) if FAST else ((0, 1, 2), 4, 16, 2500)
 train, test = glyphs(count, 1000)
 blocks = {"one 7x7": (7, 1, nn.ReLU), "three 3x3": (3, 3, nn.ReLU), "three 3x3, no ReLU between": (3, 3, nn.Identity)}
 accuracy = {name: [] for name in blocks}
