@@ -134,9 +134,9 @@ show(figure, "Size of the gradient on its way back. Marked: measured. Thin black
 # %% [markdown]
 # ## A sentence to set right
 #
-# Some tutorials say that *large positive weights make gradients vanish*. Their own example refutes it: with weights 2
-# and 3, three layers give $2^3$ and $3^3$. That is growth. Small weights make gradients vanish; large ones make them
-# explode.
+# The tutorial that these lessons grew from says that *large positive weights make gradients vanish*. Its own example
+# refutes it: with weights 2 and 3, three layers give $2^3$ and $3^3$. That is growth. Small weights make gradients
+# vanish; large ones make them explode.
 #
 # > There is a case in which the sentence is true. Which? Think of a single unit in each layer, and of the flat ends
 # > of tanh.

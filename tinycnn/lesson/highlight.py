@@ -13,13 +13,14 @@ _STRINGS = {"STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}
 
 
 def to_lines(source: str) -> str:
-    """The source as HTML, each line inside ``<span class="line">``, so that a page can wrap long ones."""
+    """The source as HTML, each line inside ``<span class="line">`` that knows its indent, so that it can be wrapped."""
     out, still_open = [], ""
-    for line in to_html(source).splitlines():
+    for plain, line in zip(source.splitlines(), to_html(source).splitlines(), strict=True):
+        indent = len(plain) - len(plain.lstrip())
         line = still_open + line
         tags = re.findall(r'<span class="\w+">|</span>', line)
         still_open = tags[-1] if tags and tags[-1] != "</span>" else ""
-        out.append(f'<span class="line">{line}{"</span>" if still_open else ""}\n</span>')
+        out.append(f'<span class="line" style="--indent:{indent}">{line}{"</span>" if still_open else ""}\n</span>')
     return "".join(out)
 
 

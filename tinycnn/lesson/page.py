@@ -58,10 +58,11 @@ def lesson_page(
     words = _WORDS[language]
     outputs, figures = iter(recording.cells), _Figures(words["figure"], lesson.words)
     sections = [
-        f'<section id="s{index}"><div class="prose">{to_html(prose.source)}</div><div class="work">'
+        f'<section class="{"both" if code else "alone"}"><div class="prose">{to_html(prose.source)}</div>'
+        + '<div class="work">'
         + "".join(_code(cell, next(outputs), figures, words["claims"]) for cell in code)
         + "</div></section>"
-        for index, (prose, code) in enumerate(_sections(lesson))
+        for prose, code in _sections(lesson)
     ]
     facts = f'<p class="facts">{escape(words["about"].format(seconds=lesson.seconds))}</p>'
     sections[0] = sections[0].replace("</h1>", f"</h1>{facts}", 1)
