@@ -1,4 +1,4 @@
-# %% [markdown] seconds=50
+# %% [markdown] seconds=45
 # # 05 · Small kernels beat big ones
 #
 # AlexNet began with an 11x11 kernel. VGG, two years later, used nothing but 3x3 kernels, one after another (Simonyan

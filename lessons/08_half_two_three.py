@@ -1,4 +1,4 @@
-# %% [markdown] seconds=10
+# %% [markdown] seconds=5
 # # 08 · 0.5, 2 and 3 to the power of n
 #
 # Backward multiplies one factor for each layer. Multiply by 0.5 again and again, and little is left; multiply by 2 or
