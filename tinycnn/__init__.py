@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tinycnn import data, functional, models, nn, ops, optim
 from tinycnn.gradcheck import gradcheck, gradcheck_model
+from tinycnn.ops.convolution import convolution_algorithm
 from tinycnn.ops.elementwise import maximum, where
 from tinycnn.ops.matmul import matmul
 from tinycnn.ops.shape import broadcast_to, concatenate, pad, stack
@@ -22,6 +23,7 @@ __all__ = [
     "Tensor",
     "broadcast_to",
     "concatenate",
+    "convolution_algorithm",
     "data",
     "enable_grad",
     "functional",

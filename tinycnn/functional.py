@@ -75,6 +75,7 @@ def conv2d(
     padding: Pair | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    algorithm: str | None = None,
 ) -> Tensor:
     """Two-dimensional convolution (cross-correlation).
 
@@ -89,6 +90,8 @@ def conv2d(
         ``padding`` may also be "valid" (0) or "same" (output as large as the input; stride 1, odd kernels).
     groups : int
         Input and output channels are cut into this many groups that see only each other.
+    algorithm : {"auto", "im2col", "direct", "winograd"}, optional
+        How to compute it; see :class:`tinycnn.convolution_algorithm`, which chooses for a whole ``with`` block.
 
     Returns
     -------
@@ -122,7 +125,14 @@ def conv2d(
     padding_ = _padding(padding, weight.shape[2:], stride_, dilation_)
     _check_window("conv2d", input, weight.shape[2:], padding_, dilation_)
     return convolution.Conv2d.apply(
-        input, weight, bias, stride=stride_, padding=padding_, dilation=dilation_, groups=int(groups)
+        input,
+        weight,
+        bias,
+        stride=stride_,
+        padding=padding_,
+        dilation=dilation_,
+        groups=int(groups),
+        algorithm=algorithm or convolution.chosen_algorithm(),
     )
 
 

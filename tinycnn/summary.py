@@ -234,7 +234,7 @@ def _of_edge(field: _Field, shape: tuple[int, ...]) -> _Field:
 def _window(node: Function, axis: int) -> tuple[int, int]:
     """How many elements beyond the first an output of the node sees along an axis, and its stride."""
     if isinstance(node, Conv2d):
-        stride, _, dilation, _ = node.geometry
+        stride, _, dilation = node.geometry[:3]
         return dilation[axis] * (node.saved[1].shape[2 + axis] - 1), stride[axis]
     if isinstance(node, MaxPool2d):
         kernel, stride, _, dilation = node.geometry

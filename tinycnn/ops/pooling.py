@@ -11,13 +11,13 @@ class MaxPool2d(Function):
     def forward(self, x, kernel_size, stride, padding, dilation, ceil_mode):
         self.geometry = kernel_size, stride, padding, dilation
         self.shape = x.shape
-        out, indices = self.kernels.max_pool2d(x, *self.geometry, ceil_mode)
-        self.save(indices)
+        out, taken = self.kernels.max_pool2d(x, *self.geometry, ceil_mode)
+        self.save(taken)
         return out
 
     def backward(self, grad):
-        (indices,) = self.saved
-        return self.kernels.max_pool2d_backward(grad, indices, self.shape, *self.geometry)
+        (taken,) = self.saved
+        return self.kernels.max_pool2d_backward(grad, taken, self.shape, *self.geometry)
 
 
 class AvgPool2d(Function):

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu._jit import inline, jit
+from tinycnn.kernels.cpu.layout import empty_alike, flat_alike
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -58,12 +59,11 @@ def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
-    """Run a loop over flattened arrays and numbers of their dtype; the result is shaped like the first."""
-    first = arguments[0]
-    assert isinstance(first, np.ndarray)
-    out = np.empty(first.shape, first.dtype)
-    flat = (carray(a).reshape(-1) if isinstance(a, np.ndarray) else first.dtype.type(a) for a in arguments)
-    loop(*flat, out.reshape(-1))
+    """Run a loop over flat arrays and numbers of their dtype; the result has their shape and layout."""
+    arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+    out = empty_alike(*arrays)
+    flat = flat_alike(*arrays, out)
+    loop(*flat[:-1], *(out.dtype.type(a) for a in arguments[len(arrays) :]), flat[-1])
     return out
 
 

@@ -7,6 +7,9 @@ reads from first to last::
     A piece -> panels of ROWS rows      [panel][k][row]
     B piece -> panels of LANES columns  [panel][k][column]
 
+A product of few rows with a large matrix, as in a linear layer, is bound by reading the large matrix: it is read once,
+where it lies, and the few rows are the lanes of the vectors (:func:`_few_rows`).
+
 Block sizes depend on nothing but these constants, so the result has the same bits for any number of threads.
 """
 
@@ -19,9 +22,11 @@ import numpy as np
 from numba import prange
 
 from tinycnn.kernels.cpu._jit import JIT_DISABLED, carray, inline, jit
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, multiply_tile
+from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
 
 BLOCK_M, BLOCK_N, BLOCK_K = 8 * ROWS, 256, 256
+FEW = 2 * LANES
+STRIP = 16 * ROWS
 
 _kept = threading.local()
 
@@ -70,10 +75,10 @@ def _multiply_panels(a, rows, b, columns, depth, c, c_start, c_step, corner):
             height = min(ROWS, rows - ip * ROWS)
             at = c_start + ip * ROWS * c_step + jp * LANES
             if height == ROWS and width == LANES:
-                multiply_tile(a, ip * depth * ROWS, b, jp * depth * LANES, depth, c, at, c_step)
+                outer_tile(a, ip * depth * ROWS, 0, ROWS, b, jp * depth * LANES, 0, LANES, 1, depth, c, at, c_step)
             else:
                 corner[: ROWS * LANES] = 0
-                multiply_tile(a, ip * depth * ROWS, b, jp * depth * LANES, depth, corner, 0, LANES)
+                outer_tile(a, ip * depth * ROWS, 0, ROWS, b, jp * depth * LANES, 0, LANES, 1, depth, corner, 0, LANES)
                 for i in range(height):
                     for j in range(width):
                         c[at + i * c_step + j] += corner[i * LANES + j]
@@ -113,12 +118,60 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     array([[11.]])
     """
     dtype = np.result_type(a, b)
-    out = np.empty((a.shape[0], b.shape[1]), dtype)
     (a, a_flipped), (b, b_flipped) = _unflip(a, dtype), _unflip(b, dtype)
+    rows, columns = a.shape[a_flipped], b.shape[1 - b_flipped]
+    if 0 < rows <= FEW and columns >= FEW and a.size:
+        return _few_rows(a.T if a_flipped else a, b, b_flipped)
+    out = np.empty((rows, columns), dtype)
     space = workspace("matmul", threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
     depth = a.shape[0] if a_flipped else a.shape[1]
     matmul_loop(a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
     return out
+
+
+def _few_rows(a: np.ndarray, b: np.ndarray, b_flipped: bool) -> np.ndarray:
+    """A (M, K) times B (K, N), or times the transpose of B (N, K), for a small M: out^T is made in strips of N."""
+    (rows, depth), columns = a.shape, b.shape[1 - b_flipped]
+    panels = np.zeros((-(-rows // LANES), depth, LANES), a.dtype)
+    for panel, lines in enumerate(panels):
+        lines[:, : min(LANES, rows - panel * LANES)] = a[panel * LANES : (panel + 1) * LANES].T
+    out = np.zeros((-(-columns // ROWS) * ROWS, len(panels) * LANES), a.dtype)
+    few_rows_loop(b.reshape(-1), b_flipped, columns, panels, out)
+    return out[:columns, :rows].T.copy()
+
+
+def _few_rows_strips(b, b_flipped, columns, panels, out):
+    count, depth = panels.shape[:2]
+    lines, sums = panels.reshape(-1), out.reshape(-1)
+    strips = -(-columns // STRIP)
+    width = out.shape[1]
+    places, whole = np.arange(ROWS) * width, np.zeros(1, np.int64)
+    for strip in prange(strips):
+        sources = np.empty(ROWS, np.int64)
+        for start in range(0, depth, BLOCK_K):
+            length = min(BLOCK_K, depth - start)
+            for column in range(strip * STRIP, min(strip * STRIP + STRIP, columns), ROWS):
+                last = min(columns - ROWS, column) if columns >= ROWS else 0
+                for i in range(ROWS):
+                    sources[i] = min(column + i, columns - 1) * depth
+                for panel in range(count):
+                    at, to = (panel * depth + start) * LANES, column * width + panel * LANES
+                    if b_flipped:
+                        correlate_tile(
+                            b, start, sources, 0, whole, 0, 1, length, lines, at, lines, at, 0, sums, to, places, 0
+                        )
+                    elif last == column:
+                        outer_tile(
+                            b, start * columns + column, 0, columns, lines, at, 0, LANES, 1, length, sums, to, width
+                        )
+                    else:
+                        for k in range(start, start + length):
+                            for i in range(columns - column):
+                                for lane in range(LANES):
+                                    sums[to + i * width + lane] += b[k * columns + column + i] * panels[panel, k, lane]
+
+
+few_rows_loop = jit(_few_rows_strips)
 
 
 def _unflip(matrix: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, bool]:

@@ -1,17 +1,16 @@
 """The innermost loops of matrix products and convolutions, as LLVM vector code.
 
-A processor reaches its peak only when operands stay in registers. Both kernels here hold a small tile of the result in
-vector registers, and for each step of the inner dimension load a few vectors and issue many fused multiply-adds::
+A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
+A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
 
-    multiply_tile   C (ROWS x LANES) += A^T B     A packed (depth, ROWS), B packed (depth, LANES)
-                    one vector of B and ROWS broadcast scalars of A: ROWS multiply-adds for 1 load
+    correlate_tile   C += A B      rows of A contiguous along k, anywhere in memory; B packed (k, LANES)
+    outer_tile       C += A^T B    ROWS scalars of A and LANES of B contiguous for each k, one step apart along k
 
-    dot_tile        C (DOT_A x DOT_B) += A B^T    rows of A and B contiguous along the inner dimension
-                    DOT_A + DOT_B vectors: DOT_A * DOT_B multiply-adds for DOT_A + DOT_B loads, summed across lanes last
+``line_map`` multiplies a small constant matrix with long lines: the transforms of Winograd's convolution.
 
 Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the number of vector registers: 16 with
-AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes); ``DOT_A x DOT_B`` likewise 4 x 6, else 4 x 3. See Goto and van de
-Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), for why tiles of this form win.
+AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes). See Goto and van de Geijn, "Anatomy of High-Performance Matrix
+Multiplication" (2008), for why tiles of this form win.
 """
 
 from __future__ import annotations
@@ -29,15 +28,14 @@ from tinycnn.kernels.cpu._jit import JIT_DISABLED
 _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
 LANES = 16
+MAP_LANES = 8
 ROWS = 16 if _WIDE else 6
-DOT_A, DOT_B = 4, 6 if _WIDE else 3
-_DOT_BYTES = 64 if _WIDE else 32
 
 _INDEX = ir.IntType(64)
 
 
 class _Emitter:
-    """Short names for the LLVM instructions that the two kernels are made of."""
+    """Short names for the LLVM instructions that the kernels are made of."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: tuple) -> None:
         self.context, self.builder, self.signature, self.args = context, builder, signature, args
@@ -50,6 +48,11 @@ class _Emitter:
 
     def index(self, number: int) -> Any:
         return ir.Constant(_INDEX, number)
+
+    def load_index(self, pointer: Any, number: Any) -> Any:
+        """Element ``number`` of an array of int64."""
+        offset = number if isinstance(number, ir.Value) else self.index(number)
+        return self.builder.load(self.builder.gep(pointer, [offset]))
 
     def vector(self, lanes: int) -> Any:
         return ir.VectorType(self.scalar, lanes)
@@ -82,21 +85,6 @@ class _Emitter:
         known = self.builder.module.globals.get(full)
         return known or ir.Function(self.builder.module, ir.FunctionType(kind, [kind] * operands), name=full)
 
-    def sum_lanes(self, vector: Any) -> Any:
-        """Add the lanes in halves: ((0 + n/2) + (n/4 + 3n/4)) ..."""
-        while vector.type.count > 1:
-            half = vector.type.count // 2
-            parts = [
-                self.builder.shuffle_vector(
-                    vector,
-                    ir.Constant(vector.type, ir.Undefined),
-                    ir.Constant(ir.VectorType(ir.IntType(32), half), list(range(start, start + half))),
-                )
-                for start in (0, half)
-            ]
-            vector = self.builder.fadd(*parts)
-        return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
-
     def loop(self, count: Any, initial: list, body: Any) -> list:
         """Run ``body(i, values) -> values`` for i = 0 ... count-1, carrying values in registers; count at least 1."""
         builder = self.builder
@@ -112,92 +100,196 @@ class _Emitter:
             phi.add_incoming(value, before)
             carried.append(phi)
         results = body(counter, carried)
-        following = builder.add(counter, self.index(1))
-        counter.add_incoming(following, inside)
+        following, end = builder.add(counter, self.index(1)), builder.basic_block
+        counter.add_incoming(following, end)
         for phi, value in zip(carried, results):
-            phi.add_incoming(value, inside)
+            phi.add_incoming(value, end)
         builder.cbranch(builder.icmp_signed("<", following, count), inside, after)
         builder.position_at_end(after)
         return results
 
 
-def _emit_multiply_tile(context, builder, signature, args):
+def _emit_outer_tile(context, builder, signature, args):
     emit = _Emitter(context, builder, signature, args)
-    a, b, c = emit.pointer(0, 1), emit.pointer(2, 3), emit.pointer(5, 6)
-    depth, row_step = args[4], args[7]
+    a, b, c = emit.pointer(0, 1), emit.pointer(4, 5), emit.pointer(10, 11)
+    (a_row, a_step), (b_row, b_step), (rows, length), c_step = args[2:4], args[6:8], args[8:10], args[12]
     kind = emit.vector(LANES)
-    rows = [builder.mul(row_step, emit.index(i)) for i in range(ROWS)]
+    lines = [builder.mul(c_step, emit.index(i)) for i in range(ROWS)]
 
-    def step(k, tile):
-        line = emit.load(b, builder.mul(k, emit.index(LANES)), kind)
-        column = builder.mul(k, emit.index(ROWS))
-        scalars = [emit.load(a, builder.add(column, emit.index(i)), emit.scalar) for i in range(ROWS)]
-        return [emit.multiply_add(emit.broadcast(s, LANES), line, t) for s, t in zip(scalars, tile)]
+    def row(r, state):
+        line_start = builder.gep(b, [builder.mul(r, b_row)])
+        column_start = builder.gep(a, [builder.mul(r, a_row)])
 
-    tile = emit.loop(depth, [emit.load(c, row, kind) for row in rows], step)
-    for value, row in zip(tile, rows):
-        emit.store(value, c, row)
+        def step(p, tile):
+            line = emit.load(line_start, builder.mul(p, b_step), kind)
+            column = builder.mul(p, a_step)
+            scalars = [emit.load(column_start, builder.add(column, emit.index(i)), emit.scalar) for i in range(ROWS)]
+            return [emit.multiply_add(emit.broadcast(s, LANES), line, t) for s, t in zip(scalars, tile)]
+
+        return emit.loop(length, state, step)
+
+    tile = emit.loop(rows, [emit.load(c, line, kind) for line in lines], row)
+    for value, line in zip(tile, lines):
+        emit.store(value, c, line)
     return context.get_dummy_value()
 
 
-def _emit_dot_tile(context, builder, signature, args):
+def _emit_correlate_tile(context, builder, signature, args):
     emit = _Emitter(context, builder, signature, args)
-    a, b, c = emit.pointer(0, 1), emit.pointer(3, 4), emit.pointer(7, 8)
-    a_step, b_step, steps = args[2], args[5], args[6]
-    lanes = _DOT_BYTES // emit.bytes_of_scalar
-    kind = emit.vector(lanes)
-    a_rows = [builder.mul(a_step, emit.index(i)) for i in range(DOT_A)]
-    b_rows = [builder.mul(b_step, emit.index(j)) for j in range(DOT_B)]
+    a, a_at, pieces, b, bias, c = (emit.pointer(i, i + 1) for i in (0, 2, 4, 8, 10, 13))
+    count, length, fresh = args[6], args[7], args[12]
+    c_at = emit.pointer(15, 16)
+    kind = emit.vector(LANES)
+    sources = [builder.gep(a, [emit.load_index(a_at, i)]) for i in range(ROWS)]
+    targets = [builder.gep(c, [emit.load_index(c_at, i)]) for i in range(ROWS)]
+    is_fresh = builder.icmp_signed("!=", fresh, emit.index(0))
+    tile = [emit.load(builder.select(is_fresh, bias, target), emit.index(0), kind) for target in targets]
 
-    def step(s, tile):
-        at = builder.mul(s, emit.index(lanes))
-        left = [emit.load(a, builder.add(row, at), kind) for row in a_rows]
-        right = [emit.load(b, builder.add(row, at), kind) for row in b_rows]
-        pairs = [(x, y) for x in left for y in right]
-        return [emit.multiply_add(x, y, t) for (x, y), t in zip(pairs, tile)]
+    def piece(r, state):
+        offset = emit.load_index(pieces, r)
+        starts = [builder.gep(source, [offset]) for source in sources]
+        lines = builder.gep(b, [builder.mul(builder.mul(r, length), emit.index(LANES))])
 
-    zero = ir.Constant(kind, [0.0] * lanes)
-    tile = emit.loop(steps, [zero] * (DOT_A * DOT_B), step)
-    for number, value in enumerate(tile):
-        place = emit.index(number)
-        total = builder.fadd(emit.load(c, place, emit.scalar), emit.sum_lanes(value))
-        emit.store(total, c, place)
+        def step(k, tile):
+            line = emit.load(lines, builder.mul(k, emit.index(LANES)), kind)
+            return [
+                emit.multiply_add(emit.broadcast(emit.load(start, k, emit.scalar), LANES), line, t)
+                for start, t in zip(starts, tile)
+            ]
+
+        return emit.loop(length, state, step)
+
+    for value, target in zip(emit.loop(count, tile, piece), targets):
+        emit.store(value, target, emit.index(0))
     return context.get_dummy_value()
 
 
-def dot_lanes(dtype: Any) -> int:
-    """How many elements one step of ``dot_tile`` takes: its rows must be padded to a multiple of it."""
-    return _DOT_BYTES // np.dtype(dtype).itemsize
+def _emit_line_map(matrix):
+    """Code for out = matrix @ lines, eight elements of each line at a time; zeros of the matrix cost nothing."""
+
+    def emit_map(context, builder, signature, args):
+        emit = _Emitter(context, builder, signature, args)
+        a, b = emit.pointer(0, 1), emit.pointer(3, 4)
+        a_step, b_step, count = args[2], args[5], args[6]
+        kind = emit.vector(MAP_LANES)
+        a_lines = [builder.gep(a, [builder.mul(a_step, emit.index(i))]) for i in range(len(matrix[0]))]
+        b_lines = [builder.gep(b, [builder.mul(b_step, emit.index(i))]) for i in range(len(matrix))]
+
+        def step(i, state):
+            at = builder.mul(i, emit.index(MAP_LANES))
+            lines = [emit.load(line, at, kind) for line in a_lines]
+            for row, target in zip(matrix, b_lines):
+                emit.store(_combination(emit, row, lines), target, at)
+            return state
+
+        emit.loop(builder.sdiv(count, emit.index(MAP_LANES)), [], step)
+        return context.get_dummy_value()
+
+    return emit_map
+
+
+def _combination(emit, coefficients, lines):
+    """The sum of coefficient * line; additions of a line itself come first."""
+    terms = sorted(((k, line) for k, line in zip(coefficients, lines) if k), key=lambda term: term[0] != 1)
+    kind = lines[0].type
+    (first, total), rest = terms[0], terms[1:]
+    if first != 1:
+        total = emit.builder.fmul(total, ir.Constant(kind, [first] * kind.count))
+    for k, line in rest:
+        if abs(k) == 1:
+            total = (emit.builder.fadd if k > 0 else emit.builder.fsub)(total, line)
+        else:
+            total = emit.multiply_add(ir.Constant(kind, [k] * kind.count), line, total)
+    return total
 
 
 if JIT_DISABLED:
 
-    def multiply_tile(a, a_start, b, b_start, depth, c, c_start, c_step):
+    def outer_tile(a, a_start, a_row, a_step, b, b_start, b_row, b_step, rows, length, c, c_start, c_step):
         """Plain NumPy in place of the vector code: C += A^T B."""
-        left = a[a_start : a_start + depth * ROWS].reshape(depth, ROWS)
-        right = b[b_start : b_start + depth * LANES].reshape(depth, LANES)
-        product = left.T @ right
-        for i in range(ROWS):
-            c[c_start + i * c_step : c_start + i * c_step + LANES] += product[i]
+        for r in range(rows):
+            for p in range(length):
+                at, line = a_start + r * a_row + p * a_step, b_start + r * b_row + p * b_step
+                for i in range(ROWS):
+                    c[c_start + i * c_step :][:LANES] += a[at + i] * b[line : line + LANES]
 
-    def dot_tile(a, a_start, a_step, b, b_start, b_step, steps, c, c_start):
-        """Plain NumPy in place of the vector code: C += A B^T."""
-        length = steps * dot_lanes(a.dtype)
-        for i in range(DOT_A):
-            for j in range(DOT_B):
-                left = a[a_start + i * a_step : a_start + i * a_step + length]
-                c[c_start + i * DOT_B + j] += left @ b[b_start + j * b_step : b_start + j * b_step + length]
+    def correlate_tile(
+        a,
+        a_start,
+        a_at,
+        pixel,
+        pieces,
+        first,
+        count,
+        length,
+        b,
+        b_start,
+        bias,
+        bias_start,
+        fresh,
+        c,
+        c_start,
+        c_at,
+        place,
+    ):
+        """Plain NumPy in place of the vector code: C = bias + A B, or C += A B."""
+        for i in range(ROWS):
+            target = c[c_start + c_at[place + i] :][:LANES]
+            total = (bias[bias_start : bias_start + LANES] if fresh else target).copy()
+            for r in range(count):
+                run = a[a_start + a_at[pixel + i] + pieces[first + r] :][:length]
+                total += run @ b[b_start + r * length * LANES :][: length * LANES].reshape(length, LANES)
+            target[:] = total
+
+    def line_map(matrix):
+        """Plain NumPy in place of the vector code: out = matrix @ lines."""
+        weights = np.array(matrix)
+
+        def apply(a, a_start, a_step, b, b_start, b_step, count):
+            lines = np.stack([a[a_start + i * a_step :][:count] for i in range(weights.shape[1])])
+            for i, line in enumerate(weights.astype(a.dtype) @ lines):
+                b[b_start + i * b_step :][:count] = line
+
+        return apply
 
 else:
 
-    @intrinsic
-    def multiply_tile(typing_context, a, a_start, b, b_start, depth, c, c_start, c_step):
-        """C += A^T B: ``c[c_start + i c_step + j] += sum over k of a[k ROWS + i] b[k LANES + j]``."""
-        n = types.intp
-        return types.void(a, n, b, n, n, c, n, n), _emit_multiply_tile
+    def line_map(matrix):
+        """A function ``(a, a_start, a_step, b, b_start, b_step, count)`` that computes b = matrix @ a.
+
+        Row i of ``a`` is the ``count`` elements from ``a_start + i a_step`` on, likewise of ``b``; ``count`` is a
+        multiple of MAP_LANES.
+        """
+
+        @intrinsic
+        def apply(typing_context, a, a_start, a_step, b, b_start, b_step, count):
+            n = types.intp
+            return types.void(a, n, n, b, n, n, n), _emit_line_map(matrix)
+
+        return apply
 
     @intrinsic
-    def dot_tile(typing_context, a, a_start, a_step, b, b_start, b_step, steps, c, c_start):
-        """C += A B^T: ``c[c_start + i DOT_B + j] += sum over k of a[i a_step + k] b[j b_step + k]``."""
+    def outer_tile(
+        typing_context, a, a_start, a_row, a_step, b, b_start, b_row, b_step, rows, length, c, c_start, c_step
+    ):
+        """C += A^T B, a sum of outer products over ``rows`` rows of ``length`` pixels.
+
+        ``c[c_start + i c_step + j] += sum over r, p of``
+        ``a[a_start + r a_row + p a_step + i] b[b_start + r b_row + p b_step + j]``
+        """
         n = types.intp
-        return types.void(a, n, n, b, n, n, n, c, n), _emit_dot_tile
+        return types.void(a, n, n, n, b, n, n, n, n, n, c, n, n), _emit_outer_tile
+
+    @intrinsic
+    def correlate_tile(
+        typing_context,
+        a, a_start, a_at, pixel, pieces, first, count, length, b, b_start, bias, bias_start, fresh, c, c_start, c_at, place,
+    ):  # fmt: skip
+        """C = bias + A B (``fresh``), or C += A B, for ROWS pixels and LANES output channels.
+
+        Pixel i reads ``count`` runs of ``length`` numbers, run r at
+        ``a[a_start + a_at[pixel + i] + pieces[first + r]]``, and writes LANES numbers at
+        ``c[c_start + c_at[place + i]]``; ``b[b_start:]`` holds LANES numbers for each k.
+        """
+        n = types.intp
+        return types.void(a, n, a_at, n, pieces, n, n, n, b, n, bias, n, n, c, n, c_at, n), _emit_correlate_tile

@@ -1,15 +1,21 @@
 """Batch normalisation and local response normalisation on x (N, C, inner), inner being H * W.
 
-Loops run in parallel over the N * C planes. A sum over a channel is taken plane by plane in float64, and then
-over the planes in order: the same bits for any number of threads, and work for all when channels are few.
+Batch norm works channels last, on rows (N * inner, C): a pixel's channels are neighbours, and so are their sums. A sum
+over a channel is taken in float64 over blocks of ``BLOCK`` rows, and then over the blocks in order: the same bits for
+any number of threads.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numba import prange
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu.layout import to_pixels
+
+BLOCK = 256
 
 # -- batch normalisation -------------------------------------------------------------------------------------
 
@@ -17,7 +23,7 @@ from tinycnn.kernels.cpu._jit import carray, inline, jit
 def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance of each channel; 0 where there is nothing to average.
 
-    Each plane's mean and squared deviations are merged as in Chan, Golub and LeVeque (1983), which loses no
+    Each block's mean and squared deviations are merged as in Chan, Golub and LeVeque (1983), which loses no
     digits where mean(x**2) - mean(x)**2 would.
 
     Parameters
@@ -33,13 +39,13 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> batch_norm_statistics(np.array([[[1.0, 2.0]], [[3.0, 6.0]]]))
     (array([3.]), array([3.5]))
     """
-    n, c, inner = x.shape
     if not x.size:
-        return np.zeros(c, x.dtype), np.zeros(c, x.dtype)
-    means, deviations = np.empty((n, c)), np.empty((n, c))
-    moments_loop(carray(x).reshape(n * c, inner), means.reshape(-1), deviations.reshape(-1))
-    mean = means.mean(axis=0)
-    var = (deviations.sum(axis=0) / inner + ((means - mean) ** 2).sum(axis=0)) / n
+        return np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+    rows = _rows(x)
+    means, squares = _block_sums(moments_loop, rows)
+    sizes = np.minimum(BLOCK, len(rows) - np.arange(len(means)) * BLOCK)[:, None]
+    mean = (means * sizes).sum(axis=0) / len(rows)
+    var = (squares.sum(axis=0) + ((means - mean) ** 2 * sizes).sum(axis=0)) / len(rows)
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
@@ -64,18 +70,13 @@ def batch_norm_backward(
     With z = (x - mean) inv_std and averages over a channel:
     dx = weight inv_std (grad - average(grad) - z average(grad z)), dweight = sum(grad z), dbias = sum(grad).
     """
-    n, c, inner = x.shape
     grad_sum, product_sum = _gradient_sums(grad, x, mean)
-    count = max(n * inner, 1)
+    count = max(x.shape[0] * x.shape[2], 1)
     slope = inv_std.astype(np.float64) ** 2 * product_sum / count
-    out = np.empty(x.shape, x.dtype)
-    batch_norm_backward_loop(
-        carray(grad).reshape(n * c, inner),
-        carray(x).reshape(n * c, inner),
-        *(carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_sum / count, slope, inv_std * weight)),
-        out.reshape(n * c, inner),
-    )
-    return out, (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
+    constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_sum / count, slope, inv_std * weight))
+    out = _new_rows(x)
+    batch_norm_backward_loop(_rows(grad), _rows(x), *constants, out)
+    return _unrows(out, x.shape), (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
 
 
 def batch_norm_eval_backward(
@@ -89,25 +90,38 @@ def batch_norm_eval_backward(
 
 
 def _affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    n, c, inner = x.shape
-    out = np.empty(x.shape, x.dtype)
-    constants = (carray(a.astype(x.dtype, copy=False)) for a in (center, scale, shift))
-    affine_loop(carray(x).reshape(n * c, inner), *constants, out.reshape(n * c, inner))
-    return out
+    out = _new_rows(x)
+    affine_loop(_rows(x), *(carray(a.astype(x.dtype, copy=False)) for a in (center, scale, shift)), out)
+    return _unrows(out, x.shape)
 
 
 def _gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
-    n, c, inner = x.shape
-    sums, products = np.empty((n, c)), np.empty((n, c))
-    gradient_sums_loop(
-        carray(grad).reshape(n * c, inner),
-        carray(x).reshape(n * c, inner),
-        carray(mean.astype(x.dtype, copy=False)),
-        sums.reshape(-1),
-        products.reshape(-1),
-    )
+    center = carray(mean.astype(x.dtype, copy=False))
+    sums, products = _block_sums(gradient_sums_loop, _rows(grad), _rows(x), center)
     return sums.sum(axis=0), products.sum(axis=0)
+
+
+def _block_sums(loop: Callable, rows: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    blocks = -(-len(rows) // BLOCK)
+    first, second = np.zeros((blocks, rows.shape[1])), np.zeros((blocks, rows.shape[1]))
+    loop(rows, *others, first, second)
+    return first, second
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """(N, C, inner) as (N * inner, C): a view where channels lie last, else a copy."""
+    return to_pixels(x[:, :, :, None]).reshape(x.shape[0] * x.shape[2], x.shape[1])
+
+
+def _new_rows(x: np.ndarray) -> np.ndarray:
+    return np.empty((x.shape[0] * x.shape[2], x.shape[1]), x.dtype)
+
+
+def _unrows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Back to (N, C, inner)."""
+    n, c, inner = shape
+    return rows.reshape(n, inner, c).transpose(0, 2, 1)
 
 
 # -- local response normalisation ----------------------------------------------------------------------------
@@ -154,47 +168,41 @@ def local_response_norm_backward(
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _moments_loop(x, means, deviations):
-    planes, size = x.shape
-    for p in prange(planes):
-        total = 0.0
-        for i in range(size):
-            total += x[p, i]
-        mean = total / size
-        squares = 0.0
-        for i in range(size):
-            squares += (x[p, i] - mean) ** 2
-        means[p] = mean
-        deviations[p] = squares
+def _moments_loop(x, means, squares):
+    rows, channels = x.shape
+    for block in prange(means.shape[0]):
+        first, last = block * BLOCK, min(rows, (block + 1) * BLOCK)
+        mean, square = means[block], squares[block]
+        for r in range(first, last):
+            for c in range(channels):
+                mean[c] += x[r, c]
+        for c in range(channels):
+            mean[c] /= last - first
+        for r in range(first, last):
+            for c in range(channels):
+                square[c] += (x[r, c] - mean[c]) ** 2
 
 
-def _gradient_sums_loop(grad, x, mean, sums, products):
-    planes, size = x.shape
-    for p in prange(planes):
-        center = np.float64(mean[np.int64(p) % mean.size])
-        total = 0.0
-        product = 0.0
-        for i in range(size):
-            total += grad[p, i]
-            product += grad[p, i] * (x[p, i] - center)
-        sums[p] = total
-        products[p] = product
+def _gradient_sums_loop(grad, x, center, sums, products):
+    rows, channels = x.shape
+    for block in prange(sums.shape[0]):
+        total, product = sums[block], products[block]
+        for r in range(block * BLOCK, min(rows, (block + 1) * BLOCK)):
+            for c in range(channels):
+                total[c] += grad[r, c]
+                product[c] += grad[r, c] * (np.float64(x[r, c]) - center[c])
 
 
 def _affine_loop(x, center, scale, shift, out):
-    planes, size = x.shape
-    for p in prange(planes):
-        c = np.int64(p) % center.size
-        for i in range(size):
-            out[p, i] = (x[p, i] - center[c]) * scale[c] + shift[c]
+    for r in prange(x.shape[0]):
+        for c in range(x.shape[1]):
+            out[r, c] = (x[r, c] - center[c]) * scale[c] + shift[c]
 
 
 def _batch_norm_backward_loop(grad, x, mean, grad_mean, slope, scale, out):
-    planes, size = x.shape
-    for p in prange(planes):
-        c = np.int64(p) % mean.size
-        for i in range(size):
-            out[p, i] = (grad[p, i] - grad_mean[c] - (x[p, i] - mean[c]) * slope[c]) * scale[c]
+    for r in prange(x.shape[0]):
+        for c in range(x.shape[1]):
+            out[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
 
 
 def _times_power(x, scale, beta, out):
@@ -238,8 +246,8 @@ def _local_response_norm_backward_loop(grad, x, out, scale, size, factor, beta, 
                 row[i] -= factor * x[image, c, i] * share
 
 
-moments_loop = jit(_moments_loop, reassociate=True)
-gradient_sums_loop = jit(_gradient_sums_loop, reassociate=True)
+moments_loop = jit(_moments_loop)
+gradient_sums_loop = jit(_gradient_sums_loop)
 affine_loop = jit(_affine_loop)
 batch_norm_backward_loop = jit(_batch_norm_backward_loop)
 local_response_norm_loop = jit(_local_response_norm_loop)

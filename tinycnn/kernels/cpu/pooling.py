@@ -1,7 +1,8 @@
 """Pooling: each output is the largest, or the average, of a window.
 
-Loops run in parallel over the N * C planes; inside a plane everything happens in one fixed order. Averages of
-both kinds share their loops, which see each axis as a list of windows [start, end).
+Channels last: the innermost loops run over the channels of a pixel, which are neighbours in memory, so they become
+vector code whatever the window. Averages of both kinds share their loops, which see each axis as a list of windows
+[start, end).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu._jit import jit
+from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
 
 Pair = tuple[int, int]
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, end and divisor of each window of one axis
@@ -44,53 +46,47 @@ def max_pool2d(
     Returns
     -------
     out : (N, C, H_out, W_out)
-    indices : int32, (N, C, H_out, W_out)
-        Where in its plane each one was taken, as h * W + w: the first of equals, the last of several NaN.
+    taken : int16, (N, C, H_out, W_out)
+        Which element of the window each one is, counted row by row: the first of equals, the last of several NaN.
         -1 for a window that holds nothing but padding.
+
+    Raises
+    ------
+    ValueError
+        If the window has more than 32767 elements.
 
     Examples
     --------
     >>> x = np.array([[[[1.0, 5.0], [5.0, 2.0]]]])
-    >>> out, indices = max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
-    >>> out.item(), indices.item()
+    >>> out, taken = max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
+    >>> out.item(), taken.item()
     (5.0, 1)
     """
+    if kernel_size[0] * kernel_size[1] > np.iinfo(np.int16).max:
+        raise ValueError(f"max_pool2d: kernel_size is {kernel_size}, expected a window of at most 32767 elements")
     n, c, height, width = x.shape
     geometry = zip((height, width), kernel_size, stride, padding, dilation)
     out_height, out_width = (pooled_size(*axis, ceil_mode) for axis in geometry)
-    out = np.empty((n, c, out_height, out_width), x.dtype)
-    indices = np.empty(out.shape, np.int32)
-    max_pool2d_loop(
-        carray(x).reshape(n * c, height * width),
-        np.array([(height, width), kernel_size, stride, padding, dilation], np.int64),
-        out.reshape(n * c, out_height, out_width),
-        indices.reshape(n * c, out_height, out_width),
-    )
-    return out, indices
+    out = np.empty((n, out_height, out_width, c), x.dtype)
+    taken = np.empty(out.shape, np.int16)
+    max_pool2d_loop(to_pixels(x), *kernel_size, *stride, *padding, *dilation, out, taken)
+    return from_pixels(out), from_pixels(taken)
 
 
 def max_pool2d_backward(
     grad: np.ndarray,
-    indices: np.ndarray,
+    taken: np.ndarray,
     input_shape: tuple[int, ...],
     kernel_size: Pair,
     stride: Pair,
     padding: Pair,
     dilation: Pair,
 ) -> np.ndarray:
-    """Each gradient goes to the element that was taken.
-
-    The geometry is part of the protocol for devices that gather by it; here the indices say it all.
-    """
+    """Each gradient goes to the element that was taken: each element gathers from the windows it is in."""
     n, c, height, width = input_shape
-    size = grad.shape[2] * grad.shape[3]
-    out = np.empty(input_shape, grad.dtype)
-    max_pool2d_backward_loop(
-        carray(grad).reshape(n * c, size),
-        carray(indices).reshape(n * c, size),
-        out.reshape(n * c, height * width),
-    )
-    return out
+    out = np.empty((n, height, width, c), grad.dtype)
+    max_pool2d_backward_loop(to_pixels(grad), to_pixels(taken), *kernel_size, *stride, *padding, *dilation, out)
+    return from_pixels(out)
 
 
 def avg_pool2d(
@@ -119,14 +115,7 @@ def avg_pool2d_backward(
 
 def adaptive_avg_pool2d(x: np.ndarray, output_size: Pair) -> np.ndarray:
     """The average of windows chosen so that the output is (N, C, *output_size)."""
-    if output_size == (1, 1):
-        x = _as_one_row(x)
     return _average(x, *map(_adaptive_windows, x.shape[2:], output_size))
-
-
-def _as_one_row(x: np.ndarray) -> np.ndarray:
-    """For an average over whole planes: one long loop instead of H short ones."""
-    return carray(x).reshape(*x.shape[:2], 1, x.shape[2] * x.shape[3])
 
 
 def adaptive_avg_pool2d_backward(grad: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
@@ -160,102 +149,100 @@ def _adaptive_windows(size: int, count: int) -> Windows:
 
 
 def _average(x: np.ndarray, rows: Windows, columns: Windows) -> np.ndarray:
-    n, c, height, width = x.shape
-    out = np.empty((n, c, rows[0].size, columns[0].size), x.dtype)
-    average_loop(carray(x).reshape(n * c, height, width), *rows, *columns, out.reshape(n * c, *out.shape[2:]))
-    return out
+    n, c = x.shape[:2]
+    out = np.empty((n, rows[0].size, columns[0].size, c), x.dtype)
+    average_loop(to_pixels(x), *rows, *columns, out)
+    return from_pixels(out)
 
 
 def _spread(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
     n, c, height, width = input_shape
-    out = np.empty(input_shape, grad.dtype)
-    spread_loop(carray(grad).reshape(n * c, *grad.shape[2:]), *rows, *columns, out.reshape(n * c, height, width))
-    return out
+    out = np.empty((n, height, width, c), grad.dtype)
+    spread_loop(to_pixels(grad), *rows, *columns, out)
+    return from_pixels(out)
 
 
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _take_larger(plane, start, stride, first, last, best, taken):
-    """Offer the elements start + i * stride of a plane to the windows i of one output row."""
-    for i in range(first, last):
-        at = start + i * stride
-        value, old, where = plane[np.uint64(at)], best[i], taken[i]
-        wins = (value > old) | (value != value) | (where < 0)
-        best[i] = value if wins else old
-        taken[i] = np.int32(at) if wins else where
+def _max_pool2d_loop(x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out, taken):
+    images, height, width, channels = x.shape
+    rows, columns = out.shape[1], out.shape[2]
+    for task in prange(images * rows):
+        n, row = task // rows, task % rows
+        for column in range(columns):
+            best, which = out[n, row, column], taken[n, row, column]
+            best[:] = -np.inf
+            which[:] = -1
+            for i in range(kernel_y):
+                y = row * stride_y - pad_y + i * dilation_y
+                if y < 0 or y >= height:
+                    continue
+                for j in range(kernel_x):
+                    at = column * stride_x - pad_x + j * dilation_x
+                    if at < 0 or at >= width:
+                        continue
+                    pixel, tap = x[n, y, at], np.int16(i * kernel_x + j)
+                    for c in range(channels):
+                        value = pixel[c]
+                        wins = (value > best[c]) | (value != value) | (which[c] < 0)
+                        best[c] = value if wins else best[c]
+                        which[c] = tap if wins else which[c]
 
 
-take_larger = inline(_take_larger)
-
-
-def _max_pool_plane(plane, geometry, out, indices):
-    """One kernel element at a time over a whole output row: no bounds to check inside, so it runs on vectors.
-
-    The rows of geometry are size, kernel, stride, padding and dilation, each for height and width.
-    """
-    height, width = geometry[0]
-    kernel, stride, padding, dilation = geometry[1], geometry[2], geometry[3], geometry[4]
-    out_height, out_width = out.shape
-    for row in range(out_height):
-        best, taken = out[row], indices[row]
-        for i in range(out_width):
-            best[i], taken[i] = -np.inf, -1
-        for i in range(kernel[0]):
-            h = row * stride[0] - padding[0] + i * dilation[0]
-            if 0 <= h < height:
-                for j in range(kernel[1]):
-                    left = j * dilation[1] - padding[1]
-                    first = max(0, -(left // stride[1]))
-                    last = min(out_width, (width - 1 - left) // stride[1] + 1)
-                    take_larger(plane, h * width + left, stride[1], first, last, best, taken)
-
-
-max_pool_plane = inline(_max_pool_plane)
-
-
-def _max_pool2d_loop(x, geometry, out, indices):
-    for p in prange(x.shape[0]):
-        max_pool_plane(x[p], geometry, out[p], indices[p])
-
-
-def _max_pool2d_backward_loop(grad, indices, out):
-    planes, size = grad.shape
-    for p in prange(planes):
-        for i in range(out.shape[1]):
-            out[p, i] = 0
-        for i in range(size):
-            if indices[p, i] >= 0:
-                out[p, indices[p, i]] += grad[p, i]
+def _max_pool2d_backward_loop(
+    grad, taken, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out
+):
+    images, height, width, channels = out.shape
+    rows, columns = grad.shape[1], grad.shape[2]
+    for task in prange(images * height):
+        n, y = task // height, task % height
+        out[n, y] = 0
+        for i in range(kernel_y):
+            top = y + pad_y - i * dilation_y
+            row = top // stride_y
+            if top % stride_y or row < 0 or row >= rows:
+                continue
+            for j in range(kernel_x):
+                tap = np.int16(i * kernel_x + j)
+                for column in range(columns):
+                    at = column * stride_x - pad_x + j * dilation_x
+                    if 0 <= at < width:
+                        total, share, which = out[n, y, at], grad[n, row, column], taken[n, row, column]
+                        for c in range(channels):
+                            total[c] += share[c] if which[c] == tap else 0
 
 
 def _average_loop(x, tops, bottoms, heights, lefts, rights, widths, out):
-    planes, out_height, out_width = out.shape
-    for p in prange(planes):
-        for row in range(out_height):
-            for column in range(out_width):
-                total = 0.0
-                for h in range(tops[row], bottoms[row]):
-                    for w in range(lefts[column], rights[column]):
-                        total += x[p, h, w]
-                out[p, row, column] = total / (heights[row] * widths[column])
+    images, rows, columns, channels = out.shape
+    for task in prange(images * rows):
+        n, row = task // rows, task % rows
+        total = np.empty(channels, np.float64)
+        for column in range(columns):
+            total[:] = 0
+            for y in range(tops[row], bottoms[row]):
+                for at in range(lefts[column], rights[column]):
+                    for c in range(channels):
+                        total[c] += x[n, y, at, c]
+            share = 1 / (heights[row] * widths[column])
+            for c in range(channels):
+                out[n, row, column, c] = total[c] * share
 
 
 def _spread_loop(grad, tops, bottoms, heights, lefts, rights, widths, out):
-    planes, out_height, out_width = grad.shape
-    for p in prange(planes):
-        for h in range(out.shape[1]):
-            for w in range(out.shape[2]):
-                out[p, h, w] = 0
-        for row in range(out_height):
-            for column in range(out_width):
-                share = grad[p, row, column] / grad.dtype.type(heights[row] * widths[column])
-                for h in range(tops[row], bottoms[row]):
-                    for w in range(lefts[column], rights[column]):
-                        out[p, h, w] += share
+    images, rows, columns, channels = grad.shape
+    for n in prange(images):
+        out[n] = 0
+        for row in range(rows):
+            for column in range(columns):
+                share = grad.dtype.type(1 / (heights[row] * widths[column]))
+                for y in range(tops[row], bottoms[row]):
+                    for at in range(lefts[column], rights[column]):
+                        for c in range(channels):
+                            out[n, y, at, c] += grad[n, row, column, c] * share
 
 
 max_pool2d_loop = jit(_max_pool2d_loop)
 max_pool2d_backward_loop = jit(_max_pool2d_backward_loop)
-average_loop = jit(_average_loop, reassociate=True)
+average_loop = jit(_average_loop)
 spread_loop = jit(_spread_loop)
