@@ -157,11 +157,10 @@ for name in ("alexnet_2012", "vgg16", "resnet50", "squeezenet1_0"):
 figure, grid = plotting.panels(9, 3.2, 2)
 for axes, place, label in zip(grid, (0, 1), ("parameters (MB)", "multiply-adds (billions)")):
     for (name, point), (colour, _, marker) in zip(points.items(), plotting.SERIES):
-        axes.loglog(point[place], point[2], marker, color=colour, markersize=8)
+        axes.semilogx(point[place], point[2], marker, color=colour, markersize=8)
         axes.annotate(name, (point[place], point[2]), (0, 8), textcoords="offset points", ha="center", fontsize=8)
     axes.margins(0.25)
-    axes.yaxis.set_minor_formatter("")
-    axes.set(xlabel=label, ylabel="one image (ms)")
+    axes.set(xlabel=label, ylabel="one image (ms)", ylim=(0, None))
 show(figure, "Time for one image on this machine, against size and against work. Which one predicts it?")
 
 # %%
