@@ -173,8 +173,8 @@ check(
 
 # %% [markdown]
 # A map that lights up at any digit would be right half of the time here, so 50 % is the mark to beat, not the random
-# point. The connected head was never shown two digits, nor one on the right: what its gradient says there is about other
-# places. In the paper of Lin et al. the average also did better on CIFAR-10 than connected layers with dropout.
+# point. The connected head was never shown two digits, nor one on the right: what its gradient says there is about
+# other places. In the paper of Lin et al. the average also did better on CIFAR-10 than connected layers with dropout.
 #
 # ## Exercises
 #
