@@ -141,9 +141,7 @@ for index in right:
     for drop, (top, left) in zip(drops[-1], places):
         x, y = left + patch / 2, top + patch / 2
         (on if box[0] <= x <= box[2] and box[1] <= y <= box[3] else off).append(drop)
-print(
-    f"a square in the digit's box costs {100 * np.mean(on):.1f} points of probability, elsewhere {100 * np.mean(off):.1f}"
-)
+print(f"a square in the digit's box costs {100 * np.mean(on):.1f} points, elsewhere {100 * np.mean(off):.1f}")
 print(f"the largest gain by covering: {-100 * min(map(np.min, drops)):.1f} points")
 
 figure = plotting.new_figure(9, 2.3)
