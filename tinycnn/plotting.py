@@ -105,6 +105,8 @@ def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quanti
     label = f"{quantity}, power of ten" if logarithmic else quantity
     heat(right, shown.T if logarithmic else values.T, label, extent=edges)
     right.set(xlabel="step of training", ylabel="layer, from input to output")
+    for axis in (left.xaxis, right.xaxis, right.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     return figure
 
 
