@@ -86,9 +86,9 @@ check("in training it shrinks by less than a tenth in a layer, not by half", lat
 
 # %% [markdown]
 # He et al. verified that their plain nets had healthy gradients, and concluded that vanishing is not the cause. At
-# toy scale it does not vanish before training either: on its way back it even grows. While a deep net is stuck, its first layers do get less than its last: the
-# line above says how much. That is far from the half in each layer that lesson 08 would need, but it is not nothing;
-# our nets are narrow, train briefly and have no warm-up.
+# toy scale it does not vanish before training either: on its way back it even grows. While a deep net is stuck, its
+# first layers do get less than its last: the line above says how much. That is far from the half in each layer of
+# lesson 08, but it is not nothing; our nets are narrow, train briefly and have no warm-up.
 #
 # ## Exercises
 #
