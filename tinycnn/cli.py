@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.lesson import add_lesson
 from tinycnn.errors import TinyCNNError
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_data,
         _add_doctor,
         add_lesson,
+        add_experiment,
     ):
         add(commands, shared)
     return parser

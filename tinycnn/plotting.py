@@ -69,6 +69,47 @@ def bars(axes: Axes, names: Sequence[str], values: Sequence[float], form: str = 
     axes.grid(visible=False, axis="y")
 
 
+def errors(axes: Axes, x: Any, runs: Sequence[Sequence[float]], label: str, series: int = 0) -> None:
+    """The mean of several runs at each x with a bar of one standard deviation, and each run as a faint mark."""
+    colour, line, marker = SERIES[series]
+    for place, values in zip(x, runs):
+        axes.plot([place] * len(values), values, marker, color=colour, markersize=4, alpha=0.35)
+    mean, deviation = [np.mean(values) for values in runs], [np.std(values) for values in runs]
+    axes.errorbar(x, mean, deviation, None, marker + line, color=colour, markersize=6, capsize=4, label=label)
+
+
+def heat(axes: Axes, values: np.ndarray, label: str, **options: Any) -> None:
+    """A heat map with its colour bar, the first row on top; ``options`` are those of ``imshow``."""
+    image = axes.imshow(values, **{"aspect": "auto", "cmap": "cividis", "interpolation": "nearest"} | options)
+    axes.grid(visible=False)
+    axes.figure.colorbar(image, ax=axes, label=label)
+
+
+def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quantity: str) -> Figure:
+    """A quantity (steps, layers) over depth at the first, a middle and the last step, and as a heat map of all steps.
+
+    On a logarithmic scale, unless all of it is 0 or below; what is 0 or NaN is left blank.
+    """
+    figure, (left, right) = panels(10, 3.8, 2)
+    logarithmic = bool((values > 0).any())
+    shown = np.full(values.shape, np.nan)
+    np.log10(values, out=shown, where=values > 0)
+    depth = np.arange(1, len(layers) + 1)
+    for series, index in enumerate(sorted({0, len(steps) // 2, len(steps) - 1})):
+        curve(left, depth, values[index], f"step {steps[index]:,}", series)
+    left.set(xlabel="layer, from input to output", ylabel=quantity)
+    if logarithmic:
+        left.set_yscale("log")
+    left.legend()
+    edges = (steps[0], max(steps[-1], steps[0] + 1), len(layers) + 0.5, 0.5)
+    label = f"{quantity}, power of ten" if logarithmic else quantity
+    heat(right, shown.T if logarithmic else values.T, label, extent=edges)
+    right.set(xlabel="step of training", ylabel="layer, from input to output")
+    for axis in (left.xaxis, right.xaxis, right.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    return figure
+
+
 def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
     """Loss and accuracy by epoch, for training and test; each curve is named where it ends."""
     figure = new_figure(9, 3.6)

@@ -8,8 +8,10 @@ from tqdm import tqdm
 
 from tinycnn.data import ArrayDataset, DataLoader, Glyphs
 from tinycnn.data.transforms import Normalize
+from tinycnn.models import ResNet, cifar_resnet
 from tinycnn.nn import Module
 from tinycnn.optim import SGD, CosineAnnealingLR
+from tinycnn.random import manual_seed
 from tinycnn.training import Callback, Trainer
 
 
@@ -74,6 +76,23 @@ def fit(
     if trainer.interrupted:
         raise KeyboardInterrupt
     return trainer
+
+
+def twin(kind: str, depth: int, width: float, seed: int, classes: int = 10) -> ResNet:
+    """A ResNet for small grey images, or its plain twin, with the weights of a seed.
+
+    Parameters
+    ----------
+    kind : "plain" or "residual"
+    depth : int
+        6n + 2.
+    width : float
+        Factor on 16, 32 and 64 channels.
+    seed : int
+    classes : int
+    """
+    manual_seed(seed)
+    return cifar_resnet(depth, classes, residual=kind == "residual", width=width, in_channels=1)
 
 
 class _Steps(Callback):
