@@ -40,3 +40,21 @@ def test_all_right_and_zero_filters_are_no_trouble():
     images = np.zeros((6, 1, 5, 5), np.uint8)
     plotting.prediction_grid(images, np.arange(6) % 3, probabilities, "abc")
     plotting.filter_grid(np.zeros((4, 1, 3, 3)))
+
+
+def test_curves_differ_without_colour():
+    _, grid = plotting.panels(6, 3, columns=2)
+    _, axes = plotting.panels(3, 3)
+    assert grid.shape == (2,) and axes.get_title() == ""
+    for series in range(len(plotting.SERIES)):
+        plotting.curve(axes, range(30), range(30), f"curve {series}", series)
+    looks = {(line.get_linestyle(), line.get_marker()) for line in axes.get_lines()}
+    assert len(looks) == len(plotting.SERIES)
+    assert all(0 < len(range(0, 30, line.get_markevery())) <= 12 for line in axes.get_lines())
+
+
+def test_bars_say_their_values():
+    _, axes = plotting.panels(4, 2)
+    plotting.bars(axes, ["one", "two"], [1234.5, 20], "{:,.1f} MB")
+    assert [text.get_text() for text in axes.texts] == ["1,234.5 MB", "20.0 MB"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]

@@ -11,6 +11,7 @@ from tinycnn.ops.shape import broadcast_to, concatenate, pad, stack
 from tinycnn.random import Generator, manual_seed
 from tinycnn.summary import summary
 from tinycnn.tensor import Function, Tensor, enable_grad, is_grad_enabled, no_grad
+from tinycnn.watch import watch
 
 try:
     __version__ = version("tinycnn")
@@ -41,5 +42,6 @@ __all__ = [
     "pad",
     "stack",
     "summary",
+    "watch",
     "where",
 ]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.experiment import add_experiment
+from tinycnn.commands.lesson import add_lesson
 from tinycnn.errors import TinyCNNError
 
 # Modules that take time to import (NumPy, Numba, matplotlib) are imported by the command that needs them.
@@ -85,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_gradcheck,
         _add_data,
         _add_doctor,
+        add_lesson,
+        add_experiment,
     ):
         add(commands, shared)
     return parser

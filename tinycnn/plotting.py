@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#b87b00", "#007a58", "#c04f00"  # dark enough for text on white
+PURPLE, GREY = "#8a4f7d", "#5a6370"
+SERIES = (
+    (BLUE, "-", "o"),
+    (ORANGE, "--", "s"),
+    (GREEN, "-.", "^"),
+    (RED, ":", "D"),
+    (PURPLE, "-", "v"),
+    (GREY, "--", "x"),
+)
+"""Colour, line and marker of the first, second, ... curve in an axes: they differ in print without colour too."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -31,6 +41,76 @@ def save(figure: Figure, path: str | Path) -> None:
     """Write a figure, atomically; the suffix is the format."""
     with atomic_write(path) as file:
         figure.savefig(file, dpi=150, format=Path(path).suffix.lstrip("."))
+
+
+def panels(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
+    """A figure (size in inches) and its axes, with a light grid: one, or an array of them."""
+    figure = new_figure(width, height)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, grid.squeeze() if grid.size > 1 else grid[0, 0]
+
+
+def curve(axes: Axes, x: Any, y: Any, label: str, series: int = 0, marks: int = 12) -> None:
+    """A curve in the style of a series, with about so many marks on it."""
+    colour, line, marker = SERIES[series]
+    every = max(1, -(-len(x) // marks))
+    axes.plot(x, y, line, color=colour, marker=marker, markevery=every, markersize=4.5, label=label)
+
+
+def bars(axes: Axes, names: Sequence[str], values: Sequence[float], form: str = "{:,.0f}", series: int = 0) -> None:
+    """Horizontal bars, the first on top, each with its value at its end."""
+    colour = SERIES[series][0]
+    drawn = axes.barh(range(len(values)), values, color=colour, height=0.62)
+    axes.bar_label(drawn, [form.format(value) for value in values], padding=4, fontsize=9)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.22)
+    axes.grid(visible=False, axis="y")
+
+
+def errors(axes: Axes, x: Any, runs: Sequence[Sequence[float]], label: str, series: int = 0) -> None:
+    """The mean of several runs at each x with a bar of one standard deviation, and each run as a faint mark."""
+    colour, line, marker = SERIES[series]
+    for place, values in zip(x, runs):
+        axes.plot([place] * len(values), values, marker, color=colour, markersize=4, alpha=0.35)
+    mean, deviation = [np.mean(values) for values in runs], [np.std(values) for values in runs]
+    axes.errorbar(x, mean, deviation, None, marker + line, color=colour, markersize=6, capsize=4, label=label)
+
+
+def heat(axes: Axes, values: np.ndarray, label: str, **options: Any) -> None:
+    """A heat map with its colour bar, the first row on top; ``options`` are those of ``imshow``."""
+    image = axes.imshow(values, **{"aspect": "auto", "cmap": "cividis", "interpolation": "nearest"} | options)
+    axes.grid(visible=False)
+    axes.figure.colorbar(image, ax=axes, label=label)
+
+
+def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quantity: str) -> Figure:
+    """A quantity (steps, layers) over depth at the first, a middle and the last step, and as a heat map of all steps.
+
+    On a logarithmic scale, unless all of it is 0 or below; what is 0 or NaN is left blank.
+    """
+    figure, (left, right) = panels(10, 3.8, 2)
+    logarithmic = bool((values > 0).any())
+    shown = np.full(values.shape, np.nan)
+    np.log10(values, out=shown, where=values > 0)
+    depth = np.arange(1, len(layers) + 1)
+    for series, index in enumerate(sorted({0, len(steps) // 2, len(steps) - 1})):
+        curve(left, depth, values[index], f"step {steps[index]:,}", series)
+    left.set(xlabel="layer, from input to output", ylabel=quantity)
+    if logarithmic:
+        left.set_yscale("log")
+    left.legend()
+    edges = (steps[0], max(steps[-1], steps[0] + 1), len(layers) + 0.5, 0.5)
+    label = f"{quantity}, power of ten" if logarithmic else quantity
+    heat(right, shown.T if logarithmic else values.T, label, extent=edges)
+    right.set(xlabel="step of training", ylabel="layer, from input to output")
+    for axis in (left.xaxis, right.xaxis, right.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    return figure
 
 
 def learning_curves(history: Sequence[dict[str, float]]) -> Figure:

@@ -1,0 +1,6 @@
+"""What lessons share: claims that are checked, figures with captions, a fast mode, a short way to train."""
+
+from tinycnn.lesson.report import FAST, ClaimError, check, show
+from tinycnn.lesson.training import fit, glyphs
+
+__all__ = ["FAST", "ClaimError", "check", "fit", "glyphs", "show"]
