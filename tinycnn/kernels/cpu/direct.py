@@ -141,7 +141,7 @@ def conv2d_backward_weight(
 
 
 def places_of_taps(taps: int, runs: int, depth: int) -> np.ndarray:
-    """Where k = (tap, channel) lies among the padded rows: the last ROWS of a run are moved to the end of its padding."""
+    """Where k = (tap, channel) lies among the padded rows: the last ROWS of a run lie at the end of its padding."""
     together = taps // runs
     length = together * depth
     padded = -(-length // ROWS) * ROWS

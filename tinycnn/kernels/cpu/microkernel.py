@@ -283,7 +283,8 @@ else:
     @intrinsic
     def correlate_tile(
         typing_context,
-        a, a_start, a_at, pixel, pieces, first, count, length, b, b_start, bias, bias_start, fresh, c, c_start, c_at, place,
+        a, a_start, a_at, pixel, pieces, first, count, length, b, b_start, bias, bias_start, fresh, c, c_start, c_at,
+        place,
     ):  # fmt: skip
         """C = bias + A B (``fresh``), or C += A B, for ROWS pixels and LANES output channels.
 
