@@ -128,9 +128,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="time of a side in a round (default 2)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="folder for table.csv and table.png")
     options = parser.parse_args()
-    import numba
 
-    numba.set_num_threads(min(options.threads, numba.config.NUMBA_NUM_THREADS))
+    tc.set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
     rows = []
     for net in NETS:

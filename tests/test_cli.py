@@ -101,7 +101,7 @@ def test_summary_and_gradcheck(folder, capsys):
 def test_doctor_finds_everything(folder, capsys):
     assert run("doctor") == 0
     out = capsys.readouterr().out
-    assert "Everything that training needs is here." in out and "glyphs" in out and "threading layer" in out
+    assert "Everything that training needs is here." in out and "glyphs" in out and "threads for" in out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tinycnn import data, functional, models, nn, ops, optim
 from tinycnn.gradcheck import gradcheck, gradcheck_model
+from tinycnn.kernels.cpu.pool import get_num_threads, set_num_threads
 from tinycnn.ops.convolution import convolution_algorithm
 from tinycnn.ops.elementwise import maximum, where
 from tinycnn.ops.matmul import matmul
@@ -28,6 +29,7 @@ __all__ = [
     "data",
     "enable_grad",
     "functional",
+    "get_num_threads",
     "gradcheck",
     "gradcheck_model",
     "is_grad_enabled",
@@ -40,6 +42,7 @@ __all__ = [
     "ops",
     "optim",
     "pad",
+    "set_num_threads",
     "stack",
     "summary",
     "watch",

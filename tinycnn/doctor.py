@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tinycnn.data.registry import IDX, default_root
+from tinycnn.kernels.cpu.pool import get_num_threads
 
 Finding = tuple[str, str]
 
@@ -64,8 +65,8 @@ def _threads() -> Iterator[Finding]:
     if numba.config.DISABLE_JIT:
         yield "note", "NUMBA_DISABLE_JIT is set: kernels run as plain Python, thousands of times slower"
         return
-    cores, threads = os.cpu_count(), numba.config.NUMBA_NUM_THREADS
-    yield "ok", f"{threads} threads for {cores} processors (fewer: set NUMBA_NUM_THREADS)"
+    cores, threads = os.cpu_count(), get_num_threads()
+    yield "ok", f"{threads} threads for {cores} processors (fewer: set NUMBA_NUM_THREADS, or tinycnn.set_num_threads)"
 
 
 def _cache() -> Iterator[Finding]:
@@ -98,9 +99,6 @@ def _kernels() -> Iterator[Finding]:
             "ok",
             f"the convolution kernel compiles and computes ({seconds:.1f} s; the next process takes it from the cache)",
         )
-    numba = importlib.import_module("numba")
-    layer = "none" if numba.config.DISABLE_JIT else numba.threading_layer()
-    yield "ok", f"Numba's threading layer is {layer}"
 
 
 def _data() -> Iterator[Finding]:

@@ -1,9 +1,9 @@
 """Activation kernels against NumPy and PyTorch."""
 
-import numba
 import numpy as np
 import pytest
 
+import tinycnn as tc
 from tinycnn.kernels.cpu import activation
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -1e-30, 800.0, -800.0, 100.0, -100.0, 0.3, -0.3])
@@ -98,11 +98,11 @@ def test_any_strides_and_read_only():
 
 
 def test_the_same_bits_for_any_number_of_threads():
-    x, threads = np.random.default_rng(0).standard_normal(10_007).astype(np.float32), numba.get_num_threads()
+    x, threads = np.random.default_rng(0).standard_normal(10_007).astype(np.float32), tc.get_num_threads()
     functions = activation.relu, activation.sigmoid, activation.tanh
     many = [f(x).tobytes() for f in functions]
     try:
-        numba.set_num_threads(1)
+        tc.set_num_threads(1)
         assert many == [f(x).tobytes() for f in functions]
     finally:
-        numba.set_num_threads(threads)
+        tc.set_num_threads(threads)

@@ -1,9 +1,9 @@
 """The dropout kernel: known answers of its generator, statistics, independence of threads."""
 
-import numba
 import numpy as np
 import pytest
 
+import tinycnn as tc
 from tinycnn.kernels.cpu.dropout import dropout, philox
 
 # Philox 4x32-10 in Random123's kat_vectors: counter, key, answer.
@@ -99,10 +99,10 @@ def test_any_strides_and_shape():
 
 
 def test_the_same_bits_for_any_number_of_threads():
-    x, threads = np.random.default_rng(0).standard_normal(10_001), numba.get_num_threads()
+    x, threads = np.random.default_rng(0).standard_normal(10_001), tc.get_num_threads()
     many = dropout(x, 0.5, 1, 1)
     try:
-        numba.set_num_threads(1)
+        tc.set_num_threads(1)
         np.testing.assert_array_equal(many, dropout(x, 0.5, 1, 1))
     finally:
-        numba.set_num_threads(threads)
+        tc.set_num_threads(threads)

@@ -1,9 +1,9 @@
 """Batch norm and local response norm kernels against NumPy and PyTorch."""
 
-import numba
 import numpy as np
 import pytest
 
+import tinycnn as tc
 from tinycnn.kernels.cpu import normalization as kernels
 
 DTYPES = [np.float32, np.float64]
@@ -154,7 +154,7 @@ def test_the_same_bits_for_any_number_of_threads():
     x, grad, threads = (
         numbers((7, 2, 333), np.float32),
         numbers((7, 2, 333), np.float32, 1),
-        numba.get_num_threads(),
+        tc.get_num_threads(),
     )
 
     def everything():
@@ -166,7 +166,7 @@ def test_the_same_bits_for_any_number_of_threads():
 
     many = everything()
     try:
-        numba.set_num_threads(1)
+        tc.set_num_threads(1)
         assert many == everything()
     finally:
-        numba.set_num_threads(threads)
+        tc.set_num_threads(threads)

@@ -1,9 +1,9 @@
 """Optimiser kernels: trajectories beside PyTorch's, in-place on any memory layout."""
 
-import numba
 import numpy as np
 import pytest
 
+import tinycnn as tc
 from tinycnn.kernels.cpu.optimizer import adam_update, sgd_update
 
 DTYPES = [np.float32, np.float64]
@@ -120,7 +120,7 @@ def test_scalars_and_empty_arrays(shape):
 
 
 def test_the_same_bits_for_any_number_of_threads():
-    threads = numba.get_num_threads()
+    threads = tc.get_num_threads()
 
     def run():
         weight, m, v = (abs(numbers(10_001, np.float32, s)) for s in range(3))
@@ -130,7 +130,7 @@ def test_the_same_bits_for_any_number_of_threads():
 
     many = run()
     try:
-        numba.set_num_threads(1)
+        tc.set_num_threads(1)
         assert many == run()
     finally:
-        numba.set_num_threads(threads)
+        tc.set_num_threads(threads)

@@ -1,9 +1,9 @@
 """Pooling kernels against loops written from the definition, and against PyTorch."""
 
-import numba
 import numpy as np
 import pytest
 
+import tinycnn as tc
 from tinycnn.kernels.cpu import pooling
 
 # (H, W), kernel, stride, padding, dilation
@@ -184,7 +184,7 @@ def test_any_strides_and_read_only():
 
 
 def test_the_same_bits_for_any_number_of_threads():
-    x, threads = images((3, 5, 31, 27), np.float32), numba.get_num_threads()
+    x, threads = images((3, 5, 31, 27), np.float32), tc.get_num_threads()
 
     def everything():
         out, taken = pooling.max_pool2d(x, (3, 3), (2, 2), (1, 1), (1, 1), False)
@@ -197,7 +197,7 @@ def test_the_same_bits_for_any_number_of_threads():
 
     many = [a.tobytes() for group in everything() for a in group]
     try:
-        numba.set_num_threads(1)
+        tc.set_num_threads(1)
         assert many == [a.tobytes() for group in everything() for a in group]
     finally:
-        numba.set_num_threads(threads)
+        tc.set_num_threads(threads)

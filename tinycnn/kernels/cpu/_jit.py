@@ -1,4 +1,4 @@
-"""How every CPU kernel is compiled: one decorator, one cache key, one contiguity rule."""
+"""How every CPU kernel is compiled: one function, one cache key, one contiguity rule."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core.caching import FunctionCache
+
+from tinycnn.kernels.cpu.pool import run
 
 JIT_DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
 
@@ -38,24 +40,32 @@ class _KernelCache(FunctionCache):
         return (*super()._index_key(sig, codegen), _sources_digest())
 
 
-def jit(kernel: Callable, *, parallel: bool = True, reassociate: bool = False) -> Callable:
-    """Compile a kernel with Numba on first use; cached on disk where a writable place is found.
+def jit(kernel: Callable, *, reassociate: bool = False) -> Callable:
+    """Compile ``kernel(begin, end, ...)`` on first use, and run it as ``loop(count, ...)`` on all threads.
+
+    The kernel does the independent pieces of work ``begin`` to ``end``; the loop all of them, 0 to ``count``. What is
+    compiled is cached on disk where a writable place is found.
 
     Parameters
     ----------
-    kernel : function of arrays and numbers that writes into arrays it was given.
-    parallel : run its ``prange`` loop on Numba's thread pool.
+    kernel : function of two integers, and of arrays and numbers; it writes into arrays it was given.
     reassociate : allow sums to be reordered so that they vectorise (still independent of the thread count).
 
     Notes
     -----
-    With ``NUMBA_DISABLE_JIT=1`` the function comes back unchanged, to be stepped through in a debugger.
+    With ``NUMBA_DISABLE_JIT=1`` the function is called as it is, to be stepped through in a debugger.
     """
-    fastmath = _SAFE_MATH | {"reassoc"} if reassociate else _SAFE_MATH
-    compiled: Any = numba.njit(parallel=parallel, fastmath=fastmath, error_model="numpy", nogil=True)(kernel)
-    if not JIT_DISABLED:
-        with suppress(RuntimeError):  # no writable cache folder: compile in every process
-            compiled._cache = _KernelCache(kernel)
+    if JIT_DISABLED:
+        return lambda count, *arguments: kernel(0, count, *arguments)
+    compiled = compile_without_lock(kernel, _SAFE_MATH | {"reassoc"} if reassociate else _SAFE_MATH)
+    return lambda count, *arguments: run(compiled, count, arguments)
+
+
+def compile_without_lock(function: Callable, fastmath: set[str]) -> Callable:
+    """Compile on first use, to run without Python's global lock, cached on disk."""
+    compiled: Any = numba.njit(fastmath=fastmath, error_model="numpy", nogil=True)(function)
+    with suppress(RuntimeError):  # no writable cache folder: compile in every process
+        compiled._cache = _KernelCache(function)
     return compiled
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import inline, jit
 from tinycnn.kernels.cpu.layout import empty_alike, flat_alike
@@ -63,7 +62,7 @@ def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
     out = empty_alike(*arrays)
     flat = flat_alike(*arrays, out)
-    loop(*flat[:-1], *(out.dtype.type(a) for a in arguments[len(arrays) :]), flat[-1])
+    loop(out.size, *flat[:-1], *(out.dtype.type(a) for a in arguments[len(arrays) :]), flat[-1])
     return out
 
 
@@ -116,37 +115,37 @@ exp_of_negative = inline(_exp_of_negative)
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _relu_loop(x, out):
-    for i in prange(x.size):
+def _relu_loop(begin, end, x, out):
+    for i in range(begin, end):
         out[i] = 0 if x[i] <= 0 else x[i]
 
 
-def _relu_backward_loop(grad, x, out):
-    for i in prange(x.size):
+def _relu_backward_loop(begin, end, grad, x, out):
+    for i in range(begin, end):
         out[i] = 0 if x[i] <= 0 else grad[i]
 
 
-def _leaky_relu_loop(value, x, slope, out):
-    for i in prange(x.size):
+def _leaky_relu_loop(begin, end, value, x, slope, out):
+    for i in range(begin, end):
         out[i] = value[i] if x[i] > 0 else value[i] * slope
 
 
-def _sigmoid_loop(x, out):
+def _sigmoid_loop(begin, end, x, out):
     one = x.dtype.type(1)
-    for i in prange(x.size):
+    for i in range(begin, end):
         e = x.dtype.type(exp_of_negative(-abs(np.float64(x[i]))))
         out[i] = (one if x[i] >= 0 else e) / (one + e)
 
 
-def _sigmoid_backward_loop(grad, s, out):
+def _sigmoid_backward_loop(begin, end, grad, s, out):
     one = s.dtype.type(1)
-    for i in prange(s.size):
+    for i in range(begin, end):
         out[i] = grad[i] * (one - s[i]) * s[i]
 
 
-def _tanh_loop(x, out):
+def _tanh_loop(begin, end, x, out):
     """|tanh x| = -m / (2 + m) with m = e**(-2|x|) - 1; at 30 it is 1 in any dtype."""
-    for i in prange(x.size):
+    for i in range(begin, end):
         v = np.float64(x[i])
         q, s = split_exponential(-60.0 if abs(v) > 30 else -2 * abs(v))
         m = s * q + (s - 1)
@@ -154,9 +153,9 @@ def _tanh_loop(x, out):
         out[i] = -size if v < 0 else size
 
 
-def _tanh_backward_loop(grad, t, out):
+def _tanh_backward_loop(begin, end, grad, t, out):
     one = t.dtype.type(1)
-    for i in prange(t.size):
+    for i in range(begin, end):
         out[i] = grad[i] * (one - t[i] * t[i])
 
 

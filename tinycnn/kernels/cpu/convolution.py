@@ -13,7 +13,6 @@ auto       Winograd where it is faster, else direct.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu import direct, winograd
 from tinycnn.kernels.cpu._jit import jit
@@ -93,7 +92,7 @@ def conv2d_backward_bias(grad: np.ndarray) -> np.ndarray:
     pixels = to_pixels(grad)
     rows = pixels.reshape(-1, pixels.shape[3]) if pixels.size else pixels.reshape(0, pixels.shape[3])
     sums = np.zeros((-(-len(rows) // BLOCK), rows.shape[1]))
-    row_sums_loop(rows, sums)
+    row_sums_loop(len(sums), rows, sums)
     return sums.sum(axis=0).astype(grad.dtype)
 
 
@@ -166,9 +165,9 @@ def _images_and_groups(images: int, weight: np.ndarray, groups: int):
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _row_sums(rows, sums):
+def _row_sums(begin, end, rows, sums):
     """The sum over each block of rows, in float64."""
-    for block in prange(sums.shape[0]):
+    for block in range(begin, end):
         total = sums[block]
         for r in range(block * BLOCK, min(rows.shape[0], (block + 1) * BLOCK)):
             for c in range(rows.shape[1]):

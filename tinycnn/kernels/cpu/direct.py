@@ -22,12 +22,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.gemm import threads, workspace
+from tinycnn.kernels.cpu.gemm import workspace
 from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
+from tinycnn.kernels.cpu.pool import get_num_threads
 
 BLOCK_K = 256
 BAND_BYTES = 192 * 1024
@@ -129,14 +129,13 @@ def conv2d_backward_weight(
     parts = np.zeros((splits, groups, panels, len(starts) * padded, LANES), x.dtype)
     band = plan.height * plan.width * plan.pixel_step + ROWS
     size = band + -(-panels // shares) * LANES * plan.rows * grid[1]
+    space = workspace("gradient", get_num_threads(), size, x.dtype)
     gradient_loop(
-        pixels, pixels.reshape(-1), taps.y[0], taps.x[0], *stride, plan.rows, plan.height, plan.width, plan.needs_copy,
-        np.array(starts, np.int64), length, grads, grads.reshape(-1), shares, band,
-        workspace("gradient", threads(), size, x.dtype), parts,
+        len(space), pixels, pixels.reshape(-1), taps.y[0], taps.x[0], *stride, plan.rows, plan.height, plan.width,
+        plan.needs_copy, np.array(starts, np.int64), length, grads, grads.reshape(-1), shares, band, space, parts,
     )  # fmt: skip
-    sum_parts_loop(
-        parts, places_of_taps(len(taps.y) * len(taps.x), len(starts), depth), out.reshape(groups, outputs, depth, -1)
-    )
+    places = places_of_taps(len(taps.y) * len(taps.x), len(starts), depth)
+    sum_parts_loop(groups * outputs, parts, places, out.reshape(groups, outputs, depth, -1))
     return out
 
 
@@ -191,10 +190,10 @@ def correlate_into(out, start, step, x, panels, taps, stride, bias, groups):
     if bias is not None:
         shift.reshape(groups, -1)[:, :per_group] = bias.reshape(groups, per_group)
     size = plan.height * plan.width * plan.pixel_step if plan.needs_copy else 0
-    space = workspace("direct", threads(), size + ROWS * LANES, x.dtype)
+    space = workspace("direct", get_num_threads(), size + ROWS * LANES, x.dtype)
     correlate_loop(
-        x, x.reshape(-1), taps.y[0], taps.x[0], *stride, *grid, plan.rows, plan.height, plan.width, plan.pixel_step,
-        plan.needs_copy, plan.pixels, plan.pieces, plan.chunks, panels, shift, space, out.reshape(-1),
+        len(space), x, x.reshape(-1), taps.y[0], taps.x[0], *stride, *grid, plan.rows, plan.height, plan.width,
+        plan.pixel_step, plan.needs_copy, plan.pixels, plan.pieces, plan.chunks, panels, shift, space, out.reshape(-1),
         height * width * channels, (start[0] * width + start[1]) * channels, per_group, places,
     )  # fmt: skip
 
@@ -268,15 +267,16 @@ def pack_weights(weight: np.ndarray, groups: int, transposed: bool, taps: np.nda
         outputs, depth, out_step, in_step = depth, outputs, in_step, out_step
     panels = np.empty((groups, -(-outputs // LANES), len(taps) * depth, LANES), weight.dtype)
     flat = np.ascontiguousarray(weight).reshape(-1)
-    pack_loop(flat, flat.size // groups, out_step, in_step, taps.astype(np.int64), outputs, depth, panels)
+    count, group_step = panels.shape[0] * panels.shape[1], flat.size // groups
+    pack_loop(count, flat, group_step, out_step, in_step, taps.astype(np.int64), outputs, depth, panels)
     return panels
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _pack_weights(weight, group_step, out_step, in_step, taps, outputs, depth, panels):
-    for task in prange(panels.shape[0] * panels.shape[1]):
+def _pack_weights(begin, end, weight, group_step, out_step, in_step, taps, outputs, depth, panels):
+    for task in range(begin, end):
         group, panel = task // panels.shape[1], task % panels.shape[1]
         count = min(LANES, outputs - panel * LANES)
         start = group * group_step + panel * LANES * out_step
@@ -321,8 +321,8 @@ fill_band = inline(_fill_band)
 
 
 def _correlate(
-    x, flat, tap_y, tap_x, stride_y, stride_x, grid_y, grid_x, band_rows, band_height, band_width, pixel_step,
-    needs_copy, pixels, pieces, chunks, panels, bias, space, out, image_step, out_start, outputs, places,
+    begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, grid_y, grid_x, band_rows, band_height, band_width,
+    pixel_step, needs_copy, pixels, pieces, chunks, panels, bias, space, out, image_step, out_start, outputs, places,
 ):  # fmt: skip
     groups, panel_count, depth = panels.shape[:3]
     weights = panels.reshape(-1)
@@ -331,7 +331,7 @@ def _correlate(
     lanes = space.shape[0]
     tasks = x.shape[0] * groups * bands
     corner_at = np.arange(ROWS) * LANES
-    for lane in prange(lanes):
+    for lane in range(begin, end):
         corner = space[lane, : ROWS * LANES]
         band = space[lane, ROWS * LANES :]
         edge = np.empty(ROWS, np.int64)
@@ -380,8 +380,8 @@ correlate_loop = jit(_correlate)
 
 
 def _gradient(
-    x, flat, tap_y, tap_x, stride_y, stride_x, band_rows, band_height, band_width, needs_copy, runs, length, grads,
-    flat_grads, shares, band_size, space, parts,
+    begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, band_rows, band_height, band_width, needs_copy, runs,
+    length, grads, flat_grads, shares, band_size, space, parts,
 ):  # fmt: skip
     splits, groups, panels, depth = parts.shape[:4]
     images, grid_y, grid_x, all_outputs = grads.shape
@@ -390,7 +390,7 @@ def _gradient(
     bands = -(-grid_y // band_rows)
     tasks, lanes = splits * groups * shares, space.shape[0]
     sums = parts.reshape(-1)
-    for lane in prange(lanes):
+    for lane in range(begin, end):
         band, columns = space[lane, :band_size], space[lane, band_size:]
         for task in range(lane, tasks, lanes):
             split, group, first_panel = task // (groups * shares), task // shares % groups, task % shares * share
@@ -441,9 +441,9 @@ take_lanes = inline(_take_lanes)
 gradient_loop = jit(_gradient)
 
 
-def _sum_parts(parts, places, out):
-    groups, outputs, depth, taps = out.shape
-    for task in prange(groups * outputs):
+def _sum_parts(begin, end, parts, places, out):
+    outputs, depth, taps = out.shape[1:]
+    for task in range(begin, end):
         group, o = task // outputs, task % outputs
         for split in range(parts.shape[0]):
             panel = parts[split, group, o // LANES]

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import threading
 
-import numba
 import numpy as np
-from numba import prange
 
-from tinycnn.kernels.cpu._jit import JIT_DISABLED, carray, inline, jit
+from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
+from tinycnn.kernels.cpu.pool import get_num_threads
 
 BLOCK_M, BLOCK_N, BLOCK_K = 8 * ROWS, 256, 256
 FEW = 2 * LANES
@@ -38,11 +37,6 @@ def workspace(name: str, lanes: int, size: int, dtype: np.dtype) -> np.ndarray:
     if array is None or array.size < lanes * size:
         array = kept[name, dtype] = np.empty(lanes * size, dtype)
     return array[: lanes * size].reshape(lanes, size)
-
-
-def threads() -> int:
-    """How many lanes of work a kernel should offer."""
-    return 1 if JIT_DISABLED else numba.get_num_threads()
 
 
 def _pack(source, depth_first, first, lines, start, depth, width, panels):
@@ -87,11 +81,11 @@ def _multiply_panels(a, rows, b, columns, depth, c, c_start, c_step, corner):
 multiply_panels = inline(_multiply_panels)
 
 
-def _matmul(a, a_flipped, b, b_flipped, depth, rows, columns, space, out):
+def _matmul(begin, end, a, a_flipped, b, b_flipped, depth, rows, columns, space, out):
     blocks_n = -(-columns // BLOCK_N)
     tasks = -(-rows // BLOCK_M) * blocks_n
     lanes = space.shape[0]
-    for lane in prange(lanes):
+    for lane in range(begin, end):
         a_panels = space[lane, : BLOCK_M * BLOCK_K]
         b_panels = space[lane, BLOCK_M * BLOCK_K : (BLOCK_M + BLOCK_N) * BLOCK_K]
         corner = space[lane, (BLOCK_M + BLOCK_N) * BLOCK_K :]
@@ -123,9 +117,9 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if 0 < rows <= FEW and columns >= FEW and a.size:
         return _few_rows(a.T if a_flipped else a, b, b_flipped)
     out = np.empty((rows, columns), dtype)
-    space = workspace("matmul", threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
+    space = workspace("matmul", get_num_threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
     depth = a.shape[0] if a_flipped else a.shape[1]
-    matmul_loop(a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
+    matmul_loop(len(space), a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
     return out
 
 
@@ -136,17 +130,16 @@ def _few_rows(a: np.ndarray, b: np.ndarray, b_flipped: bool) -> np.ndarray:
     for panel, lines in enumerate(panels):
         lines[:, : min(LANES, rows - panel * LANES)] = a[panel * LANES : (panel + 1) * LANES].T
     out = np.zeros((-(-columns // ROWS) * ROWS, len(panels) * LANES), a.dtype)
-    few_rows_loop(b.reshape(-1), b_flipped, columns, panels, out)
+    few_rows_loop(-(-columns // STRIP), b.reshape(-1), b_flipped, columns, panels, out)
     return out[:columns, :rows].T.copy()
 
 
-def _few_rows_strips(b, b_flipped, columns, panels, out):
+def _few_rows_strips(begin, end, b, b_flipped, columns, panels, out):
     count, depth = panels.shape[:2]
     lines, sums = panels.reshape(-1), out.reshape(-1)
-    strips = -(-columns // STRIP)
     width = out.shape[1]
     places, whole = np.arange(ROWS) * width, np.zeros(1, np.int64)
-    for strip in prange(strips):
+    for strip in range(begin, end):
         sources = np.empty(ROWS, np.int64)
         for start in range(0, depth, BLOCK_K):
             length = min(BLOCK_K, depth - start)

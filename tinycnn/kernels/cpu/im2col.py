@@ -11,7 +11,6 @@ pixel sums its own copies, so no two threads write to one place and the order of
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import carray, jit
 
@@ -30,7 +29,7 @@ def im2col(x: np.ndarray, kernel_size: Size, stride: Size, padding: Size, dilati
     x = carray(x)
     grid = _grid(x.shape, kernel_size, stride, padding, dilation)
     columns = np.empty((*x.shape[:2], *kernel_size, *grid), x.dtype)
-    im2col_loop(x, *stride, *padding, *dilation, columns)
+    im2col_loop(x.shape[0] * x.shape[1], x, *stride, *padding, *dilation, columns)
     return columns.reshape(x.shape[0], x.shape[1] * kernel_size[0] * kernel_size[1], grid[0] * grid[1])
 
 
@@ -46,7 +45,7 @@ def col2im(
     grid = _grid(input_shape, kernel_size, stride, padding, dilation)
     columns = carray(columns).reshape(*input_shape[:2], *kernel_size, *grid)
     out = np.empty(input_shape, columns.dtype)
-    col2im_loop(columns, *stride, *padding, *dilation, out)
+    col2im_loop(out.shape[0] * out.shape[1], columns, *stride, *padding, *dilation, out)
     return out
 
 
@@ -58,9 +57,9 @@ def _grid(shape: tuple[int, ...], kernel: Size, stride: Size, padding: Size, dil
     return height, width
 
 
-def _im2col(x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, columns):
-    images, channels, kernel_y, kernel_x, out_y, out_x = columns.shape
-    for plane in prange(images * channels):
+def _im2col(begin, end, x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, columns):
+    channels, kernel_y, kernel_x, out_y, out_x = columns.shape[1:]
+    for plane in range(begin, end):
         n, c = plane // channels, plane % channels
         for i in range(kernel_y):
             for j in range(kernel_x):
@@ -75,9 +74,9 @@ def _im2col(x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, columns
 im2col_loop = jit(_im2col)
 
 
-def _col2im(columns, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out):
-    images, channels, kernel_y, kernel_x, out_y, out_x = columns.shape
-    for plane in prange(images * channels):
+def _col2im(begin, end, columns, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out):
+    channels, kernel_y, kernel_x, out_y, out_x = columns.shape[1:]
+    for plane in range(begin, end):
         n, c = plane // channels, plane % channels
         for y in range(out.shape[2]):
             for x in range(out.shape[3]):

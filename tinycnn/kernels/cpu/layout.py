@@ -10,9 +10,10 @@ work on vectors of channels. Whoever looks at the array sees no difference; NumP
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import carray, jit
+
+BLOCK = 64
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
@@ -28,7 +29,9 @@ def to_pixels(images: np.ndarray) -> np.ndarray:
         return np.array(pixels, order="C")
     n, c, height, width = images.shape
     out = np.empty((n, height, width, c), images.dtype)
-    interleave_loop(images.reshape(n, c, height * width), out.reshape(n, height * width, c))
+    interleave_loop(
+        n * -(-height * width // BLOCK), images.reshape(n, c, height * width), out.reshape(n, height * width, c)
+    )
     return out
 
 
@@ -60,14 +63,14 @@ def empty_alike(*arrays: np.ndarray) -> np.ndarray:
     return np.empty(shape, dtype)
 
 
-def _interleave(planes, pixels):
+def _interleave(begin, end, planes, pixels):
     """Channel by channel to pixel by pixel, in blocks that fit the cache."""
-    images, channels, area = planes.shape
-    blocks = -(-area // 64)
-    for task in prange(images * blocks):
-        n, first = task // blocks, task % blocks * 64
+    channels, area = planes.shape[1:]
+    blocks = -(-area // BLOCK)
+    for task in range(begin, end):
+        n, first = task // blocks, task % blocks * BLOCK
         for start in range(0, channels, 16):
-            for p in range(first, min(first + 64, area)):
+            for p in range(first, min(first + BLOCK, area)):
                 for c in range(start, min(start + 16, channels)):
                     pixels[n, p, c] = planes[n, c, p]
 

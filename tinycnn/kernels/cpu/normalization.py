@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.layout import to_pixels
@@ -75,7 +74,7 @@ def batch_norm_backward(
     slope = inv_std.astype(np.float64) ** 2 * product_sum / count
     constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_sum / count, slope, inv_std * weight))
     out = _new_rows(x)
-    batch_norm_backward_loop(_rows(grad), _rows(x), *constants, out)
+    batch_norm_backward_loop(len(out), _rows(grad), _rows(x), *constants, out)
     return _unrows(out, x.shape), (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
 
 
@@ -91,7 +90,7 @@ def batch_norm_eval_backward(
 
 def _affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     out = _new_rows(x)
-    affine_loop(_rows(x), *(carray(a.astype(x.dtype, copy=False)) for a in (center, scale, shift)), out)
+    affine_loop(len(out), _rows(x), *(carray(a.astype(x.dtype, copy=False)) for a in (center, scale, shift)), out)
     return _unrows(out, x.shape)
 
 
@@ -105,7 +104,7 @@ def _gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[n
 def _block_sums(loop: Callable, rows: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     blocks = -(-len(rows) // BLOCK)
     first, second = np.zeros((blocks, rows.shape[1])), np.zeros((blocks, rows.shape[1]))
-    loop(rows, *others, first, second)
+    loop(blocks, rows, *others, first, second)
     return first, second
 
 
@@ -146,7 +145,7 @@ def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: 
     x = carray(x)
     out, scale = np.empty_like(x), np.empty_like(x)
     real = x.dtype.type
-    local_response_norm_loop(x, size, real(alpha / size), real(beta), real(k), out, scale)
+    local_response_norm_loop(x.shape[0] * x.shape[1], x, size, real(alpha / size), real(beta), real(k), out, scale)
     return out, scale
 
 
@@ -160,7 +159,15 @@ def local_response_norm_backward(
     x = carray(x)
     dx, real = np.empty_like(x), x.dtype.type
     local_response_norm_backward_loop(
-        carray(grad), x, carray(out), carray(scale), size, real(2 * alpha * beta / size), real(beta), dx
+        x.shape[0] * x.shape[1],
+        carray(grad),
+        x,
+        carray(out),
+        carray(scale),
+        size,
+        real(2 * alpha * beta / size),
+        real(beta),
+        dx,
     )
     return dx
 
@@ -168,9 +175,9 @@ def local_response_norm_backward(
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _moments_loop(x, means, squares):
+def _moments_loop(begin, end, x, means, squares):
     rows, channels = x.shape
-    for block in prange(means.shape[0]):
+    for block in range(begin, end):
         first, last = block * BLOCK, min(rows, (block + 1) * BLOCK)
         mean, square = means[block], squares[block]
         for r in range(first, last):
@@ -183,9 +190,9 @@ def _moments_loop(x, means, squares):
                 square[c] += (x[r, c] - mean[c]) ** 2
 
 
-def _gradient_sums_loop(grad, x, center, sums, products):
+def _gradient_sums_loop(begin, end, grad, x, center, sums, products):
     rows, channels = x.shape
-    for block in prange(sums.shape[0]):
+    for block in range(begin, end):
         total, product = sums[block], products[block]
         for r in range(block * BLOCK, min(rows, (block + 1) * BLOCK)):
             for c in range(channels):
@@ -193,14 +200,14 @@ def _gradient_sums_loop(grad, x, center, sums, products):
                 product[c] += grad[r, c] * (np.float64(x[r, c]) - center[c])
 
 
-def _affine_loop(x, center, scale, shift, out):
-    for r in prange(x.shape[0]):
+def _affine_loop(begin, end, x, center, scale, shift, out):
+    for r in range(begin, end):
         for c in range(x.shape[1]):
             out[r, c] = (x[r, c] - center[c]) * scale[c] + shift[c]
 
 
-def _batch_norm_backward_loop(grad, x, mean, grad_mean, slope, scale, out):
-    for r in prange(x.shape[0]):
+def _batch_norm_backward_loop(begin, end, grad, x, mean, grad_mean, slope, scale, out):
+    for r in range(begin, end):
         for c in range(x.shape[1]):
             out[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
 
@@ -219,9 +226,9 @@ def _times_power(x, scale, beta, out):
 times_power = inline(_times_power)
 
 
-def _local_response_norm_loop(x, size, ratio, beta, k, out, scale):
-    n, channels, inner = x.shape
-    for p in prange(n * channels):
+def _local_response_norm_loop(begin, end, x, size, ratio, beta, k, out, scale):
+    channels, inner = x.shape[1:]
+    for p in range(begin, end):
         image, c = divmod(np.int64(p), channels)
         row = scale[image, c]
         for i in range(inner):
@@ -234,9 +241,9 @@ def _local_response_norm_loop(x, size, ratio, beta, k, out, scale):
         times_power(x[image, c], row, beta, out[image, c])
 
 
-def _local_response_norm_backward_loop(grad, x, out, scale, size, factor, beta, dx):
-    n, channels, inner = x.shape
-    for p in prange(n * channels):
+def _local_response_norm_backward_loop(begin, end, grad, x, out, scale, size, factor, beta, dx):
+    channels, inner = x.shape[1:]
+    for p in range(begin, end):
         image, c = divmod(np.int64(p), channels)
         row = dx[image, c]
         times_power(grad[image, c], scale[image, c], beta, row)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import carray, jit
 
@@ -101,7 +100,9 @@ def _in_place(loop: Callable, changed: tuple[np.ndarray, ...], grad: np.ndarray,
     """Run a loop over flattened arrays; what is not contiguous is changed in a copy, then written back."""
     real = changed[0].dtype.type
     work = [carray(array) for array in changed]
-    loop(*(array.reshape(-1) for array in work), carray(grad).reshape(-1), *(real(c) for c in constants))
+    loop(
+        changed[0].size, *(array.reshape(-1) for array in work), carray(grad).reshape(-1), *(real(c) for c in constants)
+    )
     for array, result in zip(changed, work):
         if result is not array:
             array[...] = result
@@ -110,21 +111,23 @@ def _in_place(loop: Callable, changed: tuple[np.ndarray, ...], grad: np.ndarray,
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _sgd_loop(parameter, grad, minus_lr, weight_decay):
-    for i in prange(parameter.size):
+def _sgd_loop(begin, end, parameter, grad, minus_lr, weight_decay):
+    for i in range(begin, end):
         parameter[i] += minus_lr * (grad[i] + weight_decay * parameter[i])
 
 
-def _sgd_momentum_loop(parameter, velocity, grad, minus_lr, momentum, take, weight_decay, take_grad, take_velocity):
-    for i in prange(parameter.size):
+def _sgd_momentum_loop(
+    begin, end, parameter, velocity, grad, minus_lr, momentum, take, weight_decay, take_grad, take_velocity
+):
+    for i in range(begin, end):
         g = grad[i] + weight_decay * parameter[i]
         v = momentum * velocity[i] + take * g
         velocity[i] = v
         parameter[i] += minus_lr * (take_grad * g + take_velocity * v)
 
 
-def _adam_loop(parameter, m, v, grad, keep, decay, take1, keep2, take2, root, eps, minus_step):
-    for i in prange(parameter.size):
+def _adam_loop(begin, end, parameter, m, v, grad, keep, decay, take1, keep2, take2, root, eps, minus_step):
+    for i in range(begin, end):
         p = keep * parameter[i]
         g = grad[i] + decay * p
         m[i] += take1 * (g - m[i])

@@ -8,7 +8,6 @@ vector code whatever the window. Averages of both kinds share their loops, which
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import jit
 from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
@@ -69,7 +68,7 @@ def max_pool2d(
     out_height, out_width = (pooled_size(*axis, ceil_mode) for axis in geometry)
     out = np.empty((n, out_height, out_width, c), x.dtype)
     taken = np.empty(out.shape, np.int16)
-    max_pool2d_loop(to_pixels(x), *kernel_size, *stride, *padding, *dilation, out, taken)
+    max_pool2d_loop(n * out_height, to_pixels(x), *kernel_size, *stride, *padding, *dilation, out, taken)
     return from_pixels(out), from_pixels(taken)
 
 
@@ -85,7 +84,9 @@ def max_pool2d_backward(
     """Each gradient goes to the element that was taken: each element gathers from the windows it is in."""
     n, c, height, width = input_shape
     out = np.empty((n, height, width, c), grad.dtype)
-    max_pool2d_backward_loop(to_pixels(grad), to_pixels(taken), *kernel_size, *stride, *padding, *dilation, out)
+    max_pool2d_backward_loop(
+        n * height, to_pixels(grad), to_pixels(taken), *kernel_size, *stride, *padding, *dilation, out
+    )
     return from_pixels(out)
 
 
@@ -151,24 +152,26 @@ def _adaptive_windows(size: int, count: int) -> Windows:
 def _average(x: np.ndarray, rows: Windows, columns: Windows) -> np.ndarray:
     n, c = x.shape[:2]
     out = np.empty((n, rows[0].size, columns[0].size, c), x.dtype)
-    average_loop(to_pixels(x), *rows, *columns, out)
+    average_loop(n * rows[0].size, to_pixels(x), *rows, *columns, out)
     return from_pixels(out)
 
 
 def _spread(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
     n, c, height, width = input_shape
     out = np.empty((n, height, width, c), grad.dtype)
-    spread_loop(to_pixels(grad), *rows, *columns, out)
+    spread_loop(n, to_pixels(grad), *rows, *columns, out)
     return from_pixels(out)
 
 
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _max_pool2d_loop(x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out, taken):
-    images, height, width, channels = x.shape
+def _max_pool2d_loop(
+    begin, end, x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out, taken
+):
+    height, width, channels = x.shape[1:]
     rows, columns = out.shape[1], out.shape[2]
-    for task in prange(images * rows):
+    for task in range(begin, end):
         n, row = task // rows, task % rows
         for column in range(columns):
             best, which = out[n, row, column], taken[n, row, column]
@@ -191,11 +194,11 @@ def _max_pool2d_loop(x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, di
 
 
 def _max_pool2d_backward_loop(
-    grad, taken, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out
+    begin, end, grad, taken, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out
 ):
-    images, height, width, channels = out.shape
+    height, width, channels = out.shape[1:]
     rows, columns = grad.shape[1], grad.shape[2]
-    for task in prange(images * height):
+    for task in range(begin, end):
         n, y = task // height, task % height
         out[n, y] = 0
         for i in range(kernel_y):
@@ -213,9 +216,9 @@ def _max_pool2d_backward_loop(
                             total[c] += share[c] if which[c] == tap else 0
 
 
-def _average_loop(x, tops, bottoms, heights, lefts, rights, widths, out):
-    images, rows, columns, channels = out.shape
-    for task in prange(images * rows):
+def _average_loop(begin, end, x, tops, bottoms, heights, lefts, rights, widths, out):
+    rows, columns, channels = out.shape[1:]
+    for task in range(begin, end):
         n, row = task // rows, task % rows
         total = np.empty(channels, np.float64)
         for column in range(columns):
@@ -229,9 +232,9 @@ def _average_loop(x, tops, bottoms, heights, lefts, rights, widths, out):
                 out[n, row, column, c] = total[c] * share
 
 
-def _spread_loop(grad, tops, bottoms, heights, lefts, rights, widths, out):
-    images, rows, columns, channels = grad.shape
-    for n in prange(images):
+def _spread_loop(begin, end, grad, tops, bottoms, heights, lefts, rights, widths, out):
+    rows, columns, channels = grad.shape[1:]
+    for n in range(begin, end):
         out[n] = 0
         for row in range(rows):
             for column in range(columns):

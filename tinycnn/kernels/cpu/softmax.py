@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.activation import exp_of_negative
@@ -71,8 +70,9 @@ def cross_entropy(
     rows, classes = _rows(logits, 1), logits.shape[1]
     log_probabilities, losses = np.empty_like(rows), np.empty(target.shape, logits.dtype)
     sample_weights = np.empty_like(losses)
-    log_softmax_loop(rows, log_probabilities)
+    log_softmax_loop(len(rows), rows, log_probabilities)
     cross_entropy_loop(
+        len(rows),
         log_probabilities,
         carray(target).reshape(-1),
         _class_weights(weight, classes, logits.dtype),
@@ -104,6 +104,7 @@ def cross_entropy_backward(
     rows = _rows(log_probabilities, 1)
     out = np.empty_like(rows)
     cross_entropy_backward_loop(
+        len(rows),
         carray(grad).reshape(-1),
         rows,
         carray(target).reshape(-1),
@@ -119,7 +120,7 @@ def _along(axis: int, loop: Callable, *arrays: np.ndarray) -> np.ndarray:
     """Run a loop over rows along an axis."""
     rows = [_rows(a, axis) for a in arrays]
     out = np.empty_like(rows[0])
-    loop(*rows, out)
+    loop(len(out), *rows, out)
     return _unrows(out, arrays[0].shape, axis)
 
 
@@ -144,9 +145,9 @@ def _class_weights(weight: np.ndarray | None, classes: int, dtype: np.dtype) -> 
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _softmax_loop(x, out):
-    rows, length = x.shape
-    for r in prange(rows):
+def _softmax_loop(begin, end, x, out):
+    length = x.shape[1]
+    for r in range(begin, end):
         largest = -np.inf
         for i in range(length):
             largest = max(largest, x[r, i])
@@ -160,9 +161,9 @@ def _softmax_loop(x, out):
             out[r, i] *= scale
 
 
-def _softmax_backward_loop(grad, s, out):
-    rows, length = s.shape
-    for r in prange(rows):
+def _softmax_backward_loop(begin, end, grad, s, out):
+    length = s.shape[1]
+    for r in range(begin, end):
         total = 0.0
         for i in range(length):
             total += np.float64(grad[r, i]) * s[r, i]
@@ -178,9 +179,9 @@ def _log_probability(x, largest, log_total):
 log_probability = inline(_log_probability)
 
 
-def _log_softmax_loop(x, out):
-    rows, length = x.shape
-    for r in prange(rows):
+def _log_softmax_loop(begin, end, x, out):
+    length = x.shape[1]
+    for r in range(begin, end):
         largest = -np.inf
         for i in range(length):
             largest = max(largest, x[r, i])
@@ -192,9 +193,9 @@ def _log_softmax_loop(x, out):
             out[r, i] = log_probability(x[r, i], largest, log_total)
 
 
-def _log_softmax_backward_loop(grad, log_p, out):
-    rows, length = log_p.shape
-    for r in prange(rows):
+def _log_softmax_backward_loop(begin, end, grad, log_p, out):
+    length = log_p.shape[1]
+    for r in range(begin, end):
         total = 0.0
         for i in range(length):
             total += grad[r, i]
@@ -202,9 +203,9 @@ def _log_softmax_backward_loop(grad, log_p, out):
             out[r, i] = grad[r, i] - exp_of_negative(np.float64(log_p[r, i])) * total
 
 
-def _cross_entropy_loop(log_p, target, weight, ignore_index, smoothing, losses, sample_weights):
-    rows, classes = log_p.shape
-    for r in prange(rows):
+def _cross_entropy_loop(begin, end, log_p, target, weight, ignore_index, smoothing, losses, sample_weights):
+    classes = log_p.shape[1]
+    for r in range(begin, end):
         t = target[r]
         if t == ignore_index:
             losses[r] = 0
@@ -220,14 +221,14 @@ def _cross_entropy_loop(log_p, target, weight, ignore_index, smoothing, losses, 
             sample_weights[r] = weight[t]
 
 
-def _cross_entropy_backward_loop(grad, log_p, target, weight, ignore_index, smoothing, out):
+def _cross_entropy_backward_loop(begin, end, grad, log_p, target, weight, ignore_index, smoothing, out):
     """The loss is -sum(a_c l_c), a = (1 - e) w_t one_hot(t) + e / C w; the gradient sum(a) e**l_c - a_c."""
-    rows, classes = log_p.shape
+    classes = log_p.shape[1]
     share = smoothing / classes
     total_weight = 0.0
     for c in range(classes):
         total_weight += weight[c]
-    for r in prange(rows):
+    for r in range(begin, end):
         t = target[r]
         if t == ignore_index:
             for c in range(classes):

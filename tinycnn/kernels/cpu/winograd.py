@@ -24,13 +24,13 @@ neural networks" (CVPR 2016), from whose section 4.3 the points are.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from tinycnn.kernels.cpu._jit import inline, jit
 from tinycnn.kernels.cpu.direct import BLOCK_K, pack_weights, places_of_taps, sum_parts_loop
-from tinycnn.kernels.cpu.gemm import threads, workspace
+from tinycnn.kernels.cpu.gemm import workspace
 from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, line_map, outer_tile
+from tinycnn.kernels.cpu.pool import get_num_threads
 
 TILES = 8 * ROWS
 GRADIENT_TILES = 256
@@ -92,16 +92,20 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     pixels, grads = to_pixels(x), to_pixels(grad)
     outputs, channels = weight_shape[:2]
     tiles = _tiles(grads.shape)
-    block = min(GRADIENT_TILES, tiles[0] * tiles[1] * tiles[2])
+    block = min(GRADIENT_TILES, int(np.prod(tiles)))
     padded = -(-channels // ROWS) * ROWS
     space = workspace("winograd", 1, POINTS * block * (channels + outputs + 2 * LANES), x.dtype)[0]
-    scratch = workspace("winograd patches", threads(), 2 * POINTS * max(channels, outputs), x.dtype)
+    scratch = workspace("winograd patches", get_num_threads(), 2 * POINTS * max(channels, outputs), x.dtype)
     products = np.zeros((POINTS, outputs // LANES, padded * LANES), x.dtype)
-    weight_products_loop(pixels, grads, *padding, tiles, block, space, scratch, products)
+    total = int(np.prod(tiles))
+    for first in range(0, total, block):
+        last = min(total, first + block)
+        pairs_loop(len(scratch), pixels, grads, *padding, tiles, first, last, block, space, scratch)
+        multiply_pairs_loop(POINTS * products.shape[1], channels, last - first, block, space, products)
     parts = np.empty((1, 1, outputs // LANES, 9 * padded, LANES), x.dtype)
     scratch = workspace("winograd weights", outputs // LANES, 18 * padded * LANES, x.dtype)
-    weight_gradient_loop(products, scratch, parts.reshape(outputs // LANES, -1))
-    sum_parts_loop(parts, places_of_taps(9, 9, channels), out.reshape(1, outputs, channels, 9))
+    weight_gradient_loop(outputs // LANES, products, scratch, parts.reshape(outputs // LANES, -1))
+    sum_parts_loop(outputs, parts, places_of_taps(9, 9, channels), out.reshape(1, outputs, channels, 9))
     return out
 
 
@@ -115,15 +119,15 @@ def _convolve(pixels: np.ndarray, panels: np.ndarray, bias: np.ndarray | None, p
         return from_pixels(out)
     weights = np.empty((outputs // LANES, POINTS, channels * LANES), pixels.dtype)
     scratch = workspace("winograd weights", len(weights), 18 * channels * LANES, pixels.dtype)
-    weight_loop(panels.reshape(outputs // LANES, -1), scratch, weights)
+    weight_loop(len(weights), panels.reshape(outputs // LANES, -1), scratch, weights)
     shift = np.zeros((2, outputs), pixels.dtype)
     if bias is not None:
         shift[1] = bias
     block = min(TILES, -(-total // (4 * ROWS)) * ROWS)
     wide = channels + LANES, outputs + LANES
     size = POINTS * (block * sum(wide) + 2 * max(channels, outputs))
-    space = workspace("winograd", threads(), size, pixels.dtype)
-    convolve_loop(pixels, *padding, tiles, block, weights.reshape(-1), shift.reshape(-1), space, out)
+    space = workspace("winograd", get_num_threads(), size, pixels.dtype)
+    convolve_loop(len(space), pixels, *padding, tiles, block, weights.reshape(-1), shift.reshape(-1), space, out)
     return from_pixels(out)
 
 
@@ -212,10 +216,10 @@ transform_output = inline(_transform_output)
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _transform_weights(panels, scratch, weights):
+def _transform_weights(begin, end, panels, scratch, weights):
     """U = G g G^T, for all channels of a panel of outputs at once."""
     line = weights.shape[2]
-    for panel in prange(panels.shape[0]):
+    for panel in range(begin, end):
         half, kernel, values = scratch[panel], panels[panel], weights[panel].reshape(-1)
         for j in range(3):
             weight_map(kernel, j * line, 3 * line, half, j * line, 3 * line, line)
@@ -223,7 +227,7 @@ def _transform_weights(panels, scratch, weights):
             weight_map(half, i * 3 * line, line, values, i * 6 * line, line, line)
 
 
-def _convolve_tiles(x, pad_y, pad_x, tiles, block, weights, bias, space, out):
+def _convolve_tiles(begin, end, x, pad_y, pad_x, tiles, block, weights, bias, space, out):
     channels, outputs = x.shape[3], out.shape[3]
     flat_x, flat_out = x.reshape(-1), out.reshape(-1)
     total, per_image = tiles[0] * tiles[1] * tiles[2], tiles[1] * tiles[2]
@@ -231,7 +235,7 @@ def _convolve_tiles(x, pad_y, pad_x, tiles, block, weights, bias, space, out):
     step_v, step_m = block * wide_v, block * wide_m
     at_v, at_m, whole = np.arange(block) * wide_v, np.arange(block) * wide_m, np.zeros(1, np.int64)
     tasks, lanes = -(-total // block), space.shape[0]
-    for lane in prange(lanes):
+    for lane in range(begin, end):
         values = space[lane, : POINTS * step_v]
         products = space[lane, POINTS * step_v : POINTS * (step_v + step_m)]
         scratch = space[lane, POINTS * (step_v + step_m) :]
@@ -259,41 +263,45 @@ def _convolve_tiles(x, pad_y, pad_x, tiles, block, weights, bias, space, out):
                 transform_output(products, at_m[t - first], step_m, scratch, n, row * 4, column * 4, flat_out, out)
 
 
-def _weight_products(x, grad, pad_y, pad_x, tiles, block, space, scratch, products):
-    """For each point, V^T (A grad A^T) summed over all tiles: first the tiles of a block, then its points."""
+def _transform_pairs(begin, end, x, grad, pad_y, pad_x, tiles, first, last, block, space, scratch):
+    """V and A grad A^T for the tiles ``first`` to ``last``; each lane takes every len(scratch)-th."""
     channels, outputs = x.shape[3], grad.shape[3]
-    flat_x, flat_grad, sums = x.reshape(-1), grad.reshape(-1), products.reshape(-1)
-    total, per_image = tiles[0] * tiles[1] * tiles[2], tiles[1] * tiles[2]
+    flat_x, flat_grad = x.reshape(-1), grad.reshape(-1)
+    per_image = tiles[1] * tiles[2]
     wide_v, wide_g = channels + LANES, outputs + LANES
-    step_v, step_g = block * wide_v, block * wide_g
-    values, grads = space[: POINTS * step_v], space[POINTS * step_v :]
+    values, grads = space[: POINTS * block * wide_v], space[POINTS * block * wide_v :]
+    for lane in range(begin, end):
+        for t in range(first + lane, last, scratch.shape[0]):
+            n, row, column = t // per_image, t % per_image // tiles[2], t % tiles[2]
+            at = t - first
+            transform_input(
+                x, flat_x, n, row * 4 - pad_y, column * 4 - pad_x, scratch[lane], values, at * wide_v, block * wide_v
+            )
+            transform_gradient(
+                grad, flat_grad, n, row * 4, column * 4, scratch[lane], grads, at * wide_g, block * wide_g
+            )
+
+
+def _multiply_pairs(begin, end, channels, count, block, space, products):
+    """Add V^T (A grad A^T) over ``count`` tiles: one task for each point and panel of outputs."""
     panels, line = products.shape[1], products.shape[2]
-    lanes = scratch.shape[0]
-    for first in range(0, total, block):
-        last = min(total, first + block)
-        for lane in prange(lanes):
-            for t in range(first + lane, last, lanes):
-                n, row, column = t // per_image * 1, t % per_image // tiles[2], t % tiles[2]
-                at = t - first
-                transform_input(
-                    x, flat_x, n, row * 4 - pad_y, column * 4 - pad_x, scratch[lane], values, at * wide_v, step_v
-                )
-                transform_gradient(grad, flat_grad, n, row * 4, column * 4, scratch[lane], grads, at * wide_g, step_g)
-        for task in prange(POINTS * panels):
-            point, panel = task // panels, task % panels
-            for c in range(0, line // LANES, ROWS):
-                outer_tile(
-                    values, point * step_v + min(c, channels - ROWS), 0, wide_v,
-                    grads, point * step_g + panel * LANES, 0, wide_g, 1, last - first,
-                    sums, task * line + c * LANES, LANES,
-                )  # fmt: skip
+    wide_v, wide_g = channels + LANES, panels * LANES + LANES
+    values, grads, sums = space[: POINTS * block * wide_v], space[POINTS * block * wide_v :], products.reshape(-1)
+    for task in range(begin, end):
+        point, panel = task // panels, task % panels
+        for c in range(0, line // LANES, ROWS):
+            outer_tile(
+                values, point * block * wide_v + min(c, channels - ROWS), 0, wide_v,
+                grads, point * block * wide_g + panel * LANES, 0, wide_g, 1, count,
+                sums, task * line + c * LANES, LANES,
+            )  # fmt: skip
 
 
-def _weight_gradient(products, scratch, out):
+def _weight_gradient(begin, end, products, scratch, out):
     """G^T (sums) G, for all channels of a panel of outputs at once."""
     panels, line = products.shape[1], products.shape[2]
     sums = products.reshape(-1)
-    for panel in prange(panels):
+    for panel in range(begin, end):
         half = scratch[panel]
         for j in range(6):
             weight_gradient_map(sums, (j * panels + panel) * line, 6 * panels * line, half, j * line, 6 * line, line)
@@ -303,5 +311,6 @@ def _weight_gradient(products, scratch, out):
 
 weight_loop = jit(_transform_weights)
 convolve_loop = jit(_convolve_tiles)
-weight_products_loop = jit(_weight_products)
+pairs_loop = jit(_transform_pairs)
+multiply_pairs_loop = jit(_multiply_pairs)
 weight_gradient_loop = jit(_weight_gradient)
