@@ -52,8 +52,17 @@ class GetItem(Function):
 
     def backward(self, grad):
         out = np.zeros(self.shape, grad.dtype)
-        np.add.at(out, self.index, grad)
+        if _takes_once(self.index):
+            out[self.index] = grad
+        else:
+            np.add.at(out, self.index, grad)
         return out
+
+
+def _takes_once(index: Any) -> bool:
+    """Whether an index can take no element twice: numbers, slices, None and Ellipsis, but no arrays."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts)
 
 
 class Concatenate(Function):
