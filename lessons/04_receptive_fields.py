@@ -52,7 +52,7 @@ def fields(windows):
 
 
 can_see, shown = {name: [size for size, _ in fields(windows)] for name, windows in nets.items()}, list(nets)[:4]
-columns = [[f"{k}/{s} {size:9}" for (k, s, _), size in zip(nets[name], can_see[name])] for name in shown]
+columns = [[f"{k:5}/{s} {size:5}" for (k, s, _), size in zip(nets[name], can_see[name])] for name in shown]
 print("layer", *(f"{name:>13}" for name in shown))
 for layer, cells in enumerate(zip_longest(*columns, fillvalue=""), 1):
     print(f"{layer:5}", *(f"{cell:>13}" for cell in cells))
@@ -126,7 +126,7 @@ for (above, below), name in zip(figure.subplots(2, 4, height_ratios=(1, 0.55)).T
     below.plot(places, heat.sum(axis=0) / heat.sum(), color="0.6")
     below.plot(places, normal, color=plotting.RED)
     below.set(xlim=(0, side), xlabel="column of pixels", yticks=[])
-show(figure, "Above: gradient, field (square), two deviations (circle). Below: its square by column; red: predicted.")
+show(figure, "Above: gradient, field (square), two deviations (circle). Below: its square, and as predicted (smooth).")
 
 # %% [markdown]
 # ## Learning moves it
@@ -177,12 +177,12 @@ check("tc.summary, which reads the graph, agrees", [*summed.values()] == exact)
 check("the gradient reaches exactly as far", [*reach.values()] == exact[:4])
 check("deviations are predicted within 5 %", max(gap[name] for name in shown if name != "SqueezeNet") < 0.05)
 check("SqueezeNet's within 15 %", gap["SqueezeNet"] < 0.15)
-check("two deviations each way: under 70 %, in VGG-16 less than in AlexNet", part["VGG-16"] < part["AlexNet"] < 0.7)
+check("VGG-16 uses less of its field than AlexNet, which uses under 70 %", part["VGG-16"] < part["AlexNet"] < 0.7)
 check("evidence far away: learned, and the gradient goes there", accuracy[1] > 90 and width[2] > 1.4 * width[0])
 check("evidence near the middle: the gradient stays there", width[1] < width[2])
 
 # %% [markdown]
-# With the places far apart, it may look at three of them only: where none of these is bright, it must be the fourth.
+# Luo et al. saw fields grow in training, on photographs. Here it goes both ways: the evidence decides.
 #
 # ## Exercises
 #
