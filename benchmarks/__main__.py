@@ -19,25 +19,8 @@ import torch
 from torch.nn import functional as TF
 
 import tinycnn as tc
-from benchmarks import torch_nets
+from benchmarks import NETS, Net, torch_nets
 from tinycnn import functional as F
-
-
-class Net(NamedTuple):
-    """One line of the table."""
-
-    name: str
-    batch: int
-    size: int
-
-
-NETS = (
-    Net("alexnet", 16, 224),
-    Net("vgg16", 4, 224),
-    Net("resnet18", 8, 224),
-    Net("squeezenet1_1", 16, 224),
-    Net("resnet20", 128, 32),
-)
 
 
 class Row(NamedTuple):

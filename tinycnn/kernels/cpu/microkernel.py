@@ -1,15 +1,14 @@
 """The innermost loops of matrix products and convolutions, as LLVM vector code.
 
 A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
-A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
 
     correlate_tile   C += A B      rows of A contiguous along k, anywhere in memory; B packed (k, LANES)
     outer_tile       C += A^T B    ROWS scalars of A and LANES of B contiguous for each k, one step apart along k
 
 ``line_map`` multiplies a small constant matrix with long lines: the transforms of Winograd's convolution.
 
-Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the number of vector registers: 16 with
-AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes). See Goto and van de Geijn, "Anatomy of High-Performance Matrix
+Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the registers: 8 with AVX-512, where a
+row of the tile is one register and 8 hide the latency of an addition, else 6, of two registers each. See Goto and van de Geijn, "Anatomy of High-Performance Matrix
 Multiplication" (2008), for why tiles of this form win.
 """
 
@@ -29,7 +28,7 @@ _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
 LANES = 16
 MAP_LANES = 8
-ROWS = 16 if _WIDE else 6
+ROWS = 8 if _WIDE else 6
 
 _INDEX = ir.IntType(64)
 
