@@ -23,7 +23,6 @@ from benchmarks import NETS, Net
 from tinycnn import nn
 from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
 
-
 STEPS = 3
 MEASURED = ("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "GlobalAvgPool2d", "Linear")
 

@@ -71,7 +71,8 @@ class Concatenate(Function):
     def forward(self, *arrays, dim):
         self.dim = dim
         self.cuts = np.cumsum([a.shape[dim] for a in arrays])[:-1]
-        return np.concatenate(arrays, axis=dim)
+        channels = arrays[0].ndim == 4 and dim in (1, -3) and len({a.dtype for a in arrays}) == 1
+        return self.kernels.join_channels(arrays) if channels else np.concatenate(arrays, axis=dim)
 
     def backward(self, grad):
         return tuple(np.split(grad, self.cuts, axis=self.dim))

@@ -19,6 +19,7 @@ from tinycnn.kernels.cpu._jit import jit
 from tinycnn.kernels.cpu.gemm import matmul
 from tinycnn.kernels.cpu.im2col import col2im, im2col
 from tinycnn.kernels.cpu.layout import to_pixels
+from tinycnn.kernels.cpu.memory import empty, zeros
 
 BLOCK = 256
 ALGORITHMS = ("auto", "im2col", "direct", "winograd")
@@ -123,7 +124,7 @@ def _by_winograd(
 
 def _im2col_forward(x, weight, bias, stride, padding, dilation, groups):
     grid = tuple(direct.output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation))
-    out = np.empty((x.shape[0], weight.shape[0], grid[0] * grid[1]), x.dtype)
+    out = empty((x.shape[0], weight.shape[0], grid[0] * grid[1]), x.dtype)
     for n, inputs, outputs in _images_and_groups(x.shape[0], weight, groups):
         columns = im2col(x[n : n + 1, inputs], weight.shape[2:], stride, padding, dilation)[0]
         out[n, outputs] = matmul(_rows(weight[outputs]), columns)
@@ -133,7 +134,7 @@ def _im2col_forward(x, weight, bias, stride, padding, dilation, groups):
 
 
 def _im2col_backward_input(grad, weight, input_shape, stride, padding, dilation, groups):
-    out = np.empty(input_shape, grad.dtype)
+    out = empty(input_shape, grad.dtype)
     for n, inputs, outputs in _images_and_groups(input_shape[0], weight, groups):
         columns = matmul(_rows(weight[outputs]).T, _rows(grad[n, outputs]))
         shape = (1, *out[n, inputs].shape)
@@ -142,7 +143,7 @@ def _im2col_backward_input(grad, weight, input_shape, stride, padding, dilation,
 
 
 def _im2col_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups):
-    out = np.zeros(weight_shape, x.dtype)
+    out = zeros(weight_shape, x.dtype)
     for n, inputs, outputs in _images_and_groups(x.shape[0], out, groups):
         columns = im2col(x[n : n + 1, inputs], weight_shape[2:], stride, padding, dilation)[0]
         out[outputs] += matmul(_rows(grad[n, outputs]), columns.T).reshape(out[outputs].shape)

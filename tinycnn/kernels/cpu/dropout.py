@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu.memory import empty
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
@@ -34,7 +35,7 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
     The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy
     as 1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
     """
-    out = np.empty(x.shape, x.dtype)
+    out = empty(x.shape, x.dtype)
     flat = carray(x).reshape(-1)
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)

@@ -21,13 +21,12 @@ from tinycnn.kernels.cpu._compile import compiled_and_kept
 from tinycnn.kernels.cpu.pool import ARENA
 
 ASKED, DONE, ENTRY, DATA, BEGIN, END, FAILED = range(7)
-SPINS = 100_000  # some hundred microseconds
+SPINS = 2**21  # about a millisecond
 
 _INT = ir.IntType(64)
 
 
-@intrinsic
-def _load(typing_context, numbers, index):
+def _emit_load(typing_context, numbers, index):
     """``numbers[index]``, read from memory each time, and nothing later is read before."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
@@ -36,8 +35,7 @@ def _load(typing_context, numbers, index):
     return types.int64(numbers, types.intp), emit
 
 
-@intrinsic
-def _store(typing_context, numbers, index, value):
+def _emit_store(typing_context, numbers, index, value):
     """``numbers[index] = value``, and everything earlier is written before."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
@@ -113,8 +111,7 @@ def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     return array._getvalue()
 
 
-@intrinsic
-def _call(typing_context, entry, data, begin, end):
+def _emit_call(typing_context, entry, data, begin, end):
     """Call what a packer made; not 0 if the kernel raised an error."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
@@ -122,6 +119,11 @@ def _call(typing_context, entry, data, begin, end):
         return builder.call(function, args[1:])
 
     return types.int64(*[types.int64] * 4), emit
+
+
+_load: Any = intrinsic(_emit_load)
+_store: Any = intrinsic(_emit_store)
+_call: Any = intrinsic(_emit_call)
 
 
 def _wait(boxes):

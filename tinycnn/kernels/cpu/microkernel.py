@@ -8,8 +8,8 @@ A processor reaches its peak only when operands stay in registers. The two tiles
 ``line_map`` multiplies a small constant matrix with long lines: the transforms of Winograd's convolution.
 
 Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the registers: 8 with AVX-512, where a
-row of the tile is one register and 8 hide the latency of an addition, else 6, of two registers each. See Goto and van de Geijn, "Anatomy of High-Performance Matrix
-Multiplication" (2008), for why tiles of this form win.
+row of the tile is one register and 8 hide the latency of an addition, else 6, of two registers each. See Goto and van
+de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), for why tiles of this form win.
 """
 
 from __future__ import annotations

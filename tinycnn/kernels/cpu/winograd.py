@@ -27,8 +27,8 @@ import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
 from tinycnn.kernels.cpu.direct import BLOCK_K, pack_weights, places_of_taps, sum_parts_loop
-from tinycnn.kernels.cpu.gemm import workspace
-from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
+from tinycnn.kernels.cpu.layout import copy, from_pixels, to_pixels
+from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, line_map, outer_tile
 from tinycnn.kernels.cpu.pool import get_num_threads
 
@@ -86,7 +86,7 @@ def conv2d_backward_input(grad: np.ndarray, weight: np.ndarray, padding: Size) -
 
 def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[int, ...], padding: Size) -> np.ndarray:
     """Gradient with respect to the weight: the adjoint of each step."""
-    out = np.zeros(weight_shape, x.dtype)
+    out = zeros(weight_shape, x.dtype)
     if not x.size:
         return out
     pixels, grads = to_pixels(x), to_pixels(grad)
@@ -96,13 +96,13 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     padded = -(-channels // ROWS) * ROWS
     space = workspace("winograd", 1, POINTS * block * (channels + outputs + 2 * LANES), x.dtype)[0]
     scratch = workspace("winograd patches", get_num_threads(), 2 * POINTS * max(channels, outputs), x.dtype)
-    products = np.zeros((POINTS, outputs // LANES, padded * LANES), x.dtype)
+    products = zeros((POINTS, outputs // LANES, padded * LANES), x.dtype)
     total = int(np.prod(tiles))
     for first in range(0, total, block):
         last = min(total, first + block)
         pairs_loop(len(scratch), pixels, grads, *padding, tiles, first, last, block, space, scratch)
         multiply_pairs_loop(POINTS * products.shape[1], channels, last - first, block, space, products)
-    parts = np.empty((1, 1, outputs // LANES, 9 * padded, LANES), x.dtype)
+    parts = empty((1, 1, outputs // LANES, 9 * padded, LANES), x.dtype)
     scratch = workspace("winograd weights", outputs // LANES, 18 * padded * LANES, x.dtype)
     weight_gradient_loop(outputs // LANES, products, scratch, parts.reshape(outputs // LANES, -1))
     sum_parts_loop(outputs, parts, places_of_taps(9, 9, channels), out.reshape(1, outputs, channels, 9))
@@ -112,12 +112,12 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
 def _convolve(pixels: np.ndarray, panels: np.ndarray, bias: np.ndarray | None, padding: Size) -> np.ndarray:
     n, height, width, channels = pixels.shape
     outputs = panels.shape[1] * LANES
-    out = np.empty((n, height + 2 * padding[0] - 2, width + 2 * padding[1] - 2, outputs), pixels.dtype)
+    out = empty((n, height + 2 * padding[0] - 2, width + 2 * padding[1] - 2, outputs), pixels.dtype)
     tiles = _tiles(out.shape)
     total = int(np.prod(tiles))
     if not total:
         return from_pixels(out)
-    weights = np.empty((outputs // LANES, POINTS, channels * LANES), pixels.dtype)
+    weights = empty((outputs // LANES, POINTS, channels * LANES), pixels.dtype)
     scratch = workspace("winograd weights", len(weights), 18 * channels * LANES, pixels.dtype)
     weight_loop(len(weights), panels.reshape(outputs // LANES, -1), scratch, weights)
     shift = np.zeros((2, outputs), pixels.dtype)
@@ -145,14 +145,11 @@ def _take_patch(x, n, top, left, size, patch):
     for i in range(size):
         for j in range(size):
             y, at = top + i, left + j
-            start = (i * size + j) * channels
+            target = patch[(i * size + j) * channels : (i * size + j + 1) * channels]
             if 0 <= y < x.shape[1] and 0 <= at < x.shape[2]:
-                pixel = x[n, y, at]
-                for c in range(channels):
-                    patch[start + c] = pixel[c]
+                copy(x[n, y, at], target)
             else:
-                for c in range(channels):
-                    patch[start + c] = 0
+                target[:] = 0
 
 
 take_patch = inline(_take_patch)
@@ -206,8 +203,8 @@ def _transform_output(values, start, point_step, scratch, n, top, left, flat, ou
             output_map(half, i * 6 * channels, channels, flat, at, channels, channels)
         else:
             output_map(half, i * 6 * channels, channels, tile, 0, channels, channels)
-            for k in range((width - left) * channels):
-                flat[at + k] = tile[k]
+            inside = (width - left) * channels
+            copy(tile[:inside], flat[at : at + inside])
 
 
 transform_output = inline(_transform_output)
