@@ -4,8 +4,8 @@
 im2col     The reference to read: one image at a time, columns and a matrix product (this file, :mod:`.im2col`,
            :mod:`.gemm`). Needs kernel height * kernel width copies of an image.
 direct     The fast path for every shape: pixels are read where they lie, channels last (:mod:`.direct`).
-winograd   For 3x3 kernels of stride 1: 36 multiplications where the others need 144 (:mod:`.winograd`). Errors are
-           larger: in float32 about 1e-5 of the largest output where direct has 1e-6.
+winograd   For 3x3 and 5x5 kernels of stride 1: 36 multiplications where the others need 144 or 100
+           (:mod:`.winograd`). Errors are larger: in float32 about 1e-5 of the largest output where direct has 1e-6.
 auto       Winograd where it is faster, else direct.
 =========  ==========================================================================================================
 """
@@ -82,8 +82,7 @@ def conv2d_backward_weight(
     """Gradient with respect to the weight: output gradients times the pixels they came from, over the whole batch."""
     if algorithm == "im2col":
         return _im2col_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups)
-    few = weight_shape[0] * weight_shape[1] <= winograd.FEW_CHANNELS
-    if _by_winograd(algorithm, weight_shape, stride, padding, dilation, groups, pays=not few):
+    if _by_winograd(algorithm, weight_shape, stride, padding, dilation, groups):
         return winograd.conv2d_backward_weight(grad, x, weight_shape, padding)
     return direct.conv2d_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups)
 
@@ -104,7 +103,6 @@ def _by_winograd(
     padding: Size,
     dilation: Size,
     groups: int,
-    pays: bool = True,
 ) -> bool:
     """Whether to convolve in Winograd's way: where asked for, or with "auto" where it was measured to be faster."""
     if algorithm not in ALGORITHMS:
@@ -112,10 +110,11 @@ def _by_winograd(
     possible = winograd.fits(weight_shape, stride, padding, dilation, groups)
     if algorithm == "winograd" and not possible:
         raise ValueError(
-            f"conv2d: algorithm 'winograd' takes 3x3 kernels of stride 1, dilation 1, padding up to 2 and one group, "
-            f"with channels that are multiples of 16, but weight is {weight_shape}, stride {stride}, "
+            f"conv2d: algorithm 'winograd' takes 3x3 and 5x5 kernels of stride 1, dilation 1, less padding than kernel "
+            f"and one group, with channels that are multiples of 16, but weight is {weight_shape}, stride {stride}, "
             f"padding {padding}, dilation {dilation}, groups {groups}"
         )
+    pays = weight_shape[0] * weight_shape[1] > winograd.FEW_CHANNELS
     return algorithm == "winograd" or (algorithm == "auto" and possible and pays)
 
 

@@ -292,6 +292,14 @@ def _pack_weights(begin, end, weight, group_step, out_step, in_step, taps, outpu
 pack_loop = jit(_pack_weights)
 
 
+def _share_of(lane, lanes, tasks):
+    """The tasks of one lane, neighbours: what a thread wrote in one layer it then reads in the next."""
+    return lane * tasks // lanes, (lane + 1) * tasks // lanes
+
+
+share_of = inline(_share_of)
+
+
 def _fill_band(x, n, channel, top, left, rows, width, depth, band):
     """Copy ``rows`` rows of ``width`` pixels from (top, left) on, zeros where the image ends."""
     height, image_width = x.shape[1], x.shape[2]
@@ -328,7 +336,8 @@ def _correlate(
         corner = space[lane, : ROWS * LANES]
         band = space[lane, ROWS * LANES :]
         edge = np.empty(ROWS, np.int64)
-        for task in range(lane, tasks, lanes):
+        first_task, last_task = share_of(lane, lanes, tasks)
+        for task in range(first_task, last_task):
             n, group, first = task // (groups * bands), task // bands % groups, task % bands * band_rows
             rows = min(band_rows, grid_y - first)
             top = first * stride_y + tap_y
@@ -385,7 +394,8 @@ def _gradient(
     sums = parts.reshape(-1)
     for lane in range(begin, end):
         band, columns = space[lane, :band_size], space[lane, band_size:]
-        for task in range(lane, tasks, lanes):
+        first_task, last_task = share_of(lane, lanes, tasks)
+        for task in range(first_task, last_task):
             split, group, first_panel = task // (groups * shares), task // shares % groups, task % shares * share
             last_panel = min(first_panel + share, panels)
             for item in range(split * images // splits * bands, (split + 1) * images // splits * bands):
