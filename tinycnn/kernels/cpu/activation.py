@@ -22,15 +22,15 @@ def relu(x: np.ndarray) -> np.ndarray:
     return _elementwise(relu_loop, x)
 
 
-def relu_backward(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """0 where x <= 0, else grad, which may be some channels of an array."""
+def relu_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array."""
     rows = pixel_rows(grad)
-    if rows is None or rows[1] == grad.shape[1] or not lies_channels_last(x):
-        return _elementwise(relu_backward_loop, grad, x)
-    out = empty_alike(x)
-    flat_x, flat_out = flat_alike(x, out)
-    relu_backward_rows_loop(grad.size // grad.shape[1], *rows, grad.shape[1], flat_x, flat_out)
-    return out
+    if rows is None or rows[1] == grad.shape[1] or not lies_channels_last(out):
+        return _elementwise(relu_backward_loop, grad, out)
+    dx = empty_alike(out)
+    flat_out, flat_dx = flat_alike(out, dx)
+    relu_backward_rows_loop(grad.size // grad.shape[1], *rows, grad.shape[1], flat_out, flat_dx)
+    return dx
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float) -> np.ndarray:

@@ -18,32 +18,31 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu.layout import copy
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
 from tinycnn.kernels.cpu.pool import get_num_threads
 
-BLOCK_M, BLOCK_N, BLOCK_K = 8 * ROWS, 256, 256
+BLOCK_M, BLOCK_N, BLOCK_K = 32 * ROWS, 256, 256
 FEW = 2 * LANES
 STRIP = 16 * ROWS
 
 
 def _pack(source, depth_first, first, lines, start, depth, width, panels):
     """Copy ``lines`` rows (``depth_first``: columns) of a matrix into panels of ``width``, padded with zeros."""
-    for line in range(-(-lines // width) * width):
-        at = (line // width) * depth * width + line % width
-        if line >= lines:
+    for panel in range(-(-lines // width)):
+        at, line = panel * depth * width, first + panel * width
+        count = min(width, lines - panel * width)
+        if count < width:
+            panels[at : at + depth * width] = 0
+        if depth_first:
             for k in range(depth):
-                panels[at + k * width] = 0
-        elif not depth_first:
-            for k in range(depth):
-                panels[at + k * width] = source[first + line, start + k]
-    if depth_first:
-        for panel in range(-(-lines // width)):
-            count = min(width, lines - panel * width)
-            for k in range(depth):
-                at = (panel * depth + k) * width
-                for line in range(count):
-                    panels[at + line] = source[start + k, first + panel * width + line]
+                copy(source[start + k, line : line + count], panels[at + k * width : at + k * width + count])
+        else:
+            for i in range(count):
+                row, target = source[line + i, start : start + depth], panels[at + i : at + depth * width]
+                for k in range(row.size):
+                    target[k * width] = row[k]
 
 
 pack = inline(_pack)
