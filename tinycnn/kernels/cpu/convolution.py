@@ -6,7 +6,7 @@ im2col     The reference to read: one image at a time, columns and a matrix prod
 direct     The fast path for every shape: pixels are read where they lie, channels last (:mod:`.direct`).
 winograd   For 3x3 and 5x5 kernels of stride 1: 36 multiplications where the others need 144 or 100
            (:mod:`.winograd`). Errors are larger: in float32 about 1e-5 of the largest output where direct has 1e-6.
-auto       Winograd where it is faster, else direct.
+auto       Winograd where it can, else direct.
 =========  ==========================================================================================================
 """
 
@@ -104,7 +104,7 @@ def _by_winograd(
     dilation: Size,
     groups: int,
 ) -> bool:
-    """Whether to convolve in Winograd's way: where asked for, or with "auto" where it was measured to be faster."""
+    """Whether to convolve in Winograd's way: where asked for, or with "auto" where that is possible."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"conv2d: algorithm is {algorithm!r}, expected one of: {', '.join(ALGORITHMS)}")
     possible = winograd.fits(weight_shape, stride, padding, dilation, groups)
@@ -114,8 +114,7 @@ def _by_winograd(
             f"and one group, with channels that are multiples of 16, but weight is {weight_shape}, stride {stride}, "
             f"padding {padding}, dilation {dilation}, groups {groups}"
         )
-    pays = weight_shape[0] * weight_shape[1] > winograd.FEW_CHANNELS
-    return algorithm == "winograd" or (algorithm == "auto" and possible and pays)
+    return algorithm == "winograd" or (algorithm == "auto" and possible)
 
 
 # -- im2col: the idea in a few lines -----------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.direct import BLOCK_K, share_of
+from tinycnn.kernels.cpu.direct import BLOCK_K, fill_band, share_of
 from tinycnn.kernels.cpu.layout import copy, from_pixels, to_pixels
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, tile_map
@@ -44,7 +44,6 @@ BLOCK = 2**17  # numbers of V and M that a block of tiles may take: about the se
 GRADIENT_BLOCK = 2**22  # numbers of V and A grad A^T for the gradient of the weight
 FEW_TILES, MANY_WEIGHTS = 256, 2**15  # panel by panel for at most so many tiles and at least so many channels * outputs
 PARTS = 8  # of the tiles, for the gradient of the weight: their sums are added in order
-FEW_CHANNELS = 256  # up to so many channels * outputs the direct convolution is as fast
 
 Size = tuple[int, int]
 
@@ -117,11 +116,11 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     tiles = _tiles(grads.shape, kernel)
     groups = -(-int(np.prod(tiles)) // ROWS)
     steps = _step(channels), _step(outputs)
-    size, patch = POINTS * sum(steps), POINTS * max(channels, outputs)
+    size, band = POINTS * sum(steps), _band(tiles, kernel, max(channels, outputs))
     if channels * outputs < MANY_WEIGHTS:
         parts = min(PARTS, groups)
         block = min(-(-groups // parts), max(1, BLOCK // size))
-        space = workspace("winograd", get_num_threads(), block * size + patch, x.dtype)
+        space = workspace("winograd", get_num_threads(), block * size + band, x.dtype)
         padded = -(-channels // ROWS) * ROWS
         sums = zeros((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
         parts_loop(len(space), pixels, grads, kernel, *padding, tiles, *steps, block, space, sums)
@@ -133,9 +132,10 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     tasks = outputs // LANES * -(-channels // share)
     kept = tasks if block < groups else get_num_threads()
     sums = workspace("winograd sums", kept, (POINTS + kernel * kernel) * share * LANES, x.dtype)
+    bands = workspace("winograd bands", get_num_threads(), band, x.dtype)
     for first in range(0, groups, block):
         count = min(block, groups - first)
-        pairs_loop(count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space)
+        pairs_loop(len(bands), count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space, bands)
         ends = int(first == 0), int(first + count == groups)
         gradient_loop(len(sums), count, channels, outputs, kernel, share, tasks, *steps, block, space, *ends, sums, out)
     return out
@@ -160,7 +160,8 @@ def _convolve(
     if total <= FEW_TILES and channels * outputs >= MANY_WEIGHTS:
         groups = -(-total // ROWS)
         values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
-        values_loop(groups, pixels, kernel, *padding, tiles, values)
+        bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
+        values_loop(threads, groups, pixels, kernel, *padding, tiles, bands, values)
         size = (POINTS + kernel * kernel) * line + POINTS * groups * _step(LANES) + 16 * LANES
         space = workspace("winograd panels", threads, size, pixels.dtype)
         panels_loop(threads, values, channels, weight, turned, shift.reshape(-1), tiles, space, out)
@@ -171,7 +172,8 @@ def _convolve(
     step = _step(channels) + _step(outputs)
     groups = -(-total // ROWS)
     block = max(1, min(BLOCK // (POINTS * step), -(-groups // (2 * threads))))
-    space = workspace("winograd", threads, POINTS * (block * step + max(channels, outputs)), pixels.dtype)
+    size = POINTS * (block * step) + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
+    space = workspace("winograd", threads, size, pixels.dtype)
     tiles_loop(threads, pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift.reshape(-1), space, out)
     return from_pixels(out)
 
@@ -182,6 +184,11 @@ def _tiles(shape: tuple[int, ...], kernel: int) -> tuple[int, int, int]:
     return shape[0], -(-shape[1] // side), -(-shape[2] // side)
 
 
+def _band(tiles: tuple[int, int, int], kernel: int, channels: int) -> int:
+    """Numbers in the pixels that a line of tiles needs."""
+    return SIDE * (tiles[2] * (SIDE + 1 - kernel) + kernel - 1) * channels
+
+
 def _step(channels: int) -> int:
     """From point to point in a group of tiles: a line more than its numbers, or all points would share some lines."""
     return ROWS * channels + LANES
@@ -190,54 +197,45 @@ def _step(channels: int) -> int:
 # -- transforms of one tile --------------------------------------------------------------------------------------------
 
 
-def _take_patch(x, n, top, left, size, patch):
-    """Copy size x size pixels of an image from (top, left) on, zeros outside, to rows of the patch."""
-    height, width, channels = x.shape[1:]
-    low, high = max(-left, 0), max(min(width - left, size), 0)
-    for i in range(size):
-        y, line = top + i, patch[i * size * channels : (i + 1) * size * channels]
-        if 0 <= y < height and low < high:
-            line[: low * channels] = 0
-            copy(x[n, y, left + low : left + high].reshape(-1), line[low * channels : high * channels])
-            line[high * channels :] = 0
-        else:
-            line[:] = 0
+def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, step):
+    """V = B^T d B for the tiles ``first`` to ``last``, channel by channel.
 
-
-take_patch = inline(_take_patch)
-
-
-def _transform_input(x, kernel, pad_y, pad_x, tiles, t, patch, values, start, step):
-    """V = B^T d B for tile t, channel by channel."""
-    height, width, channels = x.shape[1:]
+    The rows that a line of tiles needs are first copied, with their padding, into a band that stays in the cache.
+    """
+    channels = x.shape[3]
     side = SIDE + 1 - kernel
-    n, row, column = t // (tiles[1] * tiles[2]), t // tiles[2] % tiles[1], t % tiles[2]
-    top, left = row * side - pad_y, column * side - pad_x
-    if top >= 0 and left >= 0 and top + SIDE <= height and left + SIDE <= width:
-        first = ((n * height + top) * width + left) * channels
-        input_map(x.reshape(-1), first, width * channels, channels, values, start, SIDE * step, step, channels)
-    else:
-        take_patch(x, n, top, left, SIDE, patch)
-        input_map(patch, 0, SIDE * channels, channels, values, start, SIDE * step, step, channels)
+    width = tiles[2] * side + kernel - 1
+    line = -1
+    for t in range(first, last):
+        if t // tiles[2] != line:
+            line = t // tiles[2]
+            n, row = line // tiles[1], line % tiles[1]
+            fill_band(x, n, 0, row * side - pad_y, -pad_x, SIDE, width, channels, band)
+        source = (t - line * tiles[2]) * side * channels
+        at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
+        input_map(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
 
 
 transform_input = inline(_transform_input)
 
 
-def _transform_gradient(grad, kernel, tiles, t, patch, values, start, step):
-    """A grad A^T for tile t of output gradients."""
-    height, width, channels = grad.shape[1:]
+def _transform_gradient(grad, kernel, tiles, first, last, band, values, step):
+    """A grad A^T for the tiles ``first`` to ``last`` of output gradients."""
+    channels = grad.shape[3]
     side = SIDE + 1 - kernel
-    n, row, column = t // (tiles[1] * tiles[2]), t // tiles[2] % tiles[1], t % tiles[2]
-    top, left = row * side, column * side
-    source, first, line = grad.reshape(-1), ((n * height + top) * width + left) * channels, width * channels
-    if top + side > height or left + side > width:
-        take_patch(grad, n, top, left, side, patch)
-        source, first, line = patch, 0, side * channels
-    if kernel == 3:
-        gradient_map_3(source, first, line, channels, values, start, SIDE * step, step, channels)
-    else:
-        gradient_map_5(source, first, line, channels, values, start, SIDE * step, step, channels)
+    width = tiles[2] * side
+    line = -1
+    for t in range(first, last):
+        if t // tiles[2] != line:
+            line = t // tiles[2]
+            n, row = line // tiles[1], line % tiles[1]
+            fill_band(grad, n, 0, row * side, 0, side, width, channels, band)
+        source = (t - line * tiles[2]) * side * channels
+        at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
+        if kernel == 3:
+            gradient_map_3(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
+        else:
+            gradient_map_5(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
 
 
 transform_gradient = inline(_transform_gradient)
@@ -312,24 +310,17 @@ def _multiply(values, step_v, at_v, channels, groups, weights, first, bias, shif
 multiply = inline(_multiply)
 
 
-def _transform_group(
-    x, grad, kernel, pad_y, pad_x, tiles, number, group, step_v, step_g, block, space, patch
-):  # fmt: skip
-    """V and A grad A^T for a group of tiles, zeros for those that do not exist."""
-    channels, outputs, total = x.shape[3], grad.shape[3], tiles[0] * tiles[1] * tiles[2]
-    values, grads = space[: POINTS * block * step_v], space[POINTS * block * step_v :]
-    first = number * ROWS
-    if first + ROWS > total:
-        values[group * POINTS * step_v : (group + 1) * POINTS * step_v] = 0
-        grads[group * POINTS * step_g : (group + 1) * POINTS * step_g] = 0
-    for t in range(first, min(total, first + ROWS)):
-        at = group * POINTS * step_v + (t - first) * channels
-        transform_input(x, kernel, pad_y, pad_x, tiles, t, patch, values, at, step_v)
-        at = group * POINTS * step_g + (t - first) * outputs
-        transform_gradient(grad, kernel, tiles, t, patch, grads, at, step_g)
+def _transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band):
+    """V and A grad A^T for ``count`` groups of tiles, zeros for those that do not exist."""
+    start, last = first * ROWS, min(tiles[0] * tiles[1] * tiles[2], (first + count) * ROWS)
+    if last < (first + count) * ROWS:
+        values[(count - 1) * POINTS * step_v : count * POINTS * step_v] = 0
+        grads[(count - 1) * POINTS * step_g : count * POINTS * step_g] = 0
+    transform_input(x, kernel, pad_y, pad_x, tiles, start, last, band, values, step_v)
+    transform_gradient(grad, kernel, tiles, start, last, band, grads, step_g)
 
 
-transform_group = inline(_transform_group)
+transform_pairs = inline(_transform_pairs)
 
 
 def _add_products(space, block, count, channels, outputs, step_v, step_g, panel, first, share, sums):
@@ -390,10 +381,7 @@ def _convolve_tiles(begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, 
         start_tile, end_tile = share_of(lane, lanes, total)
         for first in range(start_tile, end_tile, block * ROWS):
             last = min(end_tile, first + block * ROWS)
-            for t in range(first, last):
-                group, row = (t - first) // ROWS, (t - first) % ROWS
-                start = group * POINTS * step_v + row * channels
-                transform_input(x, kernel, pad_y, pad_x, tiles, t, patch, values, start, step_v)
+            transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
             for panel in range(outputs // LANES):
                 multiply(
                     values, step_v, at_v, channels, -(-(last - first) // ROWS), weights,
@@ -406,15 +394,14 @@ def _convolve_tiles(begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, 
                 transform_output(products, start, step_m, kernel, tiles, t, patch, out, 0, outputs)
 
 
-def _transform_values(begin, end, x, kernel, pad_y, pad_x, tiles, values):
-    """V of all tiles, group by group."""
-    channels, total = x.shape[3], tiles[0] * tiles[1] * tiles[2]
-    step = ROWS * channels + LANES
-    patch = np.empty(POINTS * channels, x.dtype)
-    for group in range(begin, end):
-        for t in range(group * ROWS, min(total, group * ROWS + ROWS)):
-            start = group * POINTS * step + (t - group * ROWS) * channels
-            transform_input(x, kernel, pad_y, pad_x, tiles, t, patch, values, start, step)
+def _convolve_values(begin, end, groups, x, kernel, pad_y, pad_x, tiles, bands, values):
+    """V of all tiles, some groups of tiles a lane."""
+    step = ROWS * x.shape[3] + LANES
+    for lane in range(begin, end):
+        start, stop = share_of(lane, bands.shape[0], groups)
+        last = min(tiles[0] * tiles[1] * tiles[2], stop * ROWS)
+        some = values[start * POINTS * step :]
+        transform_input(x, kernel, pad_y, pad_x, tiles, start * ROWS, last, bands[lane], some, step)
 
 
 def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, space, out):
@@ -440,11 +427,18 @@ def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, 
                 transform_output(products, start, step_m, kernel, tiles, t, patch, out, panel * LANES, LANES)
 
 
-def _transform_pairs(begin, end, x, grad, kernel, pad_y, pad_x, tiles, first, step_v, step_g, block, space):
-    """V and A grad A^T for groups of tiles from ``first`` on."""
-    patch = np.empty(POINTS * max(x.shape[3], grad.shape[3]), x.dtype)
-    for group in range(begin, end):
-        transform_group(x, grad, kernel, pad_y, pad_x, tiles, first + group, group, step_v, step_g, block, space, patch)
+def _gradient_pairs(
+    begin, end, count, x, grad, kernel, pad_y, pad_x, tiles, first, step_v, step_g, block, space, bands
+):
+    """V and A grad A^T for ``count`` groups of tiles from ``first`` on, some of them a lane."""
+    for lane in range(begin, end):
+        start, stop = share_of(lane, bands.shape[0], count)
+        values, grads = space[start * POINTS * step_v :], space[POINTS * (block * step_v + start * step_g) :]
+        if start < stop:
+            transform_pairs(
+                x, grad, kernel, pad_y, pad_x, tiles, first + start, stop - start, step_v, step_g, values, grads,
+                bands[lane],
+            )  # fmt: skip
 
 
 def _gradient(
@@ -472,22 +466,20 @@ def _gradient_parts(begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, st
     groups = -(-(tiles[0] * tiles[1] * tiles[2]) // ROWS)
     padded = sums.shape[2] // (POINTS * LANES)
     for lane in range(begin, end):
-        values, patch = (
+        both, band = (
             space[lane, : POINTS * block * (step_v + step_g)],
             space[lane, POINTS * block * (step_v + step_g) :],
         )
+        values, grads = both[: POINTS * block * step_v], both[POINTS * block * step_v :]
         first_part, last_part = share_of(lane, space.shape[0], parts)
         for part in range(first_part, last_part):
             start, stop = share_of(part, parts, groups)
             for first in range(start, stop, block):
                 count = min(block, stop - first)
-                for group in range(count):
-                    transform_group(
-                        x, grad, kernel, pad_y, pad_x, tiles, first + group, group, step_v, step_g, block, values, patch
-                    )
+                transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
                 for panel in range(panels):
                     add_products(
-                        values, block, count, channels, outputs, step_v, step_g, panel, 0, padded, sums[part, panel]
+                        both, block, count, channels, outputs, step_v, step_g, panel, 0, padded, sums[part, panel]
                     )
 
 
@@ -506,9 +498,9 @@ def _sum_parts(begin, end, sums, kernel, out):
 
 weights_loop = jit(_convolve_weights)
 tiles_loop = jit(_convolve_tiles)
-values_loop = jit(_transform_values)
+values_loop = jit(_convolve_values)
 panels_loop = jit(_convolve_panels)
-pairs_loop = jit(_transform_pairs)
+pairs_loop = jit(_gradient_pairs)
 gradient_loop = jit(_gradient)
 parts_loop = jit(_gradient_parts)
 sum_parts_loop = jit(_sum_parts)
