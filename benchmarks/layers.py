@@ -1,4 +1,4 @@
-"""Each layer of a network, ours beside PyTorch's, forward and backward: ``python -m benchmarks.layers resnet18``.
+"""Each layer of a network, ours beside PyTorch's, forward and backward.
 
 Layers of equal kind and shape are measured once and counted. Each gets random input of the shape that it has in the
 network, channels last as there, and is measured alone, so a sum over layers is not the time of the network.
@@ -7,11 +7,9 @@ network, channels last as there, and is measured alone, so a sum over layers is 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +17,7 @@ import torch
 from torch.nn import functional as TF
 
 import tinycnn as tc
-from benchmarks import NETS, Net
+from benchmarks import NETS, Net, write_csv
 from tinycnn import nn
 from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
 
@@ -153,15 +151,8 @@ def _torch_steps(
     return step
 
 
-def main() -> None:
+def run(options: argparse.Namespace) -> None:
     """Measure the layers of the chosen networks; print and write the table."""
-    names = [net.name for net in NETS]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description=__doc__)
-    parser.add_argument("nets", nargs="*", choices=[*names, []], default=names, help="default: all five")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each side (default 2)")
-    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (default 5)")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"), help="folder for layers.csv")
-    options = parser.parse_args()
     tc.set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
     rows: list[Row] = []
@@ -173,13 +164,7 @@ def main() -> None:
             for layer in layers_of(net):
                 rows.append(measure(net, layer, options.rounds))
                 _show(rows[-1])
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "layers.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(Row._fields)
-        writer.writerows(rows)
-    print(f"\nwritten: {path}")
+    write_csv(options.out / "layers.csv", rows)
 
 
 def _show(row: Row) -> None:
@@ -187,7 +172,3 @@ def _show(row: Row) -> None:
     rate = f"{row.gflops_forward:5.0f} {row.gflops_backward:5.0f}" if row.gflops_forward else ""
     print(f"{row.layer[:51]:52}{row.input:>16}{row.count:6}{row.forward:9.2f}{row.forward_pytorch:9.2f}"
           f"{row.backward:9.2f}{row.backward_pytorch:9.2f}{ratio:7.2f}{rate:>12}", flush=True)  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
