@@ -8,7 +8,7 @@ from __future__ import annotations
 
 PROTOCOL: dict[str, tuple[str, ...]] = {
     "memory": ("memory_of", "is_alone"),
-    "layout": ("join_channels",),
+    "layout": ("channels_last", "join_channels"),
     "elementwise": ("add",),
     "gemm": ("matmul",),
     "im2col": ("im2col", "col2im"),

@@ -62,6 +62,8 @@ class Conv2d(Function):
 
     def forward(self, x, weight, bias, stride, padding, dilation, groups, algorithm):
         self.geometry = stride, padding, dilation, groups, algorithm
+        if algorithm != "im2col":
+            x = self.kernels.channels_last(x)  # once, not again in backward
         self.save(x, weight)
         return self.kernels.conv2d(x, weight, bias, *self.geometry)
 

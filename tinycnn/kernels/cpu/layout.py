@@ -38,6 +38,11 @@ def to_pixels(images: np.ndarray) -> np.ndarray:
     return out
 
 
+def channels_last(images: np.ndarray) -> np.ndarray:
+    """The same images (N, C, H, W), lying channels last: a view where they do, else a copy."""
+    return from_pixels(to_pixels(images))
+
+
 def from_pixels(pixels: np.ndarray) -> np.ndarray:
     """An array (N, H, W, C) seen as (N, C, H, W)."""
     return pixels.transpose(0, 3, 1, 2)
