@@ -154,28 +154,36 @@ def _convolve(
     shift = np.zeros((2, outputs), pixels.dtype)
     if bias is not None:
         shift[1] = bias
-    weight = np.ascontiguousarray(weight)
-    threads, panels = get_num_threads(), outputs // LANES
+    few = total <= FEW_TILES and channels * outputs >= MANY_WEIGHTS
+    by_loops = _by_panels if few else _by_tiles
+    by_loops(pixels, np.ascontiguousarray(weight), turned, shift.reshape(-1), padding, tiles, out)
+    return from_pixels(out)
+
+
+def _by_panels(pixels, weight, turned, shift, padding, tiles, out):
+    """Few tiles, many weights: V of all tiles, then panel by panel."""
+    kernel, channels, threads = weight.shape[2], pixels.shape[3], get_num_threads()
+    groups, line = -(-int(np.prod(tiles)) // ROWS), channels * LANES
+    values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
+    bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
+    values_loop(threads, groups, pixels, kernel, *padding, tiles, bands, values)
+    size = (POINTS + kernel * kernel) * line + POINTS * groups * _step(LANES) + SIDE * SIDE * LANES
+    space = workspace("winograd panels", threads, size, pixels.dtype)
+    panels_loop(threads, values, channels, weight, turned, shift, tiles, space, out)
+
+
+def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
+    """Many tiles: U of all panels, then block by block of tiles."""
+    kernel, channels, outputs, threads = weight.shape[2], pixels.shape[3], out.shape[3], get_num_threads()
     line = channels * LANES
-    if total <= FEW_TILES and channels * outputs >= MANY_WEIGHTS:
-        groups = -(-total // ROWS)
-        values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
-        bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
-        values_loop(threads, groups, pixels, kernel, *padding, tiles, bands, values)
-        size = (POINTS + kernel * kernel) * line + POINTS * groups * _step(LANES) + 16 * LANES
-        space = workspace("winograd panels", threads, size, pixels.dtype)
-        panels_loop(threads, values, channels, weight, turned, shift.reshape(-1), tiles, space, out)
-        return from_pixels(out)
-    weights = empty((panels, POINTS * line), pixels.dtype)
+    weights = empty((outputs // LANES, POINTS * line), pixels.dtype)
     space = workspace("winograd panels", threads, kernel * kernel * line, pixels.dtype)
     weights_loop(threads, weight, turned, space, weights)
-    step = _step(channels) + _step(outputs)
-    groups = -(-total // ROWS)
+    step, groups = _step(channels) + _step(outputs), -(-int(np.prod(tiles)) // ROWS)
     block = max(1, min(BLOCK // (POINTS * step), -(-groups // (2 * threads))))
-    size = POINTS * (block * step) + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
+    size = POINTS * block * step + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
     space = workspace("winograd", threads, size, pixels.dtype)
-    tiles_loop(threads, pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift.reshape(-1), space, out)
-    return from_pixels(out)
+    tiles_loop(threads, pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, out)
 
 
 def _tiles(shape: tuple[int, ...], kernel: int) -> tuple[int, int, int]:
