@@ -16,7 +16,7 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
-def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
+def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> np.ndarray:
     """Each element is multiplied by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
 
     Backward is the same call on the gradient.
@@ -28,6 +28,8 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
         From 0 to 1, both included.
     seed, stream : int
         Key and upper half of the counter of Philox 4x32-10; their lowest 64 bits count.
+    first : int
+        The number of x's first element, where x is a part of a larger array.
 
     Notes
     -----
@@ -38,9 +40,12 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
     flat = carray(x).reshape(-1)
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
+    skip = first % 4
     dropout_loop(
-        -(-flat.size // 4),
+        -(-(skip + flat.size) // 4),
         flat,
+        np.uint32(skip),
+        np.uint64(first // 4),
         np.uint64(round(p * 2**32)),
         scale,
         np.uint64(seed & mask),
@@ -78,13 +83,14 @@ philox = inline(_philox)
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _dropout_loop(begin, end, x, threshold, scale, seed, stream, out):
+def _dropout_loop(begin, end, x, skip, first, threshold, scale, seed, stream, out):
     zero = x.dtype.type(0)
     for block in range(begin, end):
-        words = philox(np.uint64(block), stream, seed)
-        first = 4 * block
-        for j in range(min(4, x.size - first)):
-            out[first + j] = x[first + j] * (scale if words[j] >= threshold else zero)
+        words = philox(first + np.uint64(block), stream, seed)
+        place = 4 * block
+        for j in range(0 if block else skip, min(4, x.size + skip - place)):
+            i = place + j - skip
+            out[i] = x[i] * (scale if words[j] >= threshold else zero)
 
 
 dropout_loop = jit(_dropout_loop)
