@@ -28,7 +28,7 @@ def pack(value: Any) -> bytes:
     file = io.BytesIO()
     try:
         _Pickler(file, protocol=pickle.HIGHEST_PROTOCOL).dump(value)
-    except (pickle.PicklingError, AttributeError) as error:
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise TypeError(f"this cannot be sent to another process: {error}") from error
     return file.getvalue()
 
