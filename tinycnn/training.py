@@ -26,6 +26,7 @@ from tinycnn.progress import Progress
 from tinycnn.tensor import Tensor, no_grad
 
 SAVE_EVERY = 120.0
+SAME_CTRL_C = 0.5
 
 
 class TrainingError(TinyCNNError, ArithmeticError):
@@ -220,7 +221,7 @@ class Trainer:
             If ranks differ in model, data or options, or one is gone or hangs. The last checkpoint stands.
         """
         self._start_together()
-        with _interrupt_flag(lambda: self._unsaved) as pressed, self._gradients:
+        with _interrupt_flag(lambda: self._unsaved, self.communicator) as pressed, self._gradients:
 
             def interrupted() -> bool:
                 return bool(self._total(pressed())[0])
@@ -402,21 +403,27 @@ class Trainer:
 
 
 @contextmanager
-def _interrupt_flag(unsaved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+def _interrupt_flag(unsaved: Callable[[], bool], communicator: Communicator) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a flag, so that a step is finished and saved; the second interrupts at once.
 
-    So does the first where nothing is unsaved.
+    So does the first where nothing is unsaved. Ranks may get one Ctrl-C twice, from the terminal and from mpiexec.
     """
-    pressed = threading.Event()
+    pressed, last = threading.Event(), -np.inf
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
         return
 
     def note(signum: int, frame: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        same, last = communicator.size > 1 and now - last < SAME_CTRL_C, now
+        if same and pressed.is_set():
+            return
         if pressed.is_set() or not unsaved():
             raise KeyboardInterrupt
         pressed.set()
-        os.write(2, b"\nCtrl-C: finishing this step, then saving; press it again to stop at once\n")
+        if communicator.rank == 0:
+            os.write(2, b"\nCtrl-C: finishing this step, then saving; press it again to stop at once\n")
 
     before = signal.signal(signal.SIGINT, note)
     try:

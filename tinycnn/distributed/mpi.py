@@ -15,9 +15,10 @@ from tinycnn.kernels.cpu.pool import set_num_threads
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
-EAGER, PAUSE = 500, 1e-3
+EAGER, PAUSE = 5.0, 1e-3
 GRACE, TELL = 1.0, 10.0
 _HERE = 1
+_give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 def world() -> Communicator:
@@ -42,7 +43,7 @@ def world() -> Communicator:
             "and an MPI library; `tinycnn doctor` checks both"
         ) from None
     if MPI.COMM_WORLD.size != size:
-        name = MPI.Get_library_version().splitlines()[0].strip("\0 ")
+        name = MPI.Get_library_version().split(",")[0].splitlines()[0].strip("\0 ")
         raise DistributedError(
             f"mpiexec started {size} processes, but mpi4py's library ({name}) sees {MPI.COMM_WORLD.size}: "
             "this mpiexec is of another MPI; take the one that came with the library"
@@ -72,8 +73,8 @@ def _own_threads(everyone: Any, same_machine: Any) -> int:
 class MPICommunicator:
     """A communicator over MPI.
 
-    Everything is non-blocking and is waited for politely: MPI's own waiting would keep a processor busy, which a
-    machine with more ranks than processors needs for the rank that is waited for.
+    Everything is non-blocking, and who waits gives way: a machine with more ranks than processors needs them for the
+    rank that is waited for, and MPI's own waiting would not end when a rank hangs.
 
     Parameters
     ----------
@@ -136,10 +137,7 @@ class _Started:
         return self._request.Test()
 
     def wait(self) -> np.ndarray:
-        for _ in range(EAGER):
-            if self._request.Test():
-                return self._array
-        communicator, begin, told, pause = self._communicator, time.monotonic(), False, PAUSE / 32
+        communicator, begin, told = self._communicator, time.monotonic(), False
         limit = communicator.timeout * (2 if communicator.rank else 1)  # rank 0 speaks first
         while not self._request.Test():
             waited = time.monotonic() - begin
@@ -148,6 +146,8 @@ class _Started:
             if communicator.rank and not told and waited > min(TELL, communicator.timeout / 2):
                 communicator.tell(self._number)
                 told = True
-            time.sleep(pause)
-            pause = min(2 * pause, PAUSE)
+            if waited < EAGER:
+                _give_way()
+            else:
+                time.sleep(PAUSE)
         return self._array

@@ -87,8 +87,7 @@ class Ring:
 
     def allreduce(self, array: np.ndarray) -> Request:
         """Start to replace a contiguous array by its sum over all ranks."""
-        flat = array.reshape(-1).view()
-        return self._begin(array, lambda: ring_allreduce(flat, self.rank, self.size, self.exchange))
+        return self._begin(array, lambda: self._sum(array.reshape(-1)))
 
     def broadcast(self, array: np.ndarray, root: int = 0) -> None:
         """Replace a contiguous array by that of rank ``root``; it travels around the ring in pieces."""
@@ -138,6 +137,11 @@ class Ring:
             return self._following.send(out)
         except ConnectionError:
             raise DistributedError(f"rank {(self.rank + 1) % self.size} is gone") from None
+
+    def _sum(self, array: np.ndarray) -> None:
+        """Piece by piece, so that what is added was just received and is in the processor's cache."""
+        for i in range(0, len(array), PIECE):
+            ring_allreduce(array[i : i + PIECE], self.rank, self.size, self.exchange)
 
     def _pass_on(self, array: np.ndarray, root: int) -> None:
         nothing, last = array[:0], (root - 1) % self.size
