@@ -13,13 +13,11 @@ import argparse
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +27,7 @@ import tinycnn as tc
 from tinycnn import distributed, plotting
 from tinycnn import functional as F
 from tinycnn.distributed import Communicator, GradientSum, Link, Work, gather, ring_bytes, step_time
+from tinycnn.distributed.mpi import find_mpiexec
 
 NETS = {"alexnet_2012": "AlexNet", "vgg16": "VGG-16", "resnet50": "ResNet-50", "squeezenet1_0": "SqueezeNet"}
 
@@ -132,9 +131,8 @@ def measure_net(communicator: Communicator, over: str, name: str, images: int, s
 
 def over_mpi(ranks: int, *options: Any) -> list[Row]:
     """The rows of ranks that mpiexec starts, or none where there is no MPI."""
-    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    mpiexec = shutil.which("mpiexec", path=here)
-    if mpiexec is None or util.find_spec("mpi4py") is None:
+    mpiexec = find_mpiexec()
+    if mpiexec is None:
         return []
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "rows.json"

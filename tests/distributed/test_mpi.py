@@ -3,11 +3,9 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from importlib import util
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +14,11 @@ import pytest
 from tests.distributed import program
 from tests.distributed.test_processes import assert_same_training
 from tinycnn.distributed import ALONE, DistributedError, launched_rank, world
+from tinycnn.distributed.mpi import find_mpiexec
 
 ROOT = Path(__file__).parents[2]
-MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-needs_mpi = pytest.mark.skipif(
-    MPIEXEC is None or util.find_spec("mpi4py") is None, reason="needs mpi4py and mpiexec: pip install mpi4py mpich"
-)
+MPIEXEC = find_mpiexec()
+needs_mpi = pytest.mark.skipif(MPIEXEC is None, reason="needs mpi4py and mpiexec: pip install mpi4py mpich")
 PROGRAM = ("-m", "tests.distributed.program")
 COMMAND = ("-m", "tinycnn", "train")
 TINY = [

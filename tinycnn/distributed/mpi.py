@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
+from importlib import util
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -51,6 +54,12 @@ def world() -> Communicator:
     if "NUMBA_NUM_THREADS" not in os.environ:
         set_num_threads(_own_threads(MPI.COMM_WORLD, MPI.COMM_TYPE_SHARED))
     return MPICommunicator(MPI, time_limit())
+
+
+def find_mpiexec() -> str | None:
+    """The path of ``mpiexec``, of this Python's environment if it has one; None where mpi4py is missing, too."""
+    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return shutil.which("mpiexec", path=here) if util.find_spec("mpi4py") else None
 
 
 def launched_rank() -> int:

@@ -39,12 +39,13 @@ def ring_allreduce(array: np.ndarray, rank: int, size: int, exchange: Exchange) 
     """
     chunks = np.array_split(array, size)
     received = np.empty_like(chunks[0])
-    for step in range(size - 1):
+    for step in range(2 * (size - 1)):
         out, into = chunks[(rank - step) % size], chunks[(rank - step - 1) % size]
-        exchange(out, received[: len(into)])
-        into += received[: len(into)]
-    for step in range(size - 1):
-        exchange(chunks[(rank - step + 1) % size], chunks[(rank - step) % size])
+        if step < size - 1:
+            exchange(out, received[: len(into)])
+            into += received[: len(into)]
+        else:
+            exchange(out, into)
 
 
 def ring_bytes(size: int, nbytes: float) -> float:
