@@ -37,8 +37,8 @@ work()
 def run(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: float | None = None) -> list[Any]:
     """``function(communicator, *arguments)`` in so many processes; what each returned, by rank.
 
-    A function of a script may be given, and may use its imports and its other functions. The processors are shared
-    out: each process has its part of the threads.
+    A function of a script may be given, and may use its imports and its other functions. The processors are shared out
+    among the processes, unless NUMBA_NUM_THREADS says how many threads each has.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class _Crew:
     def __init__(self, ranks: int, timeout: float) -> None:
         self.token, self.timeout = secrets.token_bytes(32), timeout
         self.server = _listen()
-        environment = {**os.environ, "NUMBA_NUM_THREADS": str(threads_each(_processors(), ranks))}
+        environment = {"NUMBA_NUM_THREADS": str(threads_each(_processors(), ranks)), **os.environ}
         command = [sys.executable, "-c", _CHILD, json.dumps(sys.path)]
         self.processes = [subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) for _ in range(ranks)]
         self.lines: list[socket.socket] = []

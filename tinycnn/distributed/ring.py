@@ -127,6 +127,8 @@ class Ring:
     def _receive(self, into: memoryview) -> int:
         try:
             count = self._preceding.recv_into(into)
+        except BlockingIOError:  # there was nothing after all
+            return 0
         except ConnectionError:
             count = 0
         if not count:
@@ -136,6 +138,8 @@ class Ring:
     def _send(self, out: memoryview) -> int:
         try:
             return self._following.send(out)
+        except BlockingIOError:
+            return 0
         except ConnectionError:
             raise DistributedError(f"rank {(self.rank + 1) % self.size} is gone") from None
 
