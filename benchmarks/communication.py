@@ -10,7 +10,6 @@ Then the same simulator for up to 1,024 nodes on a network of a given bandwidth 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinycnn as tc
+from benchmarks import write_csv
 from tinycnn import distributed, plotting
 from tinycnn import functional as F
 from tinycnn.distributed import Communicator, GradientSum, Link, Work, gather, ring_bytes, step_time
@@ -46,6 +46,14 @@ class Row(NamedTuple):
     allreduce: float
     step: float
     predicted: float
+
+
+class Planned(NamedTuple):
+    """Seconds of a step of a network on so many nodes."""
+
+    net: str
+    nodes: int
+    step: float
 
 
 # -- in the ranks ------------------------------------------------------------------------------------------------------
@@ -196,38 +204,27 @@ def show(new: list[Row], rows: list[Row]) -> None:
     rows.extend(Row(*row) for row in new)
 
 
-def plan(single: list[Row], link: Link, most: int) -> dict[str, dict[int, float]]:
-    """Seconds of a step by network and number of nodes, each like this machine."""
+def plan(single: list[Row], link: Link, most: int) -> list[Planned]:
+    """Steps of each network on 1, 2, 4, ... nodes like this machine."""
     counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
-    plans = {}
-    for row in single:
-        work = Work.of(tc.summary(tc.models.build(row.net)), row.forward, row.backward)
-        plans[row.net] = {nodes: step_time(work, nodes, link) for nodes in counts}
-    return plans
+    works = {row.net: Work.of(tc.summary(tc.models.build(row.net)), row.forward, row.backward) for row in single}
+    return [Planned(net, nodes, step_time(work, nodes, link)) for net, work in works.items() for nodes in counts]
 
 
-def report(rows: list[Row], plans: dict[str, dict[int, float]], options: argparse.Namespace) -> None:
+def report(rows: list[Row], plans: list[Planned], options: argparse.Namespace) -> None:
     """The plan as text, everything as CSV and as a figure."""
-    counts = list(next(iter(plans.values())))
+    shown = [planned for planned in plans if planned.nodes.bit_length() % 2]
     print(f"\nplanned: seconds of a step at {options.bandwidth:g} Gb/s, {options.latency:g} microseconds, by nodes")
-    print(" " * 11 + "".join(f"{nodes:9,}" for nodes in counts[::2]))
-    for net, times in plans.items():
-        print(f"{NETS[net]:11}" + "".join(f"{times[nodes]:9.2f}" for nodes in counts[::2]))
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "communication.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(Row._fields)
-        writer.writerows(rows)
-        writer.writerow(["planned", "nodes", "net", "bandwidth_gbit", "latency_us", "step"])
-        for net, times in plans.items():
-            writer.writerows(
-                ["planned", nodes, net, options.bandwidth, options.latency, seconds] for nodes, seconds in times.items()
-            )
+    print(" " * 11 + "".join(f"{planned.nodes:9,}" for planned in shown if planned.net == plans[0].net))
+    for net in options.nets:
+        print(f"{NETS[net]:11}" + "".join(f"{planned.step:9.2f}" for planned in shown if planned.net == net))
+    write_csv(options.out / "communication.csv", rows)
+    write_csv(options.out / "communication_plan.csv", plans)
     plotting.save(figure(rows, plans, options), options.out / "communication.png")
-    print(f"\nwritten: {options.out / 'communication.csv'}, {options.out / 'communication.png'}")
+    print(f"written: {options.out / 'communication.png'}")
 
 
-def figure(rows: list[Row], plans: dict[str, dict[int, float]], options: argparse.Namespace) -> Any:
+def figure(rows: list[Row], plans: list[Planned], options: argparse.Namespace) -> Any:
     """All-reduce against bytes, step predicted against measured, and the plan."""
     picture, (left, middle, right) = plotting.panels(13, 4, 3)
     groups = list(dict.fromkeys((row.over, row.ranks) for row in rows))
@@ -244,8 +241,9 @@ def figure(rows: list[Row], plans: dict[str, dict[int, float]], options: argpars
     middle.plot(ends, ends, color="black", linewidth=1)
     middle.set(xlabel="step measured (s)", ylabel="step predicted (s)", title="Both at once")
     middle.legend(fontsize=8)
-    for series, (net, times) in enumerate(plans.items()):
-        plotting.curve(right, list(times), list(times.values()), NETS[net], series)
+    for series, net in enumerate(options.nets):
+        nodes, steps = zip(*((planned.nodes, planned.step) for planned in plans if planned.net == net))
+        plotting.curve(right, nodes, steps, NETS[net], series)
     right.set_xscale("log", base=2)
     right.set_yscale("log")
     title = f"Planned: {options.bandwidth:g} Gb/s, {options.images} images a node"

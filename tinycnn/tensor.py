@@ -506,7 +506,7 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
     """
     uses = _count_uses(root)
     sums: dict[Function | Tensor, _Sum] = {root: _Sum()}
-    sums[root].add(gradient, unshared=True)
+    sums[root].value, sums[root].unshared = gradient, True
     ready: list[Function | Tensor] = [root]
     while ready:
         target = ready.pop()
@@ -517,7 +517,7 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
         grad = _run_hooks(target.hooks, grad)
         _keep_retained(target, grad)
         for edge, part, unshared in _input_gradients(target, grad):
-            sums.setdefault(edge.target, _Sum()).add(part, unshared)
+            sums.setdefault(edge.target, _Sum()).add(part, unshared, target.kernels)
             uses[edge.target] -= 1
             if not uses[edge.target]:
                 ready.append(edge.target)
@@ -556,15 +556,15 @@ class _Sum:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.value, self.unshared))
 
-    def add(self, part: np.ndarray | None, unshared: bool) -> None:
+    def add(self, part: np.ndarray | None, unshared: bool, kernels: Kernels) -> None:
         if part is None:
             return
         if self.value is None:
             self.value, self.unshared = part, unshared
         elif self.unshared:
-            self.value += part
+            kernels.add(self.value, part, out=self.value)
         else:
-            self.value, self.unshared = self.value + part, True
+            self.value, self.unshared = kernels.add(self.value, part), True
 
 
 def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[Edge, np.ndarray | None, bool]]:
@@ -576,7 +576,9 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
         raise RuntimeError(
             f"{type(node).__name__}.backward returned {len(parts)} gradients for {len(node.edges)} inputs"
         )
-    shared = [grad, *(node._saved or ()), *vars(node).values()]
+    memory_of = node.kernels.memory_of
+    others = [grad, *(node._saved or ()), *vars(node).values()]
+    shared = [memory_of(array) for array in others if isinstance(array, np.ndarray)]
     for edge, part in zip(node.edges, parts):
         if edge is None:
             continue
@@ -584,8 +586,9 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
             yield edge, None, False
             continue
         fitted = _fit(np.asarray(part), edge, type(node).__name__)
-        unshared = fitted.base is None and not any(fitted is array for array in shared)
-        shared.append(fitted)
+        memory = memory_of(fitted)
+        unshared = node.kernels.is_alone(fitted) and not any(memory is other for other in shared)
+        shared.append(memory)
         yield edge, fitted, unshared
 
 

@@ -7,6 +7,9 @@ Each device package holds the files named here with the same functions and the s
 from __future__ import annotations
 
 PROTOCOL: dict[str, tuple[str, ...]] = {
+    "memory": ("memory_of", "is_alone"),
+    "layout": ("channels_last", "join_channels"),
+    "elementwise": ("add",),
     "gemm": ("matmul",),
     "im2col": ("im2col", "col2im"),
     "convolution": ("conv2d", "conv2d_backward_input", "conv2d_backward_weight", "conv2d_backward_bias"),

@@ -6,15 +6,16 @@ from tinycnn.tensor import Function
 
 
 class ReLU(Function):
-    """max(x, 0). Backward: the gradient passes where x > 0; relu'(0) = 0."""
+    """max(x, 0). Backward: the gradient passes where the output, and so x, is more than 0; relu'(0) = 0."""
 
     def forward(self, x):
-        self.save(x)
-        return self.kernels.relu(x)
+        out = self.kernels.relu(x)
+        self.save(out)  # not x: nobody else needs it, and its memory is free
+        return out
 
     def backward(self, grad):
-        (x,) = self.saved
-        return self.kernels.relu_backward(grad, x)
+        (out,) = self.saved
+        return self.kernels.relu_backward(grad, out)
 
 
 class LeakyReLU(Function):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu._jit import inline, jit
+from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last
+
+LINE = 4096
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
@@ -36,22 +39,15 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> 
     The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy
     as 1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
     """
-    out = np.empty(x.shape, x.dtype)
-    flat = carray(x).reshape(-1)
+    out = empty_alike(x)
+    source, target = flat_alike(x, out)
+    channels, area = 1, LINE
+    if lies_channels_last(x):
+        channels, area = x.shape[1], x[0, 0].size
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    skip = first % 4
-    dropout_loop(
-        -(-(skip + flat.size) // 4),
-        flat,
-        np.uint32(skip),
-        np.uint64(first // 4),
-        np.uint64(round(p * 2**32)),
-        scale,
-        np.uint64(seed & mask),
-        np.uint64(stream & mask),
-        out.reshape(-1),
-    )
+    threshold, key, counter = (np.uint64(n) for n in (round(p * 2**32), seed & mask, stream & mask))
+    dropout_loop(-(-x.size // area), source, channels, area, first, threshold, scale, key, counter, target)
     return out
 
 
@@ -83,14 +79,17 @@ philox = inline(_philox)
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _dropout_loop(begin, end, x, skip, first, threshold, scale, seed, stream, out):
+def _dropout_loop(begin, end, x, channels, area, origin, threshold, scale, seed, stream, out):
+    """Line by line of ``area`` elements, counted from ``origin`` as in NCHW; in memory they are ``channels`` apart."""
     zero = x.dtype.type(0)
-    for block in range(begin, end):
-        words = philox(first + np.uint64(block), stream, seed)
-        place = 4 * block
-        for j in range(0 if block else skip, min(4, x.size + skip - place)):
-            i = place + j - skip
-            out[i] = x[i] * (scale if words[j] >= threshold else zero)
+    for line in range(begin, end):
+        first, last = origin + line * area, origin + min(x.size, (line + 1) * area)
+        place = line // channels * area * channels + line % channels
+        for block in range(first // 4, (last + 3) // 4):
+            words = philox(np.uint64(block), stream, seed)
+            for j in range(max(0, first - 4 * block), min(4, last - 4 * block)):
+                at = place + (4 * block + j - first) * channels
+                out[at] = x[at] * (scale if words[j] >= threshold else zero)
 
 
 dropout_loop = jit(_dropout_loop)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.layout import to_pixels
+from tinycnn.kernels.cpu.memory import empty
 
 BLOCK = 256
 
@@ -128,7 +129,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 
 def _new_rows(x: np.ndarray) -> np.ndarray:
-    return np.empty((x.shape[0] * x.shape[2], x.shape[1]), x.dtype)
+    return empty((x.shape[0] * x.shape[2], x.shape[1]), x.dtype)
 
 
 def _unrows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -157,7 +158,7 @@ def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: 
     out, scale : (N, C, inner)
     """
     x = carray(x)
-    out, scale = np.empty_like(x), np.empty_like(x)
+    out, scale = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
     real = x.dtype.type
     local_response_norm_loop(x.shape[0] * x.shape[1], x, size, real(alpha / size), real(beta), real(k), out, scale)
     return out, scale
@@ -171,7 +172,7 @@ def local_response_norm_backward(
     The sum is over the channels j whose windows hold c.
     """
     x = carray(x)
-    dx, real = np.empty_like(x), x.dtype.type
+    dx, real = empty(x.shape, x.dtype), x.dtype.type
     local_response_norm_backward_loop(
         x.shape[0] * x.shape[1],
         carray(grad),
