@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import re
 import shutil
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -125,6 +129,7 @@ _TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("label-smoothing", float, "share of the target spread over all classes"),
     ("augment", str, "none, crop or crop-flip"),
     ("seed", int, "same seed, same bits"),
+    ("batch-norm", str, "under mpiexec: synchronised or local, statistics of all ranks' images or each rank's"),
 )
 
 
@@ -133,7 +138,8 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
         "train",
         parents=[shared],
         help="train a network",
-        description="Train a network; without options, on glyphs.",
+        description="Train a network; without options, on glyphs. `mpiexec -n 4 tinycnn train ...` does the same by "
+        "four processes: each takes a quarter of every batch.",
     )
     from tinycnn.runs import Settings
 
@@ -155,6 +161,61 @@ def _given(options: argparse.Namespace, table: Sequence[tuple[str, type, str]]) 
 
 
 def _train(options: argparse.Namespace) -> int:
+    """Train; started by mpiexec, together with the other ranks, of which the first speaks."""
+    from tinycnn.distributed import DistributedError, launched_rank, world
+
+    try:
+        communicator = world()
+    except DistributedError:
+        if launched_rank() == 0:
+            raise
+        time.sleep(1)  # let rank 0 speak before mpiexec sees us end
+        return 1
+    if communicator.size == 1:
+        return _train_with(communicator, options)
+    try:
+        with redirect_stdout(io.StringIO() if communicator.rank else sys.stdout):
+            return _train_with(communicator, options)
+    except BaseException as error:
+        if options.debug:
+            traceback.print_exc()
+        communicator.abort("interrupted" if isinstance(error, KeyboardInterrupt) else _describe(error))
+
+
+def _train_with(communicator: Any, options: argparse.Namespace) -> int:
+    from tinycnn import runs
+    from tinycnn.distributed import share
+
+    settings, place = share(communicator, lambda: _prepare(options))
+    folder = Path(place)
+    print(f"{settings['model']} on {settings['data']}, into {folder}" + _by_ranks(communicator))
+    try:
+        result = runs.train(
+            runs.Settings(**settings), folder, bool(options.resume), options.quiet, communicator=communicator
+        )
+    except KeyboardInterrupt:
+        status = _stopped(folder, "stopped")
+        if communicator.size > 1:
+            raise
+        return status
+    except BaseException:
+        _remove_if_nothing_was_learned(folder)
+        raise
+    if result.get("interrupted"):
+        return _stopped(folder, f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}")
+    if communicator.rank == 0:
+        print(
+            f"test accuracy {100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s "
+            f"({result['images_per_second']:.0f} images/s, {result['parameters']:,} parameters)"
+        )
+        print(f"checkpoint, history and figures: {folder}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The settings that the options mean, and the folder of the run, which exists then."""
+    from dataclasses import asdict
+
     from tinycnn import runs
 
     given = _given(options, _TRAIN_OPTIONS)
@@ -172,22 +233,16 @@ def _train(options: argparse.Namespace) -> int:
         settings = runs.Settings(**given)
         settings.check()
         folder = runs.new_folder(options.out, options.name or f"{settings.model}-{settings.data}")
-    print(f"{settings.model} on {settings.data}, into {folder}")
-    try:
-        result = runs.train(settings, folder, bool(options.resume), options.quiet)
-    except KeyboardInterrupt:
-        return _stopped(folder, "stopped")
-    except BaseException:
-        _remove_if_nothing_was_learned(folder)
-        raise
-    if result.get("interrupted"):
-        return _stopped(folder, f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}")
-    print(
-        f"test accuracy {100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s "
-        f"({result['images_per_second']:.0f} images/s, {result['parameters']:,} parameters)"
-    )
-    print(f"checkpoint, history and figures: {folder}")
-    return 0
+    return asdict(settings), str(folder)
+
+
+def _by_ranks(communicator: Any) -> str:
+    if communicator.size == 1:
+        return ""
+    from tinycnn import get_num_threads
+
+    threads = get_num_threads()
+    return f", by {communicator.size} ranks of {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _stopped(folder: Path, how: str) -> int:

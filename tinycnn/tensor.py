@@ -246,7 +246,7 @@ class Tensor:
     array([2., 4., 6.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_hooks", "_node", "_requires_grad", "data", "grad")
+    __slots__ = ("__weakref__", "_after", "_hooks", "_node", "_requires_grad", "data", "grad")
     __array_ufunc__ = None  # so that array * tensor asks the tensor
 
     data: np.ndarray
@@ -290,6 +290,7 @@ class Tensor:
         self.grad = None
         self._node: Function | None = None
         self._hooks: dict[int, Callable] = {}
+        self._after: dict[int, Callable] = {}
         self._requires_grad = False
         if requires_grad:
             self.requires_grad = True
@@ -299,7 +300,7 @@ class Tensor:
         """Wrap an array that nobody else writes to, without a copy."""
         tensor = Tensor.__new__(Tensor)
         tensor.data, tensor.grad = array, None
-        tensor._node, tensor._hooks, tensor._requires_grad = None, {}, False
+        tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, False
         return tensor
 
     # -- what it is ----------------------------------------------------------------------------------------------------
@@ -428,6 +429,12 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require gradients")
         return Hook(self._node.hooks if self._node is not None else self._hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Hook:
+        """Call ``hook(tensor)`` whenever a backward pass has added to this leaf's ``grad``, which is then complete."""
+        if not self.requires_grad or not self.is_leaf:
+            raise RuntimeError("register_post_accumulate_grad_hook: this tensor is not a leaf that requires gradients")
+        return Hook(self._after, hook)
 
     def retain_grad(self) -> None:
         """Keep ``grad`` of this tensor though it is not a leaf."""
@@ -623,6 +630,8 @@ def _accumulate(leaf: Tensor, grad: np.ndarray | None, unshared: bool) -> None:
         leaf.grad = leaf.grad + seen
     else:
         leaf.grad = seen if unshared and not leaf._hooks else np.array(seen)
+    for hook in list(leaf._after.values()):
+        hook(leaf)
 
 
 def _describe(array: np.ndarray) -> str:

@@ -91,6 +91,14 @@ def test_every_length(size):
     np.testing.assert_array_equal(dropout(np.ones(size), 0.5, 5, 5), long[:size])
 
 
+@pytest.mark.nojit
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 9])
+def test_a_part_is_a_part_of_the_whole(first):
+    whole = dropout(np.ones(23), 0.5, 5, 5)
+    for size in range(24 - first):
+        np.testing.assert_array_equal(dropout(np.ones(size), 0.5, 5, 5, first), whole[first : first + size])
+
+
 def test_any_strides_and_shape():
     x = np.arange(24.0).reshape(4, 6)
     view = x.T[::-1]

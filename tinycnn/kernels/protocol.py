@@ -44,6 +44,8 @@ PROTOCOL: dict[str, tuple[str, ...]] = {
         "batch_norm_statistics",
         "batch_norm",
         "batch_norm_backward",
+        "batch_norm_gradient_sums",
+        "batch_norm_backward_input",
         "batch_norm_eval_backward",
         "local_response_norm",
         "local_response_norm_backward",

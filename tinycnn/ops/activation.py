@@ -88,8 +88,8 @@ class LogSoftmax(Function):
 class Dropout(Function):
     """Each element is 0 with probability p, else x / (1 - p). Backward: the same mask, computed again."""
 
-    def forward(self, x, p, seed, stream):
-        self.draw = p, seed, stream
+    def forward(self, x, p, seed, stream, first):
+        self.draw = p, seed, stream, first
         return self.kernels.dropout(x, *self.draw)
 
     def backward(self, grad):

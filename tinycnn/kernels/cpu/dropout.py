@@ -19,7 +19,7 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
-def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
+def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> np.ndarray:
     """Each element is multiplied by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
 
     Backward is the same call on the gradient.
@@ -31,6 +31,8 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
         From 0 to 1, both included.
     seed, stream : int
         Key and upper half of the counter of Philox 4x32-10; their lowest 64 bits count.
+    first : int
+        The number of x's first element, where x is a part of a larger array.
 
     Notes
     -----
@@ -45,7 +47,7 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
     threshold, key, counter = (np.uint64(n) for n in (round(p * 2**32), seed & mask, stream & mask))
-    dropout_loop(-(-x.size // area), source, channels, area, threshold, scale, key, counter, target)
+    dropout_loop(-(-x.size // area), source, channels, area, first, threshold, scale, key, counter, target)
     return out
 
 
@@ -77,11 +79,11 @@ philox = inline(_philox)
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _dropout_loop(begin, end, x, channels, area, threshold, scale, seed, stream, out):
-    """Line by line of ``area`` elements, counted as in NCHW; in memory they are ``channels`` apart."""
+def _dropout_loop(begin, end, x, channels, area, origin, threshold, scale, seed, stream, out):
+    """Line by line of ``area`` elements, counted from ``origin`` as in NCHW; in memory they are ``channels`` apart."""
     zero = x.dtype.type(0)
     for line in range(begin, end):
-        first, last = line * area, min(x.size, (line + 1) * area)
+        first, last = origin + line * area, origin + min(x.size, (line + 1) * area)
         place = line // channels * area * channels + line % channels
         for block in range(first // 4, (last + 3) // 4):
             words = philox(np.uint64(block), stream, seed)
