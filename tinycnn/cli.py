@@ -327,11 +327,11 @@ def _whole_number(least: int) -> Callable[[str], int]:
 
 
 def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
-    """The model of the options, and its input shape: 32 pixels for the CIFAR nets, else 224, unless given."""
+    """The model of the options, and its input shape: that of the data its paper trained it on, unless given."""
     from tinycnn import models
 
     classes = {} if options.classes is None else {"num_classes": options.classes}
-    shape = options.input or (3, 224, 224)
+    shape = options.input or ((1, 28, 28) if options.model == "lenet5" else (3, 224, 224))
     model = models.build(options.model, width=options.width, in_channels=shape[0], **classes)
     if options.input is None and isinstance(model, models.ResNet) and model.maxpool is None:
         shape = (3, 32, 32)
@@ -342,7 +342,10 @@ def _add_summary(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("summary", parents=[shared], help="the layers of a network: shapes, parameters, cost")
     _add_model_options(parser)
     parser.add_argument(
-        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+        "--input",
+        type=_shape,
+        metavar="CxHxW",
+        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
     )
     parser.set_defaults(run=_summary)
 
@@ -357,7 +360,10 @@ def _add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("gradcheck", parents=[shared], help="a network's backward against finite differences")
     _add_model_options(parser)
     parser.add_argument(
-        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+        "--input",
+        type=_shape,
+        metavar="CxHxW",
+        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
     )
     parser.add_argument("--batch", type=_whole_number(1), default=2, help="images (default 2)")
     parser.add_argument(
