@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.compress import add_compress
 from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.lesson import add_lesson
 from tinycnn.errors import TinyCNNError
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_gradcheck,
         _add_data,
         _add_doctor,
+        add_compress,
         add_lesson,
         add_experiment,
     ):
