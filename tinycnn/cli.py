@@ -237,6 +237,7 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
     for name, kind, text in _DATA_OPTIONS:
         parser.add_argument(f"--{name}", type=kind, help=text)
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="test these in place of the run's: a .tcz file, say")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_evaluate)
 
@@ -244,13 +245,16 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from tinycnn import runs
+    from tinycnn import runs, weights
+    from tinycnn.compression.container import load as load_tcz
     from tinycnn.data import DataLoader, transforms
     from tinycnn.errors import DataError
     from tinycnn.training import evaluate
 
     folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
+    if options.weights:
+        model.load_state_dict((load_tcz if options.weights.suffix == ".tcz" else weights.load)(options.weights))
     channels, height, _ = extra["image_shape"]
     given = _given(options, _DATA_OPTIONS)
     settings = replace(runs.settings_of(extra), limit=None)

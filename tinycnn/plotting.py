@@ -127,7 +127,8 @@ def trade_off(
     axes.axhline(100 * trained, color=GREY, linewidth=1, label=f"trained: {100 * trained:.2f} %")
     for series, (label, points) in enumerate(curves.items()):
         if points:
-            curve(axes, *zip(*((ratio, 100 * accuracy) for ratio, accuracy in sorted(points))), label, series)
+            ratios, accuracies = np.array(sorted(points)).T
+            curve(axes, ratios, 100 * accuracies, label, series)
     ratio, accuracy = final[0], 100 * final[1]
     axes.plot(ratio, accuracy, "*", color=RED, markersize=14, label=f"the file: 1/{ratio:.1f}, {accuracy:.2f} %")
     axes.set_xscale("log")

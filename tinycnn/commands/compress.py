@@ -28,8 +28,8 @@ def add_compress(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="MODEL",
-        help="smaller than the float32 weights of this network, built with the run's settings (default: the run's own); "
-        "the paper counts against alexnet_2012",
+        help="smaller than this network with the run's width, classes and images, such as alexnet_2012 (default: than "
+        "the run's own float32 weights)",
     )
     parser.add_argument("--bits", type=int, choices=range(4, 9), default=5, help="of a shared weight (default: 5)")
     parser.add_argument("--linear", action="store_true", help="values at equal distances, not by k-means")

@@ -20,8 +20,8 @@ then           the header: JSON, deflated: an entry for each array, with the
 then           the bytes of the arrays, in the order of the header
 =============  =================================================================
 
-All numbers are little-endian. A reader checks sizes before it allocates: no array is larger than its bytes can tell, and
-all together not larger than a limit. Nothing in the file is ever executed.
+All numbers are little-endian. A reader checks sizes before it allocates: no array is larger than its bytes can tell,
+and all together are not larger than a limit. Nothing in the file is ever executed.
 """
 
 from __future__ import annotations

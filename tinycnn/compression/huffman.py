@@ -1,8 +1,8 @@
 """Huffman coding: frequent symbols get short words, and no word begins another.
 
-D. Huffman, "A Method for the Construction of Minimum-Redundancy Codes" (1952). The average length of a word lies between
-the entropy of the symbols and one bit more. Codes are canonical: the lengths of the words determine the words, so a
-table stores half a byte for each symbol.
+D. Huffman, "A Method for the Construction of Minimum-Redundancy Codes" (1952). The average length of a word lies
+between the entropy of the symbols and one bit more. Codes are canonical: the lengths of the words determine the words,
+so a table stores half a byte for each symbol.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def word_lengths(counts: np.ndarray) -> np.ndarray:
     """Bits of each symbol's word in an optimal code; 0 for a symbol that does not occur.
 
     The two rarest symbols are joined into one, again and again: each joining makes the words of what is joined one bit
-    longer. A word of more than :data:`LONGEST_WORD` bits is avoided by halving the differences between the counts,
-    which costs next to nothing; one symbol alone has a word of 1 bit.
+    longer. A word of more than :data:`LONGEST_WORD` bits is avoided by halving the counts, which costs next to
+    nothing; one symbol alone has a word of 1 bit.
 
     Parameters
     ----------

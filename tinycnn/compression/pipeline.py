@@ -136,7 +136,7 @@ def compress(
 
     keep = trial.keep_for(_MARGIN * plan.target)
     say(f"pruning: {100 * keep:.2f} % of the weights will stay")
-    result.at_once = [trial.point(share) for share in np.geomspace(1, keep, 6)]
+    result.at_once = [trial.point(share) for share in np.geomspace(1, keep / 4, 8)]
     if keep < 1:
         curve = _Curve(trial)
         optimizer = Adam(model.parameters(), lr=plan.lr)
@@ -220,10 +220,8 @@ class _Trial:
     def share(self) -> None:
         """Let the weights of each layer share values."""
         for weight in prune.weights_of(self.model).values():
-            fitting = int(
-                np.log2(max(np.count_nonzero(weight.data), 1) / 16)
-            )  # a code book should not outweigh indices
-            bits = min(self.plan.bits, max(fitting, LEAST_BITS))
+            worth = (int(np.count_nonzero(weight.data)) // 16).bit_length()  # no book that outweighs its indices
+            bits = min(self.plan.bits, max(LEAST_BITS, worth))
             weight.data[...] = (quantize if self.plan.linear else share)(weight.data, bits)
 
     def halve(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-
 import numpy as np
 
 from tinycnn.compression.prune import weights_of
