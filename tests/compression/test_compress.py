@@ -58,7 +58,7 @@ def test_against_another_network_and_linear_and_by_layer(trained, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tiny", "--target", "1e9"], "bytes are left where all weights are pruned: biases, names and sizes"),
+        (["tiny", "--target", "1e9"], "are left where all weights are pruned: biases, names and sizes"),
         (["tiny", "--target", "1"], "--target is 1, expected above 1"),
         (["tiny", "--target", "nan"], "--target is nan, expected above 1"),
         (["tiny", "--epochs", "0"], "--epochs is 0, expected at least 1"),

@@ -47,7 +47,7 @@ def test_a_global_threshold_takes_more_from_layers_of_small_weights_and_leaves_e
     model = net()
     model[4].weight.data *= 1e-3
     found = prune.masks(model, 0.05, "global")
-    assert sum(mask.sum() for mask in found.values()) == pytest.approx(0.05 * 918, abs=1)
+    assert sum(mask.sum() for mask in found.values()) == pytest.approx(0.05 * 918, abs=2)
     assert found["0.weight"].mean() > 0.8 and found["4.weight"].sum() == 1
 
 

@@ -131,16 +131,18 @@ class Pruning(Callback):
         self.masks: dict[str, np.ndarray] = {}
 
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
-        """Prune, where it is time to, and put pruned weights back to zero."""
+        """Put pruned weights back to zero, and prune more where it is time to."""
+        apply(trainer.model, self.masks)
         batches = len(trainer.loader)
         step = trainer.loader.epoch * batches + trainer.loader.position
         last = max(1, round(self.ramp * trainer.epochs * batches))
         if not self.masks or (step <= last and (step % self.every == 0 or step == last)):
             self.masks = masks(trainer.model, self.schedule(min(step / last, 1), self.keep), self.scope)
-        apply(trainer.model, self.masks)
+            apply(trainer.model, self.masks)
 
 
 def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
     """Set pruned weights to zero, and not to minus zero."""
-    for name, weight in weights_of(model).items():
-        np.copyto(weight.data, 0, where=~masks[name])
+    weights = weights_of(model)
+    for name, mask in masks.items():
+        np.copyto(weights[name].data, 0, where=~mask)
