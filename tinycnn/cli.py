@@ -237,7 +237,9 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
     for name, kind, text in _DATA_OPTIONS:
         parser.add_argument(f"--{name}", type=kind, help=text)
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="test these in place of the run's: a .tcz file, say")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="test these in place of the run's: a .tcz file, say"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_evaluate)
 

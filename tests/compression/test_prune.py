@@ -110,7 +110,7 @@ def test_another_schedule_is_a_function():
 
 
 def test_bad_arguments_say_what_was_expected():
-    with pytest.raises(ValueError, match="weights to keep is 1.5, expected 0 to 1"):
+    with pytest.raises(ValueError, match=r"weights to keep is 1\.5, expected 0 to 1"):
         prune.masks(net(), 1.5)
     with pytest.raises(UnknownNameError, match="unknown scope of pruning 'gobal'; did you mean global"):
         prune.masks(net(), 0.5, "gobal")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tinycnn.runs import Settings
 
 FILE = "model.tcz"
+YARDSTICK = "alexnet_2012"
 
 
 def add_compress(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -28,8 +29,8 @@ def add_compress(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="MODEL",
-        help="smaller than this network with the run's width, classes and images, such as alexnet_2012 (default: than "
-        "the run's own float32 weights)",
+        help="smaller than the float32 weights of this network, with the run's width, classes and images (default: the "
+        f"run's own; a SqueezeNet's {YARDSTICK}, as its paper counts)",
     )
     parser.add_argument("--bits", type=int, choices=range(4, 9), default=5, help="of a shared weight (default: 5)")
     parser.add_argument("--linear", action="store_true", help="values at equal distances, not by k-means")
@@ -57,7 +58,8 @@ def _compress(options: argparse.Namespace) -> None:
     model, extra = runs.load_run(run)
     settings = runs.settings_of(extra)
     own = sum(array.nbytes for array in model.state_dict().values())
-    base = _bytes_of(options.against, settings, extra) if options.against else own
+    against = options.against or (YARDSTICK if settings.model.startswith("squeezenet") else settings.model)
+    base = own if against == settings.model else _bytes_of(against, settings, extra)
     plan = Plan(
         int(base / options.target),
         options.bits,
@@ -73,13 +75,14 @@ def _compress(options: argparse.Namespace) -> None:
     )
     folder = runs.new_folder(run if run.is_dir() else run.parent, "compressed")
     print(f"{settings.model} on {settings.data}: {own:,} bytes in float32, into {folder}")
-    print(f"target: {plan.target:,} bytes, 1/{options.target:g} of {options.against or 'that'}", flush=True)
+    print(f"target: {plan.target:,} bytes, 1/{options.target:g} of {against} with {base:,}", flush=True)
     try:
         result = compress(model, loader, DataLoader(test, 256), folder / FILE, plan, _say, options.quiet)
     except BaseException:
         shutil.rmtree(folder)
         raise
-    _report(result, folder, own, options.against, base)
+    _report(result, folder, own)
+    print(f"{folder / FILE}: 1/{base / result.stages[-1].bytes:.1f} of {against}; read back, every bit is the same")
 
 
 def _say(line: str) -> None:
@@ -97,7 +100,7 @@ def _bytes_of(name: str, settings: Settings, extra: dict[str, Any]) -> int:
     return sum(array.nbytes for array in model.state_dict().values())
 
 
-def _report(result: Result, folder: Path, own: int, against: str | None, base: int) -> None:
+def _report(result: Result, folder: Path, own: int) -> None:
     """Print the stages, and write them with the trade-off and its figure."""
     import json
 
@@ -110,9 +113,6 @@ def _report(result: Result, folder: Path, own: int, against: str | None, base: i
         print(f"{stage.name:16}{stage.bytes:14,}{own / stage.bytes:9.2f}{100 * stage.accuracy:10.2f} %")
     measured = result.stages[1].value_bytes / shared.value_bytes
     print(f"shared weights take 1/{measured:.2f} of what they took, by the paper's formula 1/{result.formula:.2f}")
-    print(f"{folder / FILE}: read back bit for bit; 1/{own / last.bytes:.1f} of the float32 weights")
-    if against:
-        print(f"1/{base / last.bytes:.1f} of {against}, {base:,} bytes with the same width, classes and images")
     print(f"accuracy {100 * first.accuracy:.2f} % before, {100 * last.accuracy:.2f} % after")
     with atomic_write(folder / "result.json") as file:
         points = {name: [p._asdict() for p in getattr(result, name)] for name in ("at_once", "retrained")}

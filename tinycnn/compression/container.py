@@ -44,7 +44,7 @@ MAGIC, VERSION = b"\x89TCZ\r\n", 1
 LIMIT = 2**30
 """Bytes of all arrays of a file together, unless the reader says otherwise."""
 _PREFIX = struct.Struct("<6sHII")
-_LONGEST_HEADER = 2**24
+_LONGEST_HEADER = 2**22
 _RUN_BITS = range(2, 9)
 _DTYPES = {np.dtype(code).name: np.dtype(code) for code in ("<f2", "<f4", "<f8", "i1", "<i2", "<i4", "<i8", "u1")}
 

@@ -18,7 +18,7 @@ from tinycnn.compression import container, prune
 from tinycnn.compression.quantize import quantize
 from tinycnn.compression.share import Sharing, rate, share
 from tinycnn.data import DataLoader
-from tinycnn.errors import TinyCNNError
+from tinycnn.errors import TinyCNNError, WeightsError
 from tinycnn.nn import Module
 from tinycnn.optim import Adam, CosineAnnealingLR
 from tinycnn.training import Callback, Trainer, evaluate
@@ -134,6 +134,7 @@ def compress(
     weights = sum(weight.data.nbytes for weight in prune.weights_of(model).values())
     result.stages.append(Stage("trained", trained, weights, evaluate(model, test, quiet).accuracy))
 
+    say("looking for the share of weights that fits the target")
     keep = trial.keep_for(_MARGIN * plan.target)
     say(f"pruning: {100 * keep:.2f} % of the weights will stay")
     result.at_once = [trial.point(share) for share in np.geomspace(1, keep / 4, 8)]
@@ -157,10 +158,10 @@ def compress(
 
     say("coding")
     container.save(path, model.state_dict())
-    before = {name: array.copy() for name, array in model.state_dict().items()}
-    model.load_state_dict(container.load(path))
-    for name, array in model.state_dict().items():
-        assert array.tobytes() == before[name].tobytes(), f"{name} came back from {path} with other bits"
+    back = container.load(path)
+    if any(back[name].tobytes() != array.tobytes() for name, array in model.state_dict().items()):
+        raise WeightsError(f"{path}: other bits were read than were written")
+    model.load_state_dict(back)
     result.stages.append(_stage("Huffman coded", model, test, Path(path).read_bytes()))
     return result
 
@@ -261,8 +262,8 @@ class _Trial:
         low, high = 1e-4, 1.0
         if (least := self.size(low)) > target:
             raise TargetError(
-                f"compress: the target is {target:,.0f} bytes, but {least:,} are left where all weights are pruned: "
-                "biases, names and sizes"
+                f"compress: the target is {target:,.0f} bytes, but {least:,} are left where nearly all weights are "
+                "pruned: biases, names and sizes"
             )
         while high / low > 1.01:
             middle = (low * high) ** 0.5

@@ -65,7 +65,9 @@ def fit(
         With ``history``, a row for each epoch, and ``evaluation`` on the test images.
     """
     loader = DataLoader(train, batch_size, shuffle=True, drop_last=len(train) > batch_size, seed=seed)
-    optimizer = SGD(model.parameters() if parameters is None else parameters, lr=lr, momentum=0.9, weight_decay=weight_decay)
+    optimizer = SGD(
+        model.parameters() if parameters is None else parameters, lr=lr, momentum=0.9, weight_decay=weight_decay
+    )
     schedule = CosineAnnealingLR(optimizer, epochs * len(loader))
     with tqdm(total=epochs * len(loader), desc=title, unit=" steps", disable=None, leave=False) as bar:
         trainer = Trainer(
