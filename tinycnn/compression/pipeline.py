@@ -190,12 +190,13 @@ def _stage(name: str, model: Module, test: DataLoader, data: bytes) -> Stage:
 
 
 def _formula(model: Module) -> float:
-    """Equation 1 for all layers together: bits of the kept weights over bits of indices and code books."""
+    """Equation 1 for the kept weights of all layers together."""
     before = after = 0.0
     for weight in prune.weights_of(model).values():
         kept = weight.data[weight.data != 0]
-        before += 32 * len(kept)
-        after += 32 * len(kept) / rate(len(kept), len(np.unique(kept)))
+        if len(kept):
+            before += len(kept)
+            after += len(kept) / rate(len(kept), len(np.unique(kept)))
     return before / after
 
 
