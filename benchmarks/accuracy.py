@@ -20,13 +20,12 @@ import torch
 from torch.nn import functional as TF
 
 import tinycnn as tc
-from benchmarks import torch_nets
+from benchmarks import NETS, torch_nets
 from tests.models.test_gradients import FULL, REDUCED, check_full, check_reduced
 from tests.ops.test_against_torch import CASES, differences
 from tinycnn import functional as F
 from tinycnn.gradcheck import Report
 
-NETS = {"alexnet": 224, "vgg16": 224, "resnet18": 224, "squeezenet1_1": 224, "resnet20": 32}
 DTYPES = (np.float32, np.float64)
 
 
@@ -41,7 +40,7 @@ def operations() -> None:
 def networks() -> None:
     """Print the second table."""
     print(f"{'network':32}{'float32 logits':>16}{'gradients':>11}{'float64 logits':>16}{'gradients':>11}")
-    for name, size in NETS.items():
+    for name, _, size in NETS:
         (a, b), (c, d) = (network_differences(name, size, dtype) for dtype in DTYPES)
         print(f"{name:32}{a:16.1e}{b:11.1e}{c:16.1e}{d:11.1e}", flush=True)
 

@@ -234,6 +234,21 @@ def test_retain_grad_keeps_the_gradient_of_a_non_leaf():
     assert x.grad.tolist() == [12.0]
 
 
+def test_post_accumulate_hooks_see_the_leafs_complete_gradient():
+    x = tc.Tensor([1.0, 2.0], requires_grad=True)
+    seen = []
+    handle = x.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf.grad.tolist()))
+    for _ in range(2):
+        (x * x + 3 * x).sum().backward()
+    assert seen == [[5.0, 7.0], [10.0, 14.0]]
+    handle.remove()
+    x.sum().backward()
+    assert len(seen) == 2
+    for tensor in (x * 2, tc.Tensor([1.0])):
+        with pytest.raises(RuntimeError, match="not a leaf that requires gradients"):
+            tensor.register_post_accumulate_grad_hook(print)
+
+
 def test_hooks_see_the_whole_gradient_once_and_may_replace_it():
     x = leaf(1.0)
     y = x * 2

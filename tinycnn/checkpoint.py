@@ -28,7 +28,7 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
         If it cannot be written (a full disk, say): the checkpoint that was there stands.
     """
     arrays: dict[str, np.ndarray] = {}
-    tree = _take_out(state, (), arrays)
+    tree = take_out(state, arrays)
     save_safetensors(path, arrays, {"format": str(FORMAT), "tree": json.dumps(tree)})
 
 
@@ -50,7 +50,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
                 f"expected {FORMAT}"
             )
         tree = json.loads(metadata["tree"])
-        return _put_back(tree, arrays)
+        return put_back(tree, arrays)
     except CheckpointError:
         raise
     except WeightsError as error:  # it names the file
@@ -59,12 +59,12 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint: {path} is damaged: {error}") from error
 
 
-def _take_out(value: Any, path: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Any:
-    """The tree with each array replaced by a reference to its name."""
+def take_out(value: Any, arrays: dict[str, np.ndarray], path: tuple[str, ...] = ()) -> Any:
+    """The tree with each array replaced by a reference to its name in ``arrays``, where it is put."""
     if isinstance(value, dict):
-        return {str(key): _take_out(item, (*path, str(key)), arrays) for key, item in value.items()}
+        return {str(key): take_out(item, arrays, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_take_out(item, (*path, str(i)), arrays) for i, item in enumerate(value)]
+        return [take_out(item, arrays, (*path, str(i))) for i, item in enumerate(value)]
     if isinstance(value, np.ndarray):
         name = "/".join(path)
         arrays[name] = value
@@ -72,9 +72,10 @@ def _take_out(value: Any, path: tuple[str, ...], arrays: dict[str, np.ndarray]) 
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _put_back(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
+def put_back(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """The tree that :func:`take_out` took arrays out of."""
     if isinstance(tree, dict):
         if list(tree) == ["array"]:
             return arrays[tree["array"]]
-        return {key: _put_back(item, arrays) for key, item in tree.items()}
-    return [_put_back(item, arrays) for item in tree] if isinstance(tree, list) else tree
+        return {key: put_back(item, arrays) for key, item in tree.items()}
+    return [put_back(item, arrays) for item in tree] if isinstance(tree, list) else tree

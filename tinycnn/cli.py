@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import re
 import shutil
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.compress import add_compress
 from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.lesson import add_lesson
 from tinycnn.errors import TinyCNNError
@@ -85,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_gradcheck,
         _add_data,
         _add_doctor,
+        add_compress,
         add_lesson,
         add_experiment,
     ):
@@ -125,6 +131,7 @@ _TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("label-smoothing", float, "share of the target spread over all classes"),
     ("augment", str, "none, crop or crop-flip"),
     ("seed", int, "same seed, same bits"),
+    ("batch-norm", str, "under mpiexec: synchronised or local, statistics of all ranks' images or each rank's"),
 )
 
 
@@ -133,7 +140,8 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
         "train",
         parents=[shared],
         help="train a network",
-        description="Train a network; without options, on glyphs.",
+        description="Train a network; without options, on glyphs. `mpiexec -n 4 tinycnn train ...` does the same by "
+        "four processes: each takes a quarter of every batch.",
     )
     from tinycnn.runs import Settings
 
@@ -155,6 +163,61 @@ def _given(options: argparse.Namespace, table: Sequence[tuple[str, type, str]]) 
 
 
 def _train(options: argparse.Namespace) -> int:
+    """Train; started by mpiexec, together with the other ranks, of which the first speaks."""
+    from tinycnn.distributed import DistributedError, launched_rank, world
+
+    try:
+        communicator = world()
+    except DistributedError:
+        if launched_rank() == 0:
+            raise
+        time.sleep(1)  # let rank 0 speak before mpiexec sees us end
+        return 1
+    if communicator.size == 1:
+        return _train_with(communicator, options)
+    try:
+        with redirect_stdout(io.StringIO() if communicator.rank else sys.stdout):
+            return _train_with(communicator, options)
+    except BaseException as error:
+        if options.debug:
+            traceback.print_exc()
+        communicator.abort("interrupted" if isinstance(error, KeyboardInterrupt) else _describe(error))
+
+
+def _train_with(communicator: Any, options: argparse.Namespace) -> int:
+    from tinycnn import runs
+    from tinycnn.distributed import share
+
+    settings, place = share(communicator, lambda: _prepare(options))
+    folder = Path(place)
+    print(f"{settings['model']} on {settings['data']}, into {folder}" + _by_ranks(communicator))
+    try:
+        result = runs.train(
+            runs.Settings(**settings), folder, bool(options.resume), options.quiet, communicator=communicator
+        )
+    except KeyboardInterrupt:
+        status = _stopped(folder, "stopped")
+        if communicator.size > 1:
+            raise
+        return status
+    except BaseException:
+        _remove_if_nothing_was_learned(folder)
+        raise
+    if result.get("interrupted"):
+        return _stopped(folder, f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}")
+    if communicator.rank == 0:
+        print(
+            f"test accuracy {100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s "
+            f"({result['images_per_second']:.0f} images/s, {result['parameters']:,} parameters)"
+        )
+        print(f"checkpoint, history and figures: {folder}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The settings that the options mean, and the folder of the run, which exists then."""
+    from dataclasses import asdict
+
     from tinycnn import runs
 
     given = _given(options, _TRAIN_OPTIONS)
@@ -172,22 +235,16 @@ def _train(options: argparse.Namespace) -> int:
         settings = runs.Settings(**given)
         settings.check()
         folder = runs.new_folder(options.out, options.name or f"{settings.model}-{settings.data}")
-    print(f"{settings.model} on {settings.data}, into {folder}")
-    try:
-        result = runs.train(settings, folder, bool(options.resume), options.quiet)
-    except KeyboardInterrupt:
-        return _stopped(folder, "stopped")
-    except BaseException:
-        _remove_if_nothing_was_learned(folder)
-        raise
-    if result.get("interrupted"):
-        return _stopped(folder, f"stopped in epoch {result['epoch'] + 1} after batch {result['batch']}")
-    print(
-        f"test accuracy {100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s "
-        f"({result['images_per_second']:.0f} images/s, {result['parameters']:,} parameters)"
-    )
-    print(f"checkpoint, history and figures: {folder}")
-    return 0
+    return asdict(settings), str(folder)
+
+
+def _by_ranks(communicator: Any) -> str:
+    if communicator.size == 1:
+        return ""
+    from tinycnn import get_num_threads
+
+    threads = get_num_threads()
+    return f", by {communicator.size} ranks of {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _stopped(folder: Path, how: str) -> int:
@@ -235,6 +292,9 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
     for name, kind, text in _DATA_OPTIONS:
         parser.add_argument(f"--{name}", type=kind, help=text)
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="test these in place of the run's: a .tcz file, say"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_evaluate)
 
@@ -242,13 +302,16 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from tinycnn import runs
+    from tinycnn import runs, weights
+    from tinycnn.compression.container import load as load_tcz
     from tinycnn.data import DataLoader, transforms
     from tinycnn.errors import DataError
     from tinycnn.training import evaluate
 
     folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
+    if options.weights:
+        model.load_state_dict((load_tcz if options.weights.suffix == ".tcz" else weights.load)(options.weights))
     channels, height, _ = extra["image_shape"]
     given = _given(options, _DATA_OPTIONS)
     settings = replace(runs.settings_of(extra), limit=None)
@@ -327,11 +390,11 @@ def _whole_number(least: int) -> Callable[[str], int]:
 
 
 def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
-    """The model of the options, and its input shape: 32 pixels for the CIFAR nets, else 224, unless given."""
+    """The model of the options, and its input shape: that of the data its paper trained it on, unless given."""
     from tinycnn import models
 
     classes = {} if options.classes is None else {"num_classes": options.classes}
-    shape = options.input or (3, 224, 224)
+    shape = options.input or ((1, 28, 28) if options.model == "lenet5" else (3, 224, 224))
     model = models.build(options.model, width=options.width, in_channels=shape[0], **classes)
     if options.input is None and isinstance(model, models.ResNet) and model.maxpool is None:
         shape = (3, 32, 32)
@@ -342,7 +405,10 @@ def _add_summary(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("summary", parents=[shared], help="the layers of a network: shapes, parameters, cost")
     _add_model_options(parser)
     parser.add_argument(
-        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+        "--input",
+        type=_shape,
+        metavar="CxHxW",
+        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
     )
     parser.set_defaults(run=_summary)
 
@@ -357,7 +423,10 @@ def _add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("gradcheck", parents=[shared], help="a network's backward against finite differences")
     _add_model_options(parser)
     parser.add_argument(
-        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+        "--input",
+        type=_shape,
+        metavar="CxHxW",
+        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
     )
     parser.add_argument("--batch", type=_whole_number(1), default=2, help="images (default 2)")
     parser.add_argument(

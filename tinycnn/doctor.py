@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tinycnn.data.registry import IDX, default_root
+from tinycnn.distributed.mpi import find_mpiexec
 from tinycnn.kernels.cpu.pool import get_num_threads
 
 Finding = tuple[str, str]
@@ -21,7 +23,7 @@ Finding = tuple[str, str]
 
 def examine() -> Iterator[Finding]:
     """Findings, each ("ok", "note" or "problem") and a sentence."""
-    for check in (_python, _packages, _threads, _cache, _kernels, _data, _gpu, _reference):
+    for check in (_python, _packages, _threads, _cache, _kernels, _data, _gpu, _mpi, _reference):
         try:
             yield from check()
         except Exception as error:
@@ -116,6 +118,35 @@ def _data() -> Iterator[Finding]:
 
 def _gpu() -> Iterator[Finding]:
     yield "note", "this version computes on the CPU; a GPU is not used"
+
+
+_TOGETHER = """
+from tinycnn.distributed import world
+import numpy
+communicator = world()
+total = communicator.allreduce(numpy.array([communicator.rank + 1])).wait()
+if communicator.rank == 0:
+    print(total.item())
+"""
+
+
+def _mpi() -> Iterator[Finding]:
+    """Whether mpiexec and mpi4py work together: two processes add 1 and 2."""
+    mpiexec = find_mpiexec()
+    if mpiexec is None:
+        missing = "no mpiexec is found" if util.find_spec("mpi4py") else "mpi4py is not installed"
+        yield "note", f"{missing}; only `mpiexec -n 4 tinycnn train` needs MPI: pip install 'tinycnn[mpi]' mpich"
+        return
+    command = [mpiexec, "-n", "2", sys.executable, "-c", _TOGETHER]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        said = (done.stderr or done.stdout).strip()
+    except subprocess.TimeoutExpired:
+        done, said = None, "no answer within 60 s"
+    if done is not None and done.stdout.strip() == "3":
+        yield "ok", f"MPI: {mpiexec} and mpi4py {metadata.version('mpi4py')} work together"
+    else:
+        yield "problem", f"MPI: {mpiexec} with mpi4py {metadata.version('mpi4py')} does not work: {said}"
 
 
 def _reference() -> Iterator[Finding]:

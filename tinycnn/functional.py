@@ -272,7 +272,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: ran
     if not training or p == 0:
         return input
     source = generator or random.default_generator()
-    return activation.Dropout.apply(input, p=float(p), seed=source.seed, stream=source.next_stream())
+    first = source.row * (input.size // max(len(input), 1)) if input.ndim else 0
+    return activation.Dropout.apply(input, p=float(p), seed=source.seed, stream=source.next_stream(), first=first)
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
@@ -287,6 +288,7 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    communicator: Any = None,
 ) -> Tensor:
     """Normalise each channel: (x - mean) / sqrt(var + eps) * weight + bias (Ioffe and Szegedy 2015).
 
@@ -300,6 +302,9 @@ def batch_norm(
     training : bool
         Normalise by the batch's own statistics. Without running statistics this is always so.
     momentum, eps : float
+    communicator : Communicator, optional
+        In training, take mean and variance over the inputs of all its ranks
+        (:func:`tinycnn.distributed.synchronize_batch_norm`).
 
     Raises
     ------
@@ -317,7 +322,7 @@ def batch_norm(
                 f"batch_norm: {name} has shape {array.shape} but input {input.shape} expects ({channels},)"
             )
     training = training or running_mean is None
-    if training and input.size == channels:
+    if training and input.size == channels and communicator is None:
         raise ValueError(
             f"batch_norm: training needs more than one value for each channel, input has shape {input.shape}"
         )
@@ -330,6 +335,7 @@ def batch_norm(
         training=training,
         momentum=momentum,
         eps=eps,
+        communicator=communicator,
     )
 
 

@@ -63,7 +63,9 @@ class _CompileListener:
 
         class Listener(event.Listener):
             def on_start(self, event: Any) -> None:
-                show(event.data["dispatcher"].py_func.__name__.lstrip("_"))
+                function = event.data["dispatcher"].py_func
+                if function.__module__.startswith("tinycnn."):  # not Numba's own helpers
+                    show(function.__name__.lstrip("_"))
 
             def on_end(self, event: Any) -> None:
                 pass

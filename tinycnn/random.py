@@ -19,6 +19,9 @@ class Generator:
     ----------
     numpy : numpy.random.Generator
         For initial weights, shuffles and augmentation.
+    row : int
+        Where this process has a part of a batch: the part's first row. Dropout then draws what one process would draw
+        for that part of the whole batch.
 
     Notes
     -----
@@ -37,6 +40,7 @@ class Generator:
         self.seed = int(seed)
         self.numpy = np.random.Generator(np.random.PCG64(self.seed))
         self._streams = 0
+        self.row = 0
 
     def next_stream(self) -> int:
         """The number of a stream that was not used before."""

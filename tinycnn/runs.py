@@ -24,6 +24,8 @@ from tinycnn import plotting
 from tinycnn.checkpoint import load_checkpoint
 from tinycnn.data import ArrayDataset, DataLoader, transforms
 from tinycnn.data.registry import load as load_data
+from tinycnn.distributed.communicator import ALONE, Communicator, share
+from tinycnn.distributed.parallel import synchronize_batch_norm
 from tinycnn.errors import CheckpointError, DataError, unknown_name
 from tinycnn.nn import Conv2d, Module
 from tinycnn.optim import CosineAnnealingLR, MultiStepLR, Optimizer, Schedule, WarmUp
@@ -34,6 +36,7 @@ CHECKPOINT = "checkpoint.safetensors"
 SMALL = 96
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "step", "constant")
+BATCH_NORMS = ("synchronised", "local")
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Settings:
     seed: int = 0
     dropout: float | None = None
     bypass: str | None = None
+    batch_norm: str = "synchronised"
 
     def check(self) -> None:
         """Raise ValueError for numbers out of range, UnknownNameError for names."""
@@ -84,6 +88,7 @@ class Settings:
             ("data set", self.data, tc.data.NAMES),
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("schedule", self.schedule, SCHEDULES),
+            ("batch norm", self.batch_norm, BATCH_NORMS),
             ("augmentation", self.augment or "none", ("none", "crop", "crop-flip")),
         ):
             if name not in known:
@@ -155,7 +160,9 @@ def build_schedule(settings: Settings, optimizer: Optimizer, steps: int) -> Sche
     return WarmUp(inner, steps // 20)
 
 
-def build_trainer(settings: Settings, folder: Path, quiet: bool) -> tuple[Trainer, ArrayDataset]:
+def build_trainer(
+    settings: Settings, folder: Path, quiet: bool, communicator: Communicator = ALONE
+) -> tuple[Trainer, ArrayDataset]:
     """A trainer with everything that it needs, and the test set."""
     settings.check()
     tc.manual_seed(settings.seed)
@@ -165,8 +172,15 @@ def build_trainer(settings: Settings, folder: Path, quiet: bool) -> tuple[Traine
     test.transform = normalize
     shape = train.images.shape[1:]
     model = build_model(settings, len(train.classes), shape)
+    if settings.batch_norm == "synchronised" and communicator.size > 1:
+        synchronize_batch_norm(model, communicator)
     loader = DataLoader(
-        train, settings.batch_size, shuffle=True, seed=settings.seed, drop_last=len(train) > settings.batch_size
+        train,
+        settings.batch_size,
+        shuffle=True,
+        seed=settings.seed,
+        drop_last=len(train) > settings.batch_size,
+        shard=(communicator.rank, communicator.size),
     )
     optimizer = build_optimizer(settings, model)
     extra = {
@@ -187,6 +201,7 @@ def build_trainer(settings: Settings, folder: Path, quiet: bool) -> tuple[Traine
         checkpoint=folder / CHECKPOINT,
         extra=extra,
         quiet=quiet,
+        communicator=communicator,
     )
     return trainer, test
 
@@ -213,25 +228,33 @@ def new_folder(out: Path, name: str) -> Path:
     return folder
 
 
-def train(settings: Settings, folder: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
-    """Train into a folder and return the result (also in result.json), or with ``interrupted`` set after Ctrl-C."""
-    start = time.perf_counter()
-    trainer, test = build_trainer(settings, folder, quiet)
+def train(
+    settings: Settings, folder: Path, resume: bool = False, quiet: bool = False, communicator: Communicator = ALONE
+) -> dict[str, Any]:
+    """Train into a folder and return the result (also in result.json), or with ``interrupted`` set after Ctrl-C.
+
+    Of several ranks, rank 0 reads and writes the folder.
+    """
+    start, first = time.perf_counter(), communicator.rank == 0
+    trainer, test = build_trainer(settings, folder, quiet, communicator)
     before = 0.0
     if resume:
-        state = load_checkpoint(folder / CHECKPOINT)
+        state = share(communicator, lambda: load_checkpoint(folder / CHECKPOINT))
         before = float(state["extra"].get("seconds", 0.0))
         trainer.resume(state)
-    _write_json(folder / "settings.json", trainer.extra["settings"])
+    if first:
+        _write_json(folder / "settings.json", trainer.extra["settings"])
     trainer.fit()
     trainer.extra["seconds"] = before + time.perf_counter() - start
     trainer.save()
-    if trainer.history:
+    if trainer.history and first:
         _write_history(folder / "history.csv", trainer.history)
     if trainer.interrupted:
         return {"interrupted": True, "epoch": trainer.loader.epoch, "batch": trainer.loader.position}
     assert trainer.validation is not None
-    evaluation = trainer.evaluation or evaluate(trainer.model, trainer.validation, quiet)
+    evaluation = trainer.evaluation or evaluate(trainer.model, trainer.validation, quiet, communicator=communicator)
+    if not first:
+        return {}
     trainer.model.save(folder / "model.safetensors")
     draw_figures(folder, trainer, test, evaluation)
     result = _result(trainer, evaluation, before + time.perf_counter() - start)

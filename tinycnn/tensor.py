@@ -246,7 +246,7 @@ class Tensor:
     array([2., 4., 6.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_hooks", "_node", "_requires_grad", "data", "grad")
+    __slots__ = ("__weakref__", "_after", "_hooks", "_node", "_requires_grad", "data", "grad")
     __array_ufunc__ = None  # so that array * tensor asks the tensor
 
     data: np.ndarray
@@ -290,6 +290,7 @@ class Tensor:
         self.grad = None
         self._node: Function | None = None
         self._hooks: dict[int, Callable] = {}
+        self._after: dict[int, Callable] = {}
         self._requires_grad = False
         if requires_grad:
             self.requires_grad = True
@@ -299,7 +300,7 @@ class Tensor:
         """Wrap an array that nobody else writes to, without a copy."""
         tensor = Tensor.__new__(Tensor)
         tensor.data, tensor.grad = array, None
-        tensor._node, tensor._hooks, tensor._requires_grad = None, {}, False
+        tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, False
         return tensor
 
     # -- what it is ----------------------------------------------------------------------------------------------------
@@ -429,6 +430,12 @@ class Tensor:
             raise RuntimeError("register_hook: this tensor does not require gradients")
         return Hook(self._node.hooks if self._node is not None else self._hooks, hook)
 
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Hook:
+        """Call ``hook(tensor)`` whenever a backward pass has added to this leaf's ``grad``, which is then complete."""
+        if not self.requires_grad or not self.is_leaf:
+            raise RuntimeError("register_post_accumulate_grad_hook: this tensor is not a leaf that requires gradients")
+        return Hook(self._after, hook)
+
     def retain_grad(self) -> None:
         """Keep ``grad`` of this tensor though it is not a leaf."""
         if not self.requires_grad:
@@ -499,7 +506,7 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
     """
     uses = _count_uses(root)
     sums: dict[Function | Tensor, _Sum] = {root: _Sum()}
-    sums[root].add(gradient, unshared=True)
+    sums[root].value, sums[root].unshared = gradient, True
     ready: list[Function | Tensor] = [root]
     while ready:
         target = ready.pop()
@@ -510,7 +517,7 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
         grad = _run_hooks(target.hooks, grad)
         _keep_retained(target, grad)
         for edge, part, unshared in _input_gradients(target, grad):
-            sums.setdefault(edge.target, _Sum()).add(part, unshared)
+            sums.setdefault(edge.target, _Sum()).add(part, unshared, target.kernels)
             uses[edge.target] -= 1
             if not uses[edge.target]:
                 ready.append(edge.target)
@@ -549,15 +556,15 @@ class _Sum:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.value, self.unshared))
 
-    def add(self, part: np.ndarray | None, unshared: bool) -> None:
+    def add(self, part: np.ndarray | None, unshared: bool, kernels: Kernels) -> None:
         if part is None:
             return
         if self.value is None:
             self.value, self.unshared = part, unshared
         elif self.unshared:
-            self.value += part
+            kernels.add(self.value, part, out=self.value)
         else:
-            self.value, self.unshared = self.value + part, True
+            self.value, self.unshared = kernels.add(self.value, part), True
 
 
 def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[Edge, np.ndarray | None, bool]]:
@@ -569,7 +576,9 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
         raise RuntimeError(
             f"{type(node).__name__}.backward returned {len(parts)} gradients for {len(node.edges)} inputs"
         )
-    shared = [grad, *(node._saved or ()), *vars(node).values()]
+    memory_of = node.kernels.memory_of
+    others = [grad, *(node._saved or ()), *vars(node).values()]
+    shared = [memory_of(array) for array in others if isinstance(array, np.ndarray)]
     for edge, part in zip(node.edges, parts):
         if edge is None:
             continue
@@ -577,8 +586,9 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
             yield edge, None, False
             continue
         fitted = _fit(np.asarray(part), edge, type(node).__name__)
-        unshared = fitted.base is None and not any(fitted is array for array in shared)
-        shared.append(fitted)
+        memory = memory_of(fitted)
+        unshared = node.kernels.is_alone(fitted) and not any(memory is other for other in shared)
+        shared.append(memory)
         yield edge, fitted, unshared
 
 
@@ -620,6 +630,8 @@ def _accumulate(leaf: Tensor, grad: np.ndarray | None, unshared: bool) -> None:
         leaf.grad = leaf.grad + seen
     else:
         leaf.grad = seen if unshared and not leaf._hooks else np.array(seen)
+    for hook in list(leaf._after.values()):
+        hook(leaf)
 
 
 def _describe(array: np.ndarray) -> str:

@@ -17,6 +17,8 @@ from tinycnn import functional as F
 from tinycnn import random
 from tinycnn.checkpoint import load_checkpoint, save_checkpoint
 from tinycnn.data.loader import DataLoader
+from tinycnn.distributed.communicator import ALONE, Communicator, agree, fingerprint, gather_text, share
+from tinycnn.distributed.parallel import GradientSum, average_buffers
 from tinycnn.errors import CheckpointError, TinyCNNError
 from tinycnn.nn import Module
 from tinycnn.optim import Optimizer, Schedule, WarmUp
@@ -24,6 +26,7 @@ from tinycnn.progress import Progress
 from tinycnn.tensor import Tensor, no_grad
 
 SAVE_EVERY = 120.0
+SAME_CTRL_C = 0.5
 
 
 class TrainingError(TinyCNNError, ArithmeticError):
@@ -40,7 +43,13 @@ class Evaluation(NamedTuple):
     probabilities: np.ndarray
 
 
-def evaluate(model: Module, loader: DataLoader, quiet: bool = True, title: str = "test") -> Evaluation:
+def evaluate(
+    model: Module,
+    loader: DataLoader,
+    quiet: bool = True,
+    title: str = "test",
+    communicator: Communicator = ALONE,
+) -> Evaluation:
     """Loss, top-1 and top-5 accuracy, confusion matrix and class probabilities, in evaluation mode.
 
     Parameters
@@ -52,26 +61,37 @@ def evaluate(model: Module, loader: DataLoader, quiet: bool = True, title: str =
     quiet : bool
         Show no progress bar.
     title : str
+    communicator : Communicator
+        Its ranks take turns with the batches; all get the whole result.
     """
     was_training = model.training
     classes = len(loader.dataset.classes)
-    confusion = np.zeros((classes, classes), np.int64)
-    loss_sum, top5, logits = 0.0, 0, []
+    logits = np.zeros((_images_of(loader), classes))
+    labels = np.zeros(len(logits), np.int64)
+    end = right = seen = 0
     model.eval()
-    with no_grad(), Progress(_images_of(loader), title, quiet=quiet) as progress:
-        for images, labels in loader:
-            output = _logits(model, images, classes).data
-            loss_sum += float(F.cross_entropy(Tensor(output), labels, reduction="sum").data)
-            np.add.at(confusion, (labels, output.argmax(axis=1)), 1)
-            best = np.argsort(-output, axis=1, kind="stable")[:, :5]
-            top5 += int((best == labels[:, None]).any(axis=1).sum())
-            logits.append(output)
-            seen = int(confusion.sum())
-            progress.update(len(labels), loss=loss_sum / seen, accuracy=float(np.trace(confusion)) / seen)
+    with no_grad(), Progress(len(logits), title, quiet=quiet) as progress:
+        for number, (images, labels_of_batch) in enumerate(loader):
+            place = slice(end, end := end + len(labels_of_batch))
+            labels[place] = labels_of_batch
+            if number % communicator.size == communicator.rank:
+                logits[place] = _logits(model, images, classes).data
+                right += int((logits[place].argmax(axis=1) == labels_of_batch).sum())
+                seen += len(labels_of_batch)
+            progress.update(len(labels_of_batch), accuracy=right / max(seen, 1))
     model.train(was_training)
-    count = int(confusion.sum())
-    probabilities = F.softmax(Tensor(np.concatenate(logits)), dim=1).data
-    return Evaluation(loss_sum / count, float(np.trace(confusion)) / count, top5 / count, confusion, probabilities)
+    return _evaluation(communicator.allreduce(logits).wait(), labels)
+
+
+def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Everything that is counted, from the logits (N, classes) and the true classes (N,)."""
+    confusion = np.zeros((logits.shape[1],) * 2, np.int64)
+    np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    top5 = float((best == labels[:, None]).any(axis=1).mean())
+    loss = float(F.cross_entropy(Tensor(logits), labels).data)
+    probabilities = F.softmax(Tensor(logits), dim=1).data
+    return Evaluation(loss, float(np.trace(confusion)) / len(labels), top5, confusion, probabilities)
 
 
 def _logits(model: Module, images: np.ndarray, classes: int) -> Tensor:
@@ -96,6 +116,9 @@ class Callback:
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Before the first batch of an epoch."""
+
+    def on_gradients(self, trainer: Trainer) -> None:
+        """After the backward pass, before the step of the optimiser."""
 
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
         """After each step of the optimiser."""
@@ -125,6 +148,10 @@ class Trainer:
         Kept in the checkpoint: settings, class names.
     quiet : bool
         Show no progress bar.
+    communicator : Communicator
+        Trains with all its ranks as one process would: each has a loader with its ``shard`` of the batches, gradients
+        are added up, and rank 0 starts the others off with its state, writes checkpoints and shows progress. Batch
+        norm is each rank's own unless :func:`tinycnn.distributed.synchronize_batch_norm` joins it.
 
     Raises
     ------
@@ -164,10 +191,12 @@ class Trainer:
         checkpoint: str | Path | None = None,
         extra: dict[str, Any] | None = None,
         quiet: bool = False,
+        communicator: Communicator = ALONE,
     ) -> None:
         self.model, self.loader, self.optimizer, self.epochs = model, loader, optimizer, epochs
         self.schedule, self.validation, self.label_smoothing = schedule, validation, label_smoothing
-        self.callbacks, self.checkpoint, self.extra, self.quiet = callbacks, checkpoint, extra or {}, quiet
+        self.callbacks, self.extra, self.communicator = callbacks, extra or {}, communicator
+        self.checkpoint, self.quiet = (checkpoint, quiet) if communicator.rank == 0 else (None, True)
         if epochs < 1:
             raise ValueError(f"Trainer: epochs is {epochs}, expected at least 1")
         if not len(loader):
@@ -180,6 +209,7 @@ class Trainer:
         self.interrupted = False
         self._saved, self._unsaved = time.monotonic(), False
         self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
+        self._gradients = GradientSum(model.parameters(), communicator)
 
     def fit(self) -> list[dict[str, float]]:
         """Train until ``epochs`` epochs are done (or Ctrl-C), and return the history.
@@ -190,8 +220,15 @@ class Trainer:
             On Ctrl-C while nothing is unsaved (the first kernels are still compiling, say), and on a second one.
         TrainingError
             If the loss is NaN or infinite, with the layer where that began. The checkpoint is the last good one.
+        DistributedError
+            If ranks differ in model, data or options, or one is gone or hangs. The last checkpoint stands.
         """
-        with _interrupt_flag(lambda: self._unsaved) as interrupted:
+        self._start_together()
+        with _interrupt_flag(lambda: self._unsaved, self.communicator) as pressed, self._gradients:
+
+            def interrupted() -> bool:
+                return bool(self._total(pressed())[0])
+
             while self.loader.epoch < self.epochs and not interrupted():
                 self._run_epoch(interrupted)
         self.interrupted = self.loader.epoch < self.epochs
@@ -204,11 +241,8 @@ class Trainer:
         self.model.train()
         with Progress(total, f"epoch {number}/{self.epochs}", done, self.quiet) as progress:
             for images, labels in self.loader:
-                self._step(images, labels)
-                sums = self._sums
-                progress.update(
-                    len(labels), loss=sums["loss"] / sums["images"], accuracy=sums["right"] / sums["images"]
-                )
+                count, sums = self._step(images, labels), self._sums
+                progress.update(count, loss=sums["loss"] / sums["images"], accuracy=sums["right"] / sums["images"])
                 if interrupted():
                     break
                 if time.monotonic() - self._saved > SAVE_EVERY:
@@ -217,31 +251,55 @@ class Trainer:
             self._close_epoch(number)
         self.save()
 
-    def _step(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """Forward, backward, update."""
+    def _start_together(self) -> None:
+        """Check that all ranks do the same, and take over rank 0's state."""
+        if self.communicator.size > 1:
+            agree(self.communicator, self._facts())
+            state = share(self.communicator, self.state_dict)
+            if self.communicator.rank:
+                self.resume(state)
+
+    def _total(self, *numbers: float) -> list[float]:
+        """Each number's sum over all ranks."""
+        return self.communicator.allreduce(np.array(numbers, np.float64)).wait().tolist()
+
+    def _step(self, images: np.ndarray, labels: np.ndarray) -> int:
+        """Forward, backward, update; how many images the batch has on all ranks together."""
         start = time.perf_counter()
-        random_state = random.default_generator().get_state()
+        generator = random.default_generator()
+        random_state = generator.get_state()
         self.optimizer.zero_grad()
+        generator.row = self.loader.rows(self.loader.position - 1).start
         logits = _logits(self.model, images, len(self.loader.dataset.classes))
+        generator.row = 0
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        value = float(loss.item())
+        own, own_right = float(loss.item()), int((logits.data.argmax(axis=1) == labels).sum())
+        count, loss_sum, right = self._total(len(labels), own * len(labels), own_right)
+        value = loss_sum / count
         if not np.isfinite(value):
-            random.default_generator().set_state(random_state)
-            raise TrainingError(_where_it_broke(self.model, images, value))
-        loss.backward()
+            generator.set_state(random_state)
+            place = _where_it_broke(self.model, images, own) if not np.isfinite(own) else ""
+            raise TrainingError(next(filter(None, gather_text(self.communicator, place))))
+        loss.backward(len(labels) / count)
+        self._gradients.finish()
         self._unsaved = True
+        self._notify("on_gradients")
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
-        self._sums["images"] += len(labels)
-        self._sums["loss"] += value * len(labels)
-        self._sums["right"] += int((logits.data.argmax(axis=1) == labels).sum())
+        self._sums["images"] += int(count)
+        self._sums["loss"] += loss_sum
+        self._sums["right"] += int(right)
         self._sums["seconds"] += time.perf_counter() - start
         self._notify("on_batch_end", value)
+        return int(count)
 
     def _close_epoch(self, number: int) -> None:
         """Evaluate, add the epoch's row to the history, begin the next epoch."""
         self._refuse_broken()
+        if self.communicator.size > 1:
+            average_buffers(self.model, self.communicator)
+            agree(self.communicator, {"state after an epoch": fingerprint(*self.model.state_dict().values())})
         sums, images = self._sums, max(self._sums["images"], 1)
         row: dict[str, float] = {
             "epoch": number,
@@ -249,7 +307,8 @@ class Trainer:
             "train_accuracy": sums["right"] / images,
         }
         if self.validation is not None:
-            self.evaluation = evaluate(self.model, self.validation, self.quiet, f"test  {number}/{self.epochs}")
+            title = f"test  {number}/{self.epochs}"
+            self.evaluation = evaluate(self.model, self.validation, self.quiet, title, self.communicator)
             row |= {"test_loss": self.evaluation.loss, "test_accuracy": self.evaluation.accuracy}
         row["lr"] = float(self.optimizer.param_groups[0]["lr"])
         row |= {"seconds": sums["seconds"], "images_per_second": images / max(sums["seconds"], 1e-9)}
@@ -287,6 +346,19 @@ class Trainer:
             "batches in an epoch": len(self.loader),
         }
 
+    def _facts(self) -> dict[str, str]:
+        """What must be the same on all ranks, in words that differ where it does."""
+        model, data = self.model, self.loader.dataset
+        shapes = {name: (array.shape, array.dtype) for name, array in model.state_dict().items()}
+        sample = data.batch(np.linspace(0, len(data) - 1, min(len(data), 64), dtype=int), np.random.default_rng(0))
+        options = self._kinds(), self.loader.batch_size, self.loader.shuffle, self.label_smoothing
+        return {
+            "model": f"{type(model).__name__} of {sum(p.size for p in model.parameters()):,} parameters "
+            f"({fingerprint(shapes, model)})",
+            "data set": f"{len(data):,} images of {len(data.classes)} classes ({fingerprint(data.classes, *sample)})",
+            "training": f"{self.epochs} epochs of {len(self.loader)} batches ({fingerprint(options)})",
+        }
+
     def save(self) -> None:
         """Write the checkpoint, if there is a path for one.
 
@@ -300,7 +372,8 @@ class Trainer:
         self._refuse_broken()
         if self.checkpoint is not None:
             save_checkpoint(self.checkpoint, self.state_dict())
-            self._saved, self._unsaved = time.monotonic(), False
+            self._unsaved = False
+        self._saved = time.monotonic()
 
     def _refuse_broken(self) -> None:
         broken = _broken_parameter(self.model)
@@ -334,21 +407,27 @@ class Trainer:
 
 
 @contextmanager
-def _interrupt_flag(unsaved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+def _interrupt_flag(unsaved: Callable[[], bool], communicator: Communicator) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a flag, so that a step is finished and saved; the second interrupts at once.
 
-    So does the first where nothing is unsaved.
+    So does the first where nothing is unsaved. Ranks may get one Ctrl-C twice, from the terminal and from mpiexec.
     """
-    pressed = threading.Event()
+    pressed, last = threading.Event(), -np.inf
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
         return
 
     def note(signum: int, frame: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        same, last = communicator.size > 1 and now - last < SAME_CTRL_C, now
+        if same and pressed.is_set():
+            return
         if pressed.is_set() or not unsaved():
             raise KeyboardInterrupt
         pressed.set()
-        os.write(2, b"\nCtrl-C: finishing this step, then saving; press it again to stop at once\n")
+        if communicator.rank == 0:
+            os.write(2, b"\nCtrl-C: finishing this step, then saving; press it again to stop at once\n")
 
     before = signal.signal(signal.SIGINT, note)
     try:

@@ -5,6 +5,7 @@ import pytest
 
 import tinycnn as tc
 from tinycnn.kernels.cpu.dropout import dropout, philox
+from tinycnn.kernels.cpu.layout import channels_last
 
 # Philox 4x32-10 in Random123's kat_vectors: counter, key, answer.
 KNOWN_ANSWERS = [
@@ -90,6 +91,14 @@ def test_every_length(size):
     np.testing.assert_array_equal(dropout(np.ones(size), 0.5, 5, 5), long[:size])
 
 
+@pytest.mark.nojit
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 9])
+def test_a_part_is_a_part_of_the_whole(first):
+    whole = dropout(np.ones(23), 0.5, 5, 5)
+    for size in range(24 - first):
+        np.testing.assert_array_equal(dropout(np.ones(size), 0.5, 5, 5, first), whole[first : first + size])
+
+
 def test_any_strides_and_shape():
     x = np.arange(24.0).reshape(4, 6)
     view = x.T[::-1]
@@ -106,3 +115,8 @@ def test_the_same_bits_for_any_number_of_threads():
         np.testing.assert_array_equal(many, dropout(x, 0.5, 1, 1))
     finally:
         tc.set_num_threads(threads)
+
+
+def test_the_same_elements_are_dropped_however_they_lie_in_memory():
+    x = np.random.default_rng(0).random((3, 48, 27, 9)).astype(np.float32)
+    np.testing.assert_array_equal(dropout(channels_last(x), 0.3, 7, 9), dropout(x, 0.3, 7, 9))

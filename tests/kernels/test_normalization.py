@@ -43,6 +43,18 @@ def test_batch_norm_backward_is_orthogonal_to_shift_and_scale():
     np.testing.assert_allclose(dbias, grad.sum((0, 2)), rtol=1e-12)
 
 
+@pytest.mark.nojit
+def test_batch_norm_backward_of_parts_is_that_of_the_whole():
+    x, grad, weight = numbers((5, 3, 4)), numbers((5, 3, 4), seed=1), numbers(3, seed=2)
+    mean, inv_std = statistics(x)
+    parts = [(grad[rows], x[rows], mean) for rows in (slice(2), slice(2, 5))]
+    sums = np.sum([kernels.batch_norm_gradient_sums(*part) for part in parts], axis=0)
+    found = [kernels.batch_norm_backward_input(*part, inv_std, weight, *sums / 20) for part in parts]
+    whole, dweight, dbias = kernels.batch_norm_backward(grad, x, mean, inv_std, weight)
+    np.testing.assert_allclose(np.concatenate(found), whole, rtol=1e-12)
+    np.testing.assert_allclose([sums[1] * inv_std, sums[0]], [dweight, dbias], rtol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)

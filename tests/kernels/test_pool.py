@@ -8,6 +8,7 @@ import pytest
 
 import tinycnn as tc
 from tinycnn.kernels.cpu import pool
+from tinycnn.kernels.cpu._jit import jit
 
 
 @pytest.fixture(autouse=True)
@@ -18,40 +19,52 @@ def four_threads():
     tc.set_num_threads(before)
 
 
-def count_visits(begin, end, visits):
+def _count_visits(begin, end, visits, work):
     for i in range(begin, end):
         visits[i] += 1
+        for _ in range(work):  # long enough for the caller to give up watching
+            visits[i] += visits[i] % 2
+
+
+def _note_ranges(begin, end, ranges):
+    ranges[begin, 0] = end
+
+
+def _fail_at(begin, end, part, array):
+    if begin == part:
+        raise ValueError
+
+
+count_visits, note_ranges, fail_at = jit(_count_visits), jit(_note_ranges), jit(_fail_at)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 1001])
 def test_every_piece_is_done_once(count):
     visits = np.zeros(max(count, pool.SMALL), np.int64)
     for _ in range(20):
-        pool.run(count_visits, count, (visits,))
+        count_visits(count, visits, 0)
     assert set(visits[:count]) == {20} and not visits[count:].any()
 
 
+def test_a_caller_waits_as_long_as_it_takes():
+    visits = np.ones(pool.SMALL, np.int64)
+    count_visits(4, visits, 30_000_000)
+    assert (visits[:4] > 1).all() and (visits[:4] % 2 == 0).all()
+
+
 def test_the_pieces_are_shared_and_small_work_stays_with_the_caller():
-    seen = set()
-
-    def note(begin, end, array):
-        seen.add(threading.current_thread())
-
-    pool.run(note, 4, (np.zeros(pool.SMALL),))
-    assert len(seen) == 4 and threading.current_thread() in seen
-    seen.clear()
-    pool.run(note, 4, (np.zeros(pool.SMALL - 1),))
-    assert seen == {threading.current_thread()}
+    ranges = np.zeros((4, pool.SMALL), np.int64)
+    note_ranges(4, ranges)
+    assert ranges[:, 0].tolist() == [1, 2, 3, 4]
+    ranges = np.zeros((4, 1), np.int64)
+    note_ranges(4, ranges)
+    assert ranges[:, 0].tolist() == [4, 0, 0, 0]
 
 
 @pytest.mark.parametrize("part", range(4))
 def test_an_error_in_any_thread_comes_back_and_the_pool_goes_on(part):
-    def fail(begin, end, array):
-        if begin == part:
-            raise ValueError(f"part {part}")
-
-    with pytest.raises(ValueError, match=f"part {part}"):
-        pool.run(fail, 4, (np.zeros(pool.SMALL),))
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        fail_at(4, part, np.zeros(pool.SMALL))
     test_every_piece_is_done_once(5)
 
 

@@ -31,6 +31,10 @@ class DataLoader:
     seed : int
     prefetch : int
         Batches prepared ahead by a thread; 0 prepares each when it is asked for.
+    shard : (rank, ranks)
+        Give out only this process's part of each batch, where several processes share the work: the batches of all
+        ranks together are those of one process, augmentation included. ``batch_size``, ``len`` and the place count
+        whole batches.
 
     Examples
     --------
@@ -48,6 +52,7 @@ class DataLoader:
         drop_last: bool = False,
         seed: int = 0,
         prefetch: int = 2,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         if not isinstance(dataset, Dataset):
             raise TypeError(
@@ -59,8 +64,15 @@ class DataLoader:
             raise ValueError(f"DataLoader: batch_size is {batch_size}, expected at least 1")
         self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
         self.drop_last, self.seed, self.prefetch = drop_last, seed, prefetch
+        self.shard = shard
         self.epoch = 0
         self.position = 0
+        least = self.batch_size if drop_last else len(dataset) - (len(self) - 1) * batch_size
+        if min(least, batch_size) < shard[1]:
+            raise ValueError(
+                f"DataLoader: {len(dataset)} images in batches of {batch_size} make a batch of "
+                f"{min(least, batch_size)}, fewer than the {shard[1]} processes that share it; change batch_size"
+            )
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.dataset), self.batch_size)
@@ -74,6 +86,12 @@ class DataLoader:
             self.position += 1
             yield batch
         self.epoch, self.position = self.epoch + 1, 0
+
+    def rows(self, number: int) -> slice:
+        """Which rows of a batch are given out: all, or the part that is this process's."""
+        count = min(self.batch_size, len(self.dataset) - number * self.batch_size)
+        rank, ranks = self.shard
+        return slice(count * rank // ranks, count * (rank + 1) // ranks)
 
     def state_dict(self) -> dict[str, Any]:
         """The place: epoch, batches of it that were given out, and the seed."""
@@ -89,7 +107,8 @@ class DataLoader:
 
     def _prepare(self, number: int) -> Batch:
         indices = self._order()[number * self.batch_size : (number + 1) * self.batch_size]
-        return self.dataset.batch(indices, np.random.default_rng([self.seed, self.epoch, number, 1]))
+        images, labels = self.dataset.batch(indices, np.random.default_rng([self.seed, self.epoch, number, 1]))
+        return images[self.rows(number)], labels[self.rows(number)]
 
     def _prepared(self, first: int) -> Iterator[Batch]:
         """Batches from a thread, which stops when they are no longer wanted; its errors are raised here."""

@@ -7,6 +7,9 @@ Each device package holds the files named here with the same functions and the s
 from __future__ import annotations
 
 PROTOCOL: dict[str, tuple[str, ...]] = {
+    "memory": ("memory_of", "is_alone"),
+    "layout": ("channels_last", "join_channels"),
+    "elementwise": ("add",),
     "gemm": ("matmul",),
     "im2col": ("im2col", "col2im"),
     "convolution": ("conv2d", "conv2d_backward_input", "conv2d_backward_weight", "conv2d_backward_bias"),
@@ -41,6 +44,8 @@ PROTOCOL: dict[str, tuple[str, ...]] = {
         "batch_norm_statistics",
         "batch_norm",
         "batch_norm_backward",
+        "batch_norm_gradient_sums",
+        "batch_norm_backward_input",
         "batch_norm_eval_backward",
         "local_response_norm",
         "local_response_norm_backward",

@@ -153,6 +153,7 @@ class BatchNorm2d(Module):
         super().__init__()
         _check_sizes("BatchNorm2d", num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.communicator: Any = None  # see tinycnn.distributed.synchronize_batch_norm
         shape, tracked = (num_features,), track_running_stats
         self.register_parameter("weight", Parameter(np.ones(shape, np.float32)) if affine else None)
         self.register_parameter("bias", Parameter(np.zeros(shape, np.float32)) if affine else None)
@@ -175,6 +176,7 @@ class BatchNorm2d(Module):
             training=self.training,
             momentum=self.momentum,
             eps=self.eps,
+            communicator=self.communicator,
         )
 
     def extra_repr(self) -> str:

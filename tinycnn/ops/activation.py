@@ -6,15 +6,16 @@ from tinycnn.tensor import Function
 
 
 class ReLU(Function):
-    """max(x, 0). Backward: the gradient passes where x > 0; relu'(0) = 0."""
+    """max(x, 0). Backward: the gradient passes where the output, and so x, is more than 0; relu'(0) = 0."""
 
     def forward(self, x):
-        self.save(x)
-        return self.kernels.relu(x)
+        out = self.kernels.relu(x)
+        self.save(out)  # not x: nobody else needs it, and its memory is free
+        return out
 
     def backward(self, grad):
-        (x,) = self.saved
-        return self.kernels.relu_backward(grad, x)
+        (out,) = self.saved
+        return self.kernels.relu_backward(grad, out)
 
 
 class LeakyReLU(Function):
@@ -87,8 +88,8 @@ class LogSoftmax(Function):
 class Dropout(Function):
     """Each element is 0 with probability p, else x / (1 - p). Backward: the same mask, computed again."""
 
-    def forward(self, x, p, seed, stream):
-        self.draw = p, seed, stream
+    def forward(self, x, p, seed, stream, first):
+        self.draw = p, seed, stream, first
         return self.kernels.dropout(x, *self.draw)
 
     def backward(self, grad):

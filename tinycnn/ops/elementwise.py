@@ -9,11 +9,18 @@ import numpy as np
 from tinycnn.tensor import Function, Tensor
 
 
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two operands are arrays of floats of one shape and dtype."""
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return False
+    return a.shape == b.shape and a.dtype == b.dtype and a.dtype.kind == "f"
+
+
 class Add(Function):
     """a + b. Backward: the gradient goes to both."""
 
     def forward(self, a, b):
-        return a + b
+        return self.kernels.add(a, b) if _alike(a, b) else a + b
 
     def backward(self, grad):
         return grad, grad

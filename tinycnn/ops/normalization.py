@@ -11,16 +11,19 @@ class BatchNorm(Function):
     """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel of x (N, C, ...).
 
     In training, mean and (biased) variance are the batch's, and the running statistics move towards them; backward then
-    counts how x moves them. In evaluation they are constants.
+    counts how x moves them. In evaluation they are constants. A communicator joins the batches of all its ranks.
     """
 
-    def forward(self, x, weight, bias, running_mean, running_var, training, momentum, eps):
+    def forward(self, x, weight, bias, running_mean, running_var, training, momentum, eps, communicator):
         channels = x.shape[1]
-        self.shape, self.training = x.shape, training
+        self.shape, self.training, self.communicator = x.shape, training, communicator
         flat = _planes(x)
         if training:
             mean, var = self.kernels.batch_norm_statistics(flat)
-            _track(running_mean, running_var, mean, var, flat.size // channels, momentum)
+            self.count = flat.size // channels
+            if communicator is not None:
+                self.count, mean, var = _joined(self.count, mean, var, communicator)
+            _track(running_mean, running_var, mean, var, self.count, momentum)
         else:
             mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
         inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype)
@@ -31,10 +34,27 @@ class BatchNorm(Function):
 
     def backward(self, grad):
         flat, mean, inv_std, scale = self.saved
-        kernels = self.kernels
-        backward = kernels.batch_norm_backward if self.training else kernels.batch_norm_eval_backward
-        grad_x, grad_scale, grad_shift = backward(grad.reshape(flat.shape), flat, mean, inv_std, scale)
-        return grad_x.reshape(self.shape), grad_scale, grad_shift
+        kernels, grad = self.kernels, grad.reshape(flat.shape)
+        if not self.training:
+            parts = kernels.batch_norm_eval_backward(grad, flat, mean, inv_std, scale)
+        elif self.communicator is None:
+            parts = kernels.batch_norm_backward(grad, flat, mean, inv_std, scale)
+        else:
+            sums = kernels.batch_norm_gradient_sums(grad, flat, mean)
+            joined = self.communicator.allreduce(np.stack(sums)).wait()
+            grad_x = kernels.batch_norm_backward_input(grad, flat, mean, inv_std, scale, *joined / self.count)
+            parts = grad_x, (sums[1] * inv_std).astype(flat.dtype), sums[0].astype(flat.dtype)
+        return parts[0].reshape(self.shape), *parts[1:]
+
+
+def _joined(count, mean, var, communicator):
+    """Count, mean and variance over all ranks: of the ranks' means, then of deviations from the joined mean."""
+    total, *sums = communicator.allreduce(np.append(count, count * mean.astype(np.float64))).wait()
+    if total < 2:
+        raise ValueError("training needs more than one value for each channel")
+    joined = np.array(sums) / total
+    spread = communicator.allreduce(count * (var + (mean - joined) ** 2)).wait() / total
+    return int(total), joined.astype(mean.dtype), spread.astype(var.dtype)
 
 
 def _track(running_mean, running_var, mean, var, count, momentum):

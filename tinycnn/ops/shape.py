@@ -46,17 +46,28 @@ class GetItem(Function):
     """x[index]. Backward: each gradient is added where its element came from (an element may be taken many times)."""
 
     def forward(self, x, index):
-        self.shape, self.index = x.shape, index
+        self.shape, self.index, self.axes = x.shape, index, _axes_in_memory(x)
         out = x[index]
-        return out.copy() if isinstance(out, np.ndarray) else out
+        return out.copy(order="K") if isinstance(out, np.ndarray) else out
 
     def backward(self, grad):
-        out = np.zeros(self.shape, grad.dtype)
+        out = _filled(self.shape, self.axes, grad.dtype, 0)
         if _takes_once(self.index):
             out[self.index] = grad
         else:
             np.add.at(out, self.index, grad)
         return out
+
+
+def _axes_in_memory(array: np.ndarray) -> tuple[int, ...]:
+    """The dimensions, those whose neighbours lie farthest apart first."""
+    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+
+
+def _filled(shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, value: float) -> np.ndarray:
+    """A new array that lies in memory in this order of dimensions."""
+    out = np.full([shape[axis] for axis in axes], value, dtype)
+    return out.transpose(np.argsort(axes))
 
 
 def _takes_once(index: Any) -> bool:
@@ -71,7 +82,8 @@ class Concatenate(Function):
     def forward(self, *arrays, dim):
         self.dim = dim
         self.cuts = np.cumsum([a.shape[dim] for a in arrays])[:-1]
-        return np.concatenate(arrays, axis=dim)
+        channels = arrays[0].ndim == 4 and dim in (1, -3) and len({a.dtype for a in arrays}) == 1
+        return self.kernels.join_channels(arrays) if channels else np.concatenate(arrays, axis=dim)
 
     def backward(self, grad):
         return tuple(np.split(grad, self.cuts, axis=self.dim))
@@ -93,7 +105,10 @@ class Pad(Function):
 
     def forward(self, x, widths, value):
         self.inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
-        return np.pad(x, widths, constant_values=value)
+        shape = tuple(before + n + after for (before, after), n in zip(widths, x.shape))
+        out = _filled(shape, _axes_in_memory(x), x.dtype, value)
+        out[self.inner] = x
+        return out
 
     def backward(self, grad):
         return grad[self.inner]

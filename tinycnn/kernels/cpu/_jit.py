@@ -1,43 +1,16 @@
-"""How every CPU kernel is compiled: one function, one cache key, one contiguity rule."""
+"""How a kernel becomes a loop over its work on all threads."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-import numba
 import numpy as np
-from numba.core.caching import FunctionCache
 
+from tinycnn.kernels.cpu._compile import JIT_DISABLED, SAFE_MATH, inline
+from tinycnn.kernels.cpu.launch import launcher
 from tinycnn.kernels.cpu.pool import run
 
-JIT_DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
-
-# Every flag here keeps NaN and infinity; "reassoc" (needed to vectorise a sum) is asked for by name.
-_SAFE_MATH = {"contract", "nsz", "arcp"}
-
-
-@cache
-def _sources_digest() -> str:
-    """Digest of all kernel sources, so that editing a helper recompiles the kernels that inlined it.
-
-    Numba invalidates its disk cache by the kernel's own file only, and leaves compile flags out of the key.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-class _KernelCache(FunctionCache):
-    """Numba's disk cache with the digest of all kernel sources in its key."""
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple:
-        return (*super()._index_key(sig, codegen), _sources_digest())
+__all__ = ["JIT_DISABLED", "carray", "inline", "jit"]
 
 
 def jit(kernel: Callable, *, reassociate: bool = False) -> Callable:
@@ -57,21 +30,8 @@ def jit(kernel: Callable, *, reassociate: bool = False) -> Callable:
     """
     if JIT_DISABLED:
         return lambda count, *arguments: kernel(0, count, *arguments)
-    compiled = compile_without_lock(kernel, _SAFE_MATH | {"reassoc"} if reassociate else _SAFE_MATH)
-    return lambda count, *arguments: run(compiled, count, arguments)
-
-
-def compile_without_lock(function: Callable, fastmath: set[str]) -> Callable:
-    """Compile on first use, to run without Python's global lock, cached on disk."""
-    compiled: Any = numba.njit(fastmath=fastmath, error_model="numpy", nogil=True)(function)
-    with suppress(RuntimeError):  # no writable cache folder: compile in every process
-        compiled._cache = _KernelCache(function)
-    return compiled
-
-
-def inline(helper: Callable) -> Callable:
-    """Compile a small helper that kernels call inside their loops."""
-    return numba.njit(inline="never", fastmath=_SAFE_MATH, error_model="numpy", nogil=True)(helper)
+    launch = launcher(kernel, SAFE_MATH | {"reassoc"} if reassociate else SAFE_MATH)
+    return lambda count, *arguments: run(launch, count, arguments)
 
 
 def carray(array: np.ndarray) -> np.ndarray:

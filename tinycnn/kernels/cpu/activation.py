@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import empty_alike, flat_alike
+from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last, pixel_rows
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -22,9 +22,15 @@ def relu(x: np.ndarray) -> np.ndarray:
     return _elementwise(relu_loop, x)
 
 
-def relu_backward(grad: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """0 where x <= 0, else grad."""
-    return _elementwise(relu_backward_loop, grad, x)
+def relu_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array."""
+    rows = pixel_rows(grad)
+    if rows is None or rows[1] == grad.shape[1] or not lies_channels_last(out):
+        return _elementwise(relu_backward_loop, grad, out)
+    dx = empty_alike(out)
+    flat_out, flat_dx = flat_alike(out, dx)
+    relu_backward_rows_loop(grad.size // grad.shape[1], *rows, grad.shape[1], flat_out, flat_dx)
+    return dx
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float) -> np.ndarray:
@@ -125,6 +131,14 @@ def _relu_backward_loop(begin, end, grad, x, out):
         out[i] = 0 if x[i] <= 0 else grad[i]
 
 
+def _relu_backward_rows_loop(begin, end, grad, step, channels, x, out):
+    for r in range(begin, end):
+        row, gradient = slice(r * channels, (r + 1) * channels), grad[r * step : r * step + channels]
+        value, result = x[row], out[row]
+        for i in range(value.size):
+            result[i] = 0 if value[i] <= 0 else gradient[i]
+
+
 def _leaky_relu_loop(begin, end, value, x, slope, out):
     for i in range(begin, end):
         out[i] = value[i] if x[i] > 0 else value[i] * slope
@@ -161,6 +175,7 @@ def _tanh_backward_loop(begin, end, grad, t, out):
 
 relu_loop = jit(_relu_loop)
 relu_backward_loop = jit(_relu_backward_loop)
+relu_backward_rows_loop = jit(_relu_backward_rows_loop)
 leaky_relu_loop = jit(_leaky_relu_loop)
 sigmoid_loop = jit(_sigmoid_loop)
 sigmoid_backward_loop = jit(_sigmoid_backward_loop)

@@ -4,9 +4,9 @@
 im2col     The reference to read: one image at a time, columns and a matrix product (this file, :mod:`.im2col`,
            :mod:`.gemm`). Needs kernel height * kernel width copies of an image.
 direct     The fast path for every shape: pixels are read where they lie, channels last (:mod:`.direct`).
-winograd   For 3x3 kernels of stride 1: 36 multiplications where the others need 144 (:mod:`.winograd`). Errors are
-           larger: in float32 about 1e-5 of the largest output where direct has 1e-6.
-auto       Winograd where it is faster, else direct.
+winograd   For 3x3 and 5x5 kernels of stride 1: 36 multiplications where the others need 144 or 100
+           (:mod:`.winograd`). Errors are larger: in float32 about 1e-5 of the largest output where direct has 1e-6.
+auto       Winograd where it can, else direct.
 =========  ==========================================================================================================
 """
 
@@ -19,6 +19,7 @@ from tinycnn.kernels.cpu._jit import jit
 from tinycnn.kernels.cpu.gemm import matmul
 from tinycnn.kernels.cpu.im2col import col2im, im2col
 from tinycnn.kernels.cpu.layout import to_pixels
+from tinycnn.kernels.cpu.memory import empty, zeros
 
 BLOCK = 256
 ALGORITHMS = ("auto", "im2col", "direct", "winograd")
@@ -81,8 +82,7 @@ def conv2d_backward_weight(
     """Gradient with respect to the weight: output gradients times the pixels they came from, over the whole batch."""
     if algorithm == "im2col":
         return _im2col_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups)
-    few = weight_shape[0] * weight_shape[1] <= winograd.FEW_CHANNELS
-    if _by_winograd(algorithm, weight_shape, stride, padding, dilation, groups, pays=not few):
+    if _by_winograd(algorithm, weight_shape, stride, padding, dilation, groups):
         return winograd.conv2d_backward_weight(grad, x, weight_shape, padding)
     return direct.conv2d_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups)
 
@@ -103,19 +103,18 @@ def _by_winograd(
     padding: Size,
     dilation: Size,
     groups: int,
-    pays: bool = True,
 ) -> bool:
-    """Whether to convolve in Winograd's way: where asked for, or with "auto" where it was measured to be faster."""
+    """Whether to convolve in Winograd's way: where asked for, or with "auto" where that is possible."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"conv2d: algorithm is {algorithm!r}, expected one of: {', '.join(ALGORITHMS)}")
     possible = winograd.fits(weight_shape, stride, padding, dilation, groups)
     if algorithm == "winograd" and not possible:
         raise ValueError(
-            f"conv2d: algorithm 'winograd' takes 3x3 kernels of stride 1, dilation 1, padding up to 2 and one group, "
-            f"with channels that are multiples of 16, but weight is {weight_shape}, stride {stride}, "
+            f"conv2d: algorithm 'winograd' takes 3x3 and 5x5 kernels of stride 1, dilation 1, less padding than kernel "
+            f"and one group, with channels that are multiples of 16, but weight is {weight_shape}, stride {stride}, "
             f"padding {padding}, dilation {dilation}, groups {groups}"
         )
-    return algorithm == "winograd" or (algorithm == "auto" and possible and pays)
+    return algorithm == "winograd" or (algorithm == "auto" and possible)
 
 
 # -- im2col: the idea in a few lines -----------------------------------------------------------------------------------
@@ -123,7 +122,7 @@ def _by_winograd(
 
 def _im2col_forward(x, weight, bias, stride, padding, dilation, groups):
     grid = tuple(direct.output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation))
-    out = np.empty((x.shape[0], weight.shape[0], grid[0] * grid[1]), x.dtype)
+    out = empty((x.shape[0], weight.shape[0], grid[0] * grid[1]), x.dtype)
     for n, inputs, outputs in _images_and_groups(x.shape[0], weight, groups):
         columns = im2col(x[n : n + 1, inputs], weight.shape[2:], stride, padding, dilation)[0]
         out[n, outputs] = matmul(_rows(weight[outputs]), columns)
@@ -133,7 +132,7 @@ def _im2col_forward(x, weight, bias, stride, padding, dilation, groups):
 
 
 def _im2col_backward_input(grad, weight, input_shape, stride, padding, dilation, groups):
-    out = np.empty(input_shape, grad.dtype)
+    out = empty(input_shape, grad.dtype)
     for n, inputs, outputs in _images_and_groups(input_shape[0], weight, groups):
         columns = matmul(_rows(weight[outputs]).T, _rows(grad[n, outputs]))
         shape = (1, *out[n, inputs].shape)
@@ -142,7 +141,7 @@ def _im2col_backward_input(grad, weight, input_shape, stride, padding, dilation,
 
 
 def _im2col_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups):
-    out = np.zeros(weight_shape, x.dtype)
+    out = zeros(weight_shape, x.dtype)
     for n, inputs, outputs in _images_and_groups(x.shape[0], out, groups):
         columns = im2col(x[n : n + 1, inputs], weight_shape[2:], stride, padding, dilation)[0]
         out[outputs] += matmul(_rows(grad[n, outputs]), columns.T).reshape(out[outputs].shape)

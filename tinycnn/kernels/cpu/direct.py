@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.gemm import workspace
-from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
+from tinycnn.kernels.cpu.layout import copy, from_pixels, to_pixels
+from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
 from tinycnn.kernels.cpu.pool import get_num_threads
 
@@ -70,7 +70,7 @@ def conv2d(
     pixels = to_pixels(x)
     kernel = weight.shape[2:]
     grid = tuple(output_size(*sizes) for sizes in zip(x.shape[2:], kernel, stride, padding, dilation))
-    out = np.empty((x.shape[0], *grid, weight.shape[0]), x.dtype)
+    out = empty((x.shape[0], *grid, weight.shape[0]), x.dtype)
     panels = pack_weights(weight, groups, False, np.arange(kernel[0] * kernel[1]))
     correlate_into(out, (0, 0), (1, 1), pixels, panels, kernel_taps(kernel, padding, dilation), stride, bias, groups)
     return from_pixels(out)
@@ -92,7 +92,7 @@ def conv2d_backward_input(
     phases_y = phases(height, kernel[0], stride[0], padding[0], dilation[0])
     phases_x = phases(width, kernel[1], stride[1], padding[1], dilation[1])
     whole = len(phases_y) == min(stride[0], height) and len(phases_x) == min(stride[1], width)
-    out = (np.empty if whole else np.zeros)((n, height, width, c), grad.dtype)
+    out = (empty if whole else zeros)((n, height, width, c), grad.dtype)
     for start_y, taps_y in phases_y:
         for start_x, taps_x in phases_x:
             chosen = np.array([ty * kernel[1] + tx for ty, _ in taps_y for tx, _ in taps_x])
@@ -113,7 +113,7 @@ def conv2d_backward_weight(
 ) -> np.ndarray:
     """Gradient with respect to the weight: outer products of output gradients and pixels, summed over the batch."""
     pixels, grads = to_pixels(x), to_pixels(grad)
-    out = np.zeros(weight_shape, x.dtype)
+    out = zeros(weight_shape, x.dtype)
     if not x.size or not out.size:
         return out
     outputs, depth = weight_shape[0] // groups, weight_shape[1]
@@ -126,7 +126,7 @@ def conv2d_backward_weight(
     panels = -(-outputs // LANES)
     splits = max(1, min(x.shape[0], 8, MAX_PARTS // out.size))
     shares = min(panels, -(-8 // (splits * groups)))
-    parts = np.zeros((splits, groups, panels, len(starts) * padded, LANES), x.dtype)
+    parts = zeros((splits, groups, panels, len(starts) * padded, LANES), x.dtype)
     band = plan.height * plan.width * plan.pixel_step + ROWS
     size = band + -(-panels // shares) * LANES * plan.rows * grid[1]
     space = workspace("gradient", get_num_threads(), size, x.dtype)
@@ -265,7 +265,7 @@ def pack_weights(weight: np.ndarray, groups: int, transposed: bool, taps: np.nda
     out_step, in_step = depth * area, area
     if transposed:
         outputs, depth, out_step, in_step = depth, outputs, in_step, out_step
-    panels = np.empty((groups, -(-outputs // LANES), len(taps) * depth, LANES), weight.dtype)
+    panels = empty((groups, -(-outputs // LANES), len(taps) * depth, LANES), weight.dtype)
     flat = np.ascontiguousarray(weight).reshape(-1)
     count, group_step = panels.shape[0] * panels.shape[1], flat.size // groups
     pack_loop(count, flat, group_step, out_step, in_step, taps.astype(np.int64), outputs, depth, panels)
@@ -292,29 +292,30 @@ def _pack_weights(begin, end, weight, group_step, out_step, in_step, taps, outpu
 pack_loop = jit(_pack_weights)
 
 
+def _share_of(lane, lanes, tasks):
+    """The tasks of one lane, neighbours: what a thread wrote in one layer it then reads in the next."""
+    return lane * tasks // lanes, (lane + 1) * tasks // lanes
+
+
+share_of = inline(_share_of)
+
+
 def _fill_band(x, n, channel, top, left, rows, width, depth, band):
     """Copy ``rows`` rows of ``width`` pixels from (top, left) on, zeros where the image ends."""
     height, image_width = x.shape[1], x.shape[2]
     low, high = min(max(-left, 0), width), max(min(image_width - left, width), 0)
     for row in range(rows):
-        y, at = top + row, row * width * depth
+        y, line = top + row, band[row * width * depth : (row + 1) * width * depth]
         if y < 0 or y >= height or low >= high:
-            for i in range(width * depth):
-                band[at + i] = 0
+            line[:] = 0
             continue
-        for i in range(low * depth):
-            band[at + i] = 0
+        line[: low * depth] = 0
         if depth == x.shape[3]:
-            line = x[n, y, left + low : left + high].reshape(-1)
-            start = at + low * depth
-            for i in range(line.size):
-                band[start + i] = line[i]
+            copy(x[n, y, left + low : left + high].reshape(-1), line[low * depth : high * depth])
         else:
             for p in range(low, high):
-                for c in range(depth):
-                    band[at + p * depth + c] = x[n, y, left + p, channel + c]
-        for i in range(high * depth, width * depth):
-            band[at + i] = 0
+                copy(x[n, y, left + p, channel : channel + depth], line[p * depth : (p + 1) * depth])
+        line[high * depth :] = 0
 
 
 fill_band = inline(_fill_band)
@@ -335,7 +336,8 @@ def _correlate(
         corner = space[lane, : ROWS * LANES]
         band = space[lane, ROWS * LANES :]
         edge = np.empty(ROWS, np.int64)
-        for task in range(lane, tasks, lanes):
+        first_task, last_task = share_of(lane, lanes, tasks)
+        for task in range(first_task, last_task):
             n, group, first = task // (groups * bands), task // bands % groups, task % bands * band_rows
             rows = min(band_rows, grid_y - first)
             top = first * stride_y + tap_y
@@ -392,7 +394,8 @@ def _gradient(
     sums = parts.reshape(-1)
     for lane in range(begin, end):
         band, columns = space[lane, :band_size], space[lane, band_size:]
-        for task in range(lane, tasks, lanes):
+        first_task, last_task = share_of(lane, lanes, tasks)
+        for task in range(first_task, last_task):
             split, group, first_panel = task // (groups * shares), task // shares % groups, task % shares * share
             last_panel = min(first_panel + share, panels)
             for item in range(split * images // splits * bands, (split + 1) * images // splits * bands):

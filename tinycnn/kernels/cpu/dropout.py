@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu._jit import inline, jit
+from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last
+
+LINE = 4096
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
@@ -16,7 +19,7 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
-def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
+def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> np.ndarray:
     """Each element is multiplied by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
 
     Backward is the same call on the gradient.
@@ -28,25 +31,23 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int) -> np.ndarray:
         From 0 to 1, both included.
     seed, stream : int
         Key and upper half of the counter of Philox 4x32-10; their lowest 64 bits count.
+    first : int
+        The number of x's first element, where x is a part of a larger array.
 
     Notes
     -----
     The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy
     as 1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
     """
-    out = np.empty(x.shape, x.dtype)
-    flat = carray(x).reshape(-1)
+    out = empty_alike(x)
+    source, target = flat_alike(x, out)
+    channels, area = 1, LINE
+    if lies_channels_last(x):
+        channels, area = x.shape[1], x[0, 0].size
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    dropout_loop(
-        -(-flat.size // 4),
-        flat,
-        np.uint64(round(p * 2**32)),
-        scale,
-        np.uint64(seed & mask),
-        np.uint64(stream & mask),
-        out.reshape(-1),
-    )
+    threshold, key, counter = (np.uint64(n) for n in (round(p * 2**32), seed & mask, stream & mask))
+    dropout_loop(-(-x.size // area), source, channels, area, first, threshold, scale, key, counter, target)
     return out
 
 
@@ -78,13 +79,17 @@ philox = inline(_philox)
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _dropout_loop(begin, end, x, threshold, scale, seed, stream, out):
+def _dropout_loop(begin, end, x, channels, area, origin, threshold, scale, seed, stream, out):
+    """Line by line of ``area`` elements, counted from ``origin`` as in NCHW; in memory they are ``channels`` apart."""
     zero = x.dtype.type(0)
-    for block in range(begin, end):
-        words = philox(np.uint64(block), stream, seed)
-        first = 4 * block
-        for j in range(min(4, x.size - first)):
-            out[first + j] = x[first + j] * (scale if words[j] >= threshold else zero)
+    for line in range(begin, end):
+        first, last = origin + line * area, origin + min(x.size, (line + 1) * area)
+        place = line // channels * area * channels + line % channels
+        for block in range(first // 4, (last + 3) // 4):
+            words = philox(np.uint64(block), stream, seed)
+            for j in range(max(0, first - 4 * block), min(4, last - 4 * block)):
+                at = place + (4 * block + j - first) * channels
+                out[at] = x[at] * (scale if words[j] >= threshold else zero)
 
 
 dropout_loop = jit(_dropout_loop)

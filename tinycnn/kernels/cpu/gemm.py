@@ -15,47 +15,34 @@ Block sizes depend on nothing but these constants, so the result has the same bi
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu.layout import copy
+from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
 from tinycnn.kernels.cpu.pool import get_num_threads
 
-BLOCK_M, BLOCK_N, BLOCK_K = 8 * ROWS, 256, 256
+BLOCK_M, BLOCK_N, BLOCK_K = 32 * ROWS, 256, 256
 FEW = 2 * LANES
 STRIP = 16 * ROWS
-
-_kept = threading.local()
-
-
-def workspace(name: str, lanes: int, size: int, dtype: np.dtype) -> np.ndarray:
-    """Scratch memory (lanes, size) that is kept between calls: fresh memory costs a page fault for every 4 KB."""
-    kept: dict = _kept.__dict__
-    array = kept.get((name, dtype))
-    if array is None or array.size < lanes * size:
-        array = kept[name, dtype] = np.empty(lanes * size, dtype)
-    return array[: lanes * size].reshape(lanes, size)
 
 
 def _pack(source, depth_first, first, lines, start, depth, width, panels):
     """Copy ``lines`` rows (``depth_first``: columns) of a matrix into panels of ``width``, padded with zeros."""
-    for line in range(-(-lines // width) * width):
-        at = (line // width) * depth * width + line % width
-        if line >= lines:
+    for panel in range(-(-lines // width)):
+        at, line = panel * depth * width, first + panel * width
+        count = min(width, lines - panel * width)
+        if count < width:
+            panels[at : at + depth * width] = 0
+        if depth_first:
             for k in range(depth):
-                panels[at + k * width] = 0
-        elif not depth_first:
-            for k in range(depth):
-                panels[at + k * width] = source[first + line, start + k]
-    if depth_first:
-        for panel in range(-(-lines // width)):
-            count = min(width, lines - panel * width)
-            for k in range(depth):
-                at = (panel * depth + k) * width
-                for line in range(count):
-                    panels[at + line] = source[start + k, first + panel * width + line]
+                copy(source[start + k, line : line + count], panels[at + k * width : at + k * width + count])
+        else:
+            for i in range(count):
+                row, target = source[line + i, start : start + depth], panels[at + i : at + depth * width]
+                for k in range(row.size):
+                    target[k * width] = row[k]
 
 
 pack = inline(_pack)
@@ -93,8 +80,7 @@ def _matmul(begin, end, a, a_flipped, b, b_flipped, depth, rows, columns, space,
             top, left = (task // blocks_n) * BLOCK_M, (task % blocks_n) * BLOCK_N
             height, width = min(BLOCK_M, rows - top), min(BLOCK_N, columns - left)
             for i in range(top, top + height):
-                for j in range(left, left + width):
-                    out[i * columns + j] = 0
+                out[i * columns + left : i * columns + left + width] = 0
             for start in range(0, depth, BLOCK_K):
                 k = min(BLOCK_K, depth - start)
                 pack(a, a_flipped, top, height, start, k, ROWS, a_panels)
@@ -116,7 +102,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     rows, columns = a.shape[a_flipped], b.shape[1 - b_flipped]
     if 0 < rows <= FEW and columns >= FEW and a.size:
         return _few_rows(a.T if a_flipped else a, b, b_flipped)
-    out = np.empty((rows, columns), dtype)
+    out = empty((rows, columns), dtype)
     space = workspace("matmul", get_num_threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
     depth = a.shape[0] if a_flipped else a.shape[1]
     matmul_loop(len(space), a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
@@ -126,10 +112,10 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _few_rows(a: np.ndarray, b: np.ndarray, b_flipped: bool) -> np.ndarray:
     """A (M, K) times B (K, N), or times the transpose of B (N, K), for a small M: out^T is made in strips of N."""
     (rows, depth), columns = a.shape, b.shape[1 - b_flipped]
-    panels = np.zeros((-(-rows // LANES), depth, LANES), a.dtype)
+    panels = zeros((-(-rows // LANES), depth, LANES), a.dtype)
     for panel, lines in enumerate(panels):
         lines[:, : min(LANES, rows - panel * LANES)] = a[panel * LANES : (panel + 1) * LANES].T
-    out = np.zeros((-(-columns // ROWS) * ROWS, len(panels) * LANES), a.dtype)
+    out = zeros((-(-columns // ROWS) * ROWS, len(panels) * LANES), a.dtype)
     few_rows_loop(-(-columns // STRIP), b.reshape(-1), b_flipped, columns, panels, out)
     return out[:columns, :rows].T.copy()
 

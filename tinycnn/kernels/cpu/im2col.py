@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, jit
+from tinycnn.kernels.cpu.memory import empty
 
 Size = tuple[int, int]
 
@@ -28,7 +29,7 @@ def im2col(x: np.ndarray, kernel_size: Size, stride: Size, padding: Size, dilati
     """
     x = carray(x)
     grid = _grid(x.shape, kernel_size, stride, padding, dilation)
-    columns = np.empty((*x.shape[:2], *kernel_size, *grid), x.dtype)
+    columns = empty((*x.shape[:2], *kernel_size, *grid), x.dtype)
     im2col_loop(x.shape[0] * x.shape[1], x, *stride, *padding, *dilation, columns)
     return columns.reshape(x.shape[0], x.shape[1] * kernel_size[0] * kernel_size[1], grid[0] * grid[1])
 
@@ -44,7 +45,7 @@ def col2im(
     """The adjoint of im2col, <im2col(x), c> = <x, adjoint(c)>: columns (N, C kH kW, H_out W_out) to (N, C, H, W)."""
     grid = _grid(input_shape, kernel_size, stride, padding, dilation)
     columns = carray(columns).reshape(*input_shape[:2], *kernel_size, *grid)
-    out = np.empty(input_shape, columns.dtype)
+    out = empty(input_shape, columns.dtype)
     col2im_loop(out.shape[0] * out.shape[1], columns, *stride, *padding, *dilation, out)
     return out
 

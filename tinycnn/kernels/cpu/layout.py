@@ -9,9 +9,12 @@ work on vectors of channels. Whoever looks at the array sees no difference; NumP
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, jit
+from tinycnn.kernels.cpu._jit import carray, inline, jit
+from tinycnn.kernels.cpu.memory import empty
 
 BLOCK = 64
 
@@ -28,11 +31,16 @@ def to_pixels(images: np.ndarray) -> np.ndarray:
     if not images.flags.carray:
         return np.array(pixels, order="C")
     n, c, height, width = images.shape
-    out = np.empty((n, height, width, c), images.dtype)
+    out = empty((n, height, width, c), images.dtype)
     interleave_loop(
         n * -(-height * width // BLOCK), images.reshape(n, c, height * width), out.reshape(n, height * width, c)
     )
     return out
+
+
+def channels_last(images: np.ndarray) -> np.ndarray:
+    """The same images (N, C, H, W), lying channels last: a view where they do, else a copy."""
+    return from_pixels(to_pixels(images))
 
 
 def from_pixels(pixels: np.ndarray) -> np.ndarray:
@@ -42,7 +50,7 @@ def from_pixels(pixels: np.ndarray) -> np.ndarray:
 
 def lies_channels_last(images: np.ndarray) -> bool:
     """Whether an array (N, C, ...) has its channels last in memory, and not both ways at once."""
-    return images.ndim > 2 and not images.flags.carray and np.moveaxis(images, 1, -1).flags.carray
+    return images.ndim > 2 and not images.flags.carray and _channels_last(images).flags.carray
 
 
 def flat_alike(*arrays: np.ndarray) -> list[np.ndarray]:
@@ -51,7 +59,7 @@ def flat_alike(*arrays: np.ndarray) -> list[np.ndarray]:
     Views where possible; an array that lies otherwise is copied.
     """
     if any(map(lies_channels_last, arrays)):
-        arrays = tuple(np.moveaxis(array, 1, -1) for array in arrays)
+        arrays = tuple(map(_channels_last, arrays))
     return [carray(array).reshape(-1) for array in arrays]
 
 
@@ -59,8 +67,53 @@ def empty_alike(*arrays: np.ndarray) -> np.ndarray:
     """A new array of their shape and dtype whose elements lie in the order that :func:`flat_alike` takes."""
     shape, dtype = arrays[0].shape, arrays[0].dtype
     if any(map(lies_channels_last, arrays)):
-        return np.moveaxis(np.empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
-    return np.empty(shape, dtype)
+        dimensions = len(shape)
+        out = empty((shape[0], *shape[2:], shape[1]), dtype)
+        return out.transpose(0, dimensions - 1, *range(1, dimensions - 1))
+    return empty(shape, dtype)
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """(N, C, ...) seen as (N, ..., C)."""
+    return array.transpose(0, *range(2, array.ndim), 1)
+
+
+# -- channels side by side ---------------------------------------------------------------------------------------------
+
+
+def join_channels(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Images (N, C_i, H, W) as one array (N, sum of C_i, H, W).
+
+    >>> join_channels([np.zeros((2, 3, 4, 5)), np.ones((2, 1, 4, 5))]).shape
+    (2, 4, 4, 5)
+    """
+    n, _, height, width = parts[0].shape
+    out = empty((n, height, width, sum(part.shape[1] for part in parts)), parts[0].dtype)
+    start = 0
+    for part in parts:
+        put_columns_loop(
+            n * height * width, to_pixels(part).reshape(-1), part.shape[1], out.reshape(-1), start, out.shape[3]
+        )
+        start += part.shape[1]
+    return from_pixels(out)
+
+
+def pixel_rows(images: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """Some channels of images that lie channels last: flat memory from the first of them on, and from pixel to pixel.
+
+    None if the array lies otherwise.
+    """
+    if images.ndim != 4 or not images.size:
+        return None
+    step = images.strides[3]
+    n, c, height, width = images.shape
+    if images.strides != (height * width * step, images.itemsize, width * step, step) or step < c * images.itemsize:
+        return None
+    count = (n * height * width - 1) * (step // images.itemsize) + c
+    return np.lib.stride_tricks.as_strided(images[0, :, 0, 0], (count,), (images.itemsize,)), step // images.itemsize
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
 
 
 def _interleave(begin, end, planes, pixels):
@@ -76,3 +129,20 @@ def _interleave(begin, end, planes, pixels):
 
 
 interleave_loop = jit(_interleave)
+
+
+def _copy(source, target):
+    """Written out on whole slices, whose indices are never negative: only then does the compiler make vectors."""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+copy = inline(_copy)
+
+
+def _put_columns(begin, end, part, count, whole, start, step):
+    for r in range(begin, end):
+        copy(part[r * count : (r + 1) * count], whole[r * step + start : r * step + start + count])
+
+
+put_columns_loop = jit(_put_columns)

@@ -1,16 +1,15 @@
 """The innermost loops of matrix products and convolutions, as LLVM vector code.
 
 A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
-A processor reaches its peak only when operands stay in registers. The two tiles here hold ROWS x LANES of the result in
 
     correlate_tile   C += A B      rows of A contiguous along k, anywhere in memory; B packed (k, LANES)
     outer_tile       C += A^T B    ROWS scalars of A and LANES of B contiguous for each k, one step apart along k
 
-``line_map`` multiplies a small constant matrix with long lines: the transforms of Winograd's convolution.
+``tile_map`` multiplies small tiles with a constant matrix from both sides: the transforms of Winograd's convolution.
 
-Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the number of vector registers: 16 with
-AVX-512 (32 of 64 bytes), else 6 (16 of 32 bytes). See Goto and van de Geijn, "Anatomy of High-Performance Matrix
-Multiplication" (2008), for why tiles of this form win.
+Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the registers: 8 with AVX-512, where a
+row of the tile is one register and 8 hide the latency of an addition, else 6, of two registers each. See Goto and van
+de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), for why tiles of this form win.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from tinycnn.kernels.cpu._jit import JIT_DISABLED
 _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
 LANES = 16
-MAP_LANES = 8
-ROWS = 16 if _WIDE else 6
+MAP_LANES = 16 if _WIDE else 8
+ROWS = 8 if _WIDE else 6
 
 _INDEX = ir.IntType(64)
 
@@ -164,22 +163,33 @@ def _emit_correlate_tile(context, builder, signature, args):
     return context.get_dummy_value()
 
 
-def _emit_line_map(matrix):
-    """Code for out = matrix @ lines, eight elements of each line at a time; zeros of the matrix cost nothing."""
+def _emit_tile_map(matrix):
+    """Code for out = matrix @ tile @ matrix^T on MAP_LANES tiles at once; zeros of the matrix cost nothing."""
+    rows, size = len(matrix), len(matrix[0])
 
     def emit_map(context, builder, signature, args):
         emit = _Emitter(context, builder, signature, args)
-        a, b = emit.pointer(0, 1), emit.pointer(3, 4)
-        a_step, b_step, count = args[2], args[5], args[6]
+        a, b = emit.pointer(0, 1), emit.pointer(4, 5)
+        (a_row, a_step), (b_row, b_step), count = args[2:4], args[6:8], args[8]
         kind = emit.vector(MAP_LANES)
-        a_lines = [builder.gep(a, [builder.mul(a_step, emit.index(i))]) for i in range(len(matrix[0]))]
-        b_lines = [builder.gep(b, [builder.mul(b_step, emit.index(i))]) for i in range(len(matrix))]
+
+        def places(start, row, step, lines):
+            numbers = [emit.index(i) for i in range(lines)]
+            starts = [builder.gep(start, [builder.mul(row, i)]) for i in numbers]
+            return [[builder.gep(line, [builder.mul(step, j)]) for j in numbers] for line in starts]
+
+        sources, targets = places(a, a_row, a_step, size), places(b, b_row, b_step, rows)
 
         def step(i, state):
             at = builder.mul(i, emit.index(MAP_LANES))
-            lines = [emit.load(line, at, kind) for line in a_lines]
-            for row, target in zip(matrix, b_lines):
-                emit.store(_combination(emit, row, lines), target, at)
+            columns = []
+            for j in range(size):
+                column = [emit.load(sources[i][j], at, kind) for i in range(size)]
+                columns.append([_combination(emit, row, column) for row in matrix])
+            for i in range(rows):
+                line = [column[i] for column in columns]
+                for j, row in enumerate(matrix):
+                    emit.store(_combination(emit, row, line), targets[i][j], at)
             return state
 
         emit.loop(builder.sdiv(count, emit.index(MAP_LANES)), [], step)
@@ -241,30 +251,33 @@ if JIT_DISABLED:
                 total += run @ b[b_start + r * length * LANES :][: length * LANES].reshape(length, LANES)
             target[:] = total
 
-    def line_map(matrix):
-        """Plain NumPy in place of the vector code: out = matrix @ lines."""
+    def tile_map(matrix):
+        """Plain NumPy in place of the vector code: out = matrix @ tile @ matrix^T."""
         weights = np.array(matrix)
 
-        def apply(a, a_start, a_step, b, b_start, b_step, count):
-            lines = np.stack([a[a_start + i * a_step :][:count] for i in range(weights.shape[1])])
-            for i, line in enumerate(weights.astype(a.dtype) @ lines):
-                b[b_start + i * b_step :][:count] = line
+        def apply(a, a_start, a_row, a_step, b, b_start, b_row, b_step, count):
+            rows, size = weights.shape
+            lines = [[a[a_start + i * a_row + j * a_step :][:count] for j in range(size)] for i in range(size)]
+            result = np.einsum("pi,ijk,qj->pqk", weights, np.array(lines), weights).astype(a.dtype)
+            for i in range(rows):
+                for j in range(rows):
+                    b[b_start + i * b_row + j * b_step :][:count] = result[i, j]
 
         return apply
 
 else:
 
-    def line_map(matrix):
-        """A function ``(a, a_start, a_step, b, b_start, b_step, count)`` that computes b = matrix @ a.
+    def tile_map(matrix):
+        """A function ``(a, a_start, a_row, a_step, b, b_start, b_row, b_step, count)``: b = matrix @ a @ matrix^T.
 
-        Row i of ``a`` is the ``count`` elements from ``a_start + i a_step`` on, likewise of ``b``; ``count`` is a
-        multiple of MAP_LANES.
+        Element (i, j) of ``a`` is the ``count`` numbers from ``a_start + i a_row + j a_step`` on, likewise of ``b``;
+        ``count`` is a multiple of MAP_LANES.
         """
 
         @intrinsic
-        def apply(typing_context, a, a_start, a_step, b, b_start, b_step, count):
+        def apply(typing_context, a, a_start, a_row, a_step, b, b_start, b_row, b_step, count):
             n = types.intp
-            return types.void(a, n, n, b, n, n, n), _emit_line_map(matrix)
+            return types.void(a, n, n, n, b, n, n, n, n), _emit_tile_map(matrix)
 
         return apply
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.layout import to_pixels
+from tinycnn.kernels.cpu.memory import empty
 
 BLOCK = 256
 
@@ -69,20 +70,41 @@ def batch_norm_backward(
     With z = (x - mean) inv_std and averages over a channel:
     dx = weight inv_std (grad - average(grad) - z average(grad z)), dweight = sum(grad z), dbias = sum(grad).
     """
-    grad_sum, product_sum = _gradient_sums(grad, x, mean)
+    grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     count = max(x.shape[0] * x.shape[2], 1)
-    slope = inv_std.astype(np.float64) ** 2 * product_sum / count
-    constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_sum / count, slope, inv_std * weight))
+    dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count)
+    return dx, (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
+
+
+def batch_norm_gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
+    center = carray(mean.astype(x.dtype, copy=False))
+    sums, products = _block_sums(gradient_sums_loop, _rows(grad), _rows(x), center)
+    return sums.sum(axis=0), products.sum(axis=0)
+
+
+def batch_norm_backward_input(
+    grad: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    inv_std: np.ndarray,
+    weight: np.ndarray,
+    grad_mean: np.ndarray,
+    product_mean: np.ndarray,
+) -> np.ndarray:
+    """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
+    slope = inv_std.astype(np.float64) ** 2 * product_mean
+    constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_mean, slope, inv_std * weight))
     out = _new_rows(x)
     batch_norm_backward_loop(len(out), _rows(grad), _rows(x), *constants, out)
-    return _unrows(out, x.shape), (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
+    return _unrows(out, x.shape)
 
 
 def batch_norm_eval_backward(
     grad: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients of x, weight and bias where mean and inv_std are constants: dx = weight inv_std grad."""
-    grad_sum, product_sum = _gradient_sums(grad, x, mean)
+    grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     zero = np.zeros_like(mean)
     dx = _affine(grad, zero, inv_std * weight, zero)
     return dx, (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
@@ -92,13 +114,6 @@ def _affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndar
     out = _new_rows(x)
     affine_loop(len(out), _rows(x), *(carray(a.astype(x.dtype, copy=False)) for a in (center, scale, shift)), out)
     return _unrows(out, x.shape)
-
-
-def _gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
-    center = carray(mean.astype(x.dtype, copy=False))
-    sums, products = _block_sums(gradient_sums_loop, _rows(grad), _rows(x), center)
-    return sums.sum(axis=0), products.sum(axis=0)
 
 
 def _block_sums(loop: Callable, rows: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +129,7 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 
 def _new_rows(x: np.ndarray) -> np.ndarray:
-    return np.empty((x.shape[0] * x.shape[2], x.shape[1]), x.dtype)
+    return empty((x.shape[0] * x.shape[2], x.shape[1]), x.dtype)
 
 
 def _unrows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -143,7 +158,7 @@ def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: 
     out, scale : (N, C, inner)
     """
     x = carray(x)
-    out, scale = np.empty_like(x), np.empty_like(x)
+    out, scale = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
     real = x.dtype.type
     local_response_norm_loop(x.shape[0] * x.shape[1], x, size, real(alpha / size), real(beta), real(k), out, scale)
     return out, scale
@@ -157,7 +172,7 @@ def local_response_norm_backward(
     The sum is over the channels j whose windows hold c.
     """
     x = carray(x)
-    dx, real = np.empty_like(x), x.dtype.type
+    dx, real = empty(x.shape, x.dtype), x.dtype.type
     local_response_norm_backward_loop(
         x.shape[0] * x.shape[1],
         carray(grad),

@@ -2,8 +2,8 @@
 
 Kernels are compiled to run without Python's global lock, so ordinary Python threads do. Compared with Numba's own
 parallel loops this compiles a kernel once instead of four times, may be used from any thread and after a fork, and
-needs no threading library. Between two loops a worker spins for a moment (:mod:`.spin`), then sleeps; arrays of fewer
-than ``SMALL`` elements stay with the caller.
+needs no threading library. Between two loops a worker watches its letter box for a moment (:mod:`.launch`), then
+sleeps; arrays of fewer than ``SMALL`` elements stay with the caller.
 """
 
 from __future__ import annotations
@@ -13,57 +13,37 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 
 SMALL = 2**14
-_FIRST = np.uint32(0)  # unsigned: the compiler then knows that no index is negative, and makes vectors
+BOX = 16  # integers of a letter box, two cache lines: workers do not disturb each other
+ARENA = 1024  # integers for the packed arguments of one kernel
 
 
 class _Worker(threading.Thread):
-    """A thread that runs one range at a time: ``asked`` counts the ranges given to it, ``done`` those that ended."""
+    """A thread that serves a letter box, and sleeps when nothing has come for a while."""
 
-    def __init__(self, spin: Callable) -> None:
+    def __init__(self, box: np.ndarray) -> None:
         super().__init__(name="tinycnn", daemon=True)
-        self.spin = spin
-        self.asked, self.done = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        self.task: tuple = ()
-        self.error: BaseException | None = None
-        self.asleep, self.bell = False, SimpleQueue()  # type: ignore[var-annotated]
+        self.box, self.asleep = box, False
+        self.bell: SimpleQueue[None] = SimpleQueue()
         self.start()
 
-    def give(self, *task: Any) -> None:
-        """Let it run ``kernel(begin, end, *arguments)``."""
-        self.task = task
-        self.asked[0] += 1
-        if self.asleep:
-            self.bell.put(None)
-
-    def wait(self) -> BaseException | None:
-        """Wait until what was given has ended; the error that ended it."""
-        before = int(self.asked[0]) - 1
-        while not self.spin(self.done, 0, before):
-            time.sleep(0)
-        return self.error
-
     def run(self) -> None:
-        count = 0
+        from tinycnn.kernels.cpu.launch import ASKED, DONE, serve
+
         while True:
-            if not self.spin(self.asked, 0, count):
-                self.asleep = True
-                while self.asked[0] == count:
-                    self.bell.get()
-                self.asleep = False
-            count += 1
-            kernel, begin, end, arguments = self.task
-            self.error, self.task = None, ()
-            try:
-                kernel(begin, end, *arguments)
-            except BaseException as error:
-                self.error = error
-            del kernel, arguments
-            self.done[0] = count
+            serve(self.box)
+            self.asleep = True
+            if self.box[ASKED] == self.box[DONE]:
+                self.bell.get()
+            self.asleep = False
+
+    def wake(self) -> None:
+        """Ring the bell if it sleeps."""
+        if self.asleep and self.bell.empty():
+            self.bell.put(None)
 
 
 class _Pool:
@@ -71,42 +51,70 @@ class _Pool:
 
     def __init__(self) -> None:
         self.threads = _default_threads()
+        self.nobody = np.zeros((0, BOX), np.int64)
         self.reset()
 
     def reset(self) -> None:
         """Forget the workers: a forked child has none."""
         self.workers: list[_Worker] = []
+        self.boxes = self.nobody
         self.busy = threading.Lock()
 
     def run(self, kernel: Callable, count: int, arguments: tuple) -> None:
-        """``kernel(begin, end, *arguments)`` over ranges that together are 0 to count."""
+        """Launch a kernel over ranges that together are 0 to count."""
         parts = min(self.threads, count)
         if parts < 2 or _elements(arguments) < SMALL or not self.busy.acquire(blocking=False):
-            kernel(_FIRST, np.uint32(count), *arguments)
+            _raise_if(kernel(self.nobody, _arena(), count, *arguments))
             return
         try:
-            self._hire(parts - 1)
-            self._share(kernel, [np.uint32(count * part // parts) for part in range(parts + 1)], arguments)
+            if len(self.workers) < parts - 1:
+                self._hire(self.threads - 1)
+            for worker in self.workers[: parts - 1]:
+                worker.wake()
+            _raise_if(self._finish(kernel(self.boxes[: parts - 1], _arena(), count, *arguments), parts - 1))
         finally:
             self.busy.release()
 
     def _hire(self, count: int) -> None:
-        while len(self.workers) < count:
-            from tinycnn.kernels.cpu.spin import spin
+        """Have ``count`` workers, each with a box; the old ones, whose boxes are forgotten, sleep for ever."""
+        from tinycnn.kernels.cpu.launch import serve
 
-            self.workers.append(_Worker(spin))
+        self.boxes = np.zeros((count, BOX), np.int64)
+        serve(self.boxes[0])  # compiled here, where an error is seen
+        self.workers = [_Worker(box) for box in self.boxes]
 
-    def _share(self, kernel: Callable, borders: list, arguments: tuple) -> None:
-        workers = self.workers[: len(borders) - 2]
-        for worker, begin, end in zip(workers, borders[1:], borders[2:]):
-            worker.give(kernel, begin, end, arguments)
-        try:
-            kernel(borders[0], borders[1], *arguments)
-        finally:  # workers write into the arrays: never leave before them
-            errors = [worker.wait() for worker in workers]
-        for error in errors:
-            if error is not None:
-                raise error
+    def _finish(self, outcome: tuple[int, int], count: int) -> tuple[int, int]:
+        """Wait for the workers, whatever happens: they write into the caller's arrays."""
+        from tinycnn.kernels.cpu.launch import wait
+
+        interrupt: BaseException | None = None
+        elsewhere, here = outcome
+        while elsewhere < 0:
+            try:
+                for worker in self.workers[:count]:
+                    worker.wake()
+                time.sleep(0)
+                elsewhere = wait(self.boxes[:count])
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt:
+            raise interrupt
+        return elsewhere, here
+
+
+def _raise_if(failures: tuple[int, int]) -> None:
+    if any(failures):
+        raise RuntimeError("a kernel failed: it ran out of memory, or a compiled function raised an error")
+
+
+_kept = threading.local()
+
+
+def _arena() -> np.ndarray:
+    """Where this thread packs arguments."""
+    if not hasattr(_kept, "arena"):
+        _kept.arena = np.empty(ARENA, np.int64)
+    return _kept.arena
 
 
 def _default_threads() -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinycnn.kernels.cpu._jit import jit
 from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
+from tinycnn.kernels.cpu.memory import empty
 
 Pair = tuple[int, int]
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, end and divisor of each window of one axis
@@ -66,8 +67,8 @@ def max_pool2d(
     n, c, height, width = x.shape
     geometry = zip((height, width), kernel_size, stride, padding, dilation)
     out_height, out_width = (pooled_size(*axis, ceil_mode) for axis in geometry)
-    out = np.empty((n, out_height, out_width, c), x.dtype)
-    taken = np.empty(out.shape, np.int16)
+    out = empty((n, out_height, out_width, c), x.dtype)
+    taken = empty(out.shape, np.int16)
     max_pool2d_loop(n * out_height, to_pixels(x), *kernel_size, *stride, *padding, *dilation, out, taken)
     return from_pixels(out), from_pixels(taken)
 
@@ -83,7 +84,7 @@ def max_pool2d_backward(
 ) -> np.ndarray:
     """Each gradient goes to the element that was taken: each element gathers from the windows it is in."""
     n, c, height, width = input_shape
-    out = np.empty((n, height, width, c), grad.dtype)
+    out = empty((n, height, width, c), grad.dtype)
     max_pool2d_backward_loop(
         n * height, to_pixels(grad), to_pixels(taken), *kernel_size, *stride, *padding, *dilation, out
     )
@@ -151,14 +152,14 @@ def _adaptive_windows(size: int, count: int) -> Windows:
 
 def _average(x: np.ndarray, rows: Windows, columns: Windows) -> np.ndarray:
     n, c = x.shape[:2]
-    out = np.empty((n, rows[0].size, columns[0].size, c), x.dtype)
+    out = empty((n, rows[0].size, columns[0].size, c), x.dtype)
     average_loop(n * rows[0].size, to_pixels(x), *rows, *columns, out)
     return from_pixels(out)
 
 
 def _spread(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
     n, c, height, width = input_shape
-    out = np.empty((n, height, width, c), grad.dtype)
+    out = empty((n, height, width, c), grad.dtype)
     spread_loop(n, to_pixels(grad), *rows, *columns, out)
     return from_pixels(out)
 

@@ -1,20 +1,27 @@
-"""Winograd's convolution F(4x4, 3x3): a tile of 4x4 outputs from 6x6 inputs with 36 multiplications instead of 144.
+"""Winograd's convolutions F(4x4, 3x3) and F(2x2, 5x5): 4 and 2.8 times fewer multiplications.
 
 A product of polynomials is cheap where they are known by their values: multiply the values, point by point. A
-convolution is such a product. Taking values at the points 0, 1, -1, 2, -2 and infinity is multiplying by the matrices
-below; for one tile d (6x6) and one kernel g (3x3), with * point by point::
+convolution is such a product. Six values, at the points 0, 1, -1, 2, -2 and infinity, determine what 6 inputs and a
+kernel of 3 make (4 outputs) or a kernel of 5 (2 outputs). In two dimensions, for one tile d (6x6) and one kernel g,
+with * point by point::
 
-    output (4x4) = A^T [ (G g G^T) * (B^T d B) ] A
+    output = A^T [ (G g G^T) * (B^T d B) ] A
+
+G takes the values of a kernel: row p is ``f_p (1, p, p^2, ...)``, its scale ``f_p`` taken from the interpolation; A^T
+reads outputs from values: row i is ``p^i``. B^T, the same for both sizes, is what interpolation leaves for the input.
 
 Over all channels and tiles, each of the 36 points is a matrix product of its own, tiles x channels by channels x
 outputs, and those run on the micro-kernel of the direct convolution::
 
     V[point] (tiles, C) = B^T d B      U[point] (C, O) = G g G^T      M[point] = V[point] U[point]      out = A^T M A
 
-The gradient of the input is the same with the kernel turned by 180 degrees and channels and outputs exchanged. The
-gradient of the weight is the adjoint of every step, in reverse: G^T [ V^T (A grad A^T) ] G.
+Two ways around the loops: many tiles and few channels, block by block of tiles, V and M of a block staying in the cache
+(:func:`_convolve_tiles`); few tiles and many channels, panel by panel of LANES outputs, U of a panel staying there
+(:func:`_convolve_panels`). In memory, groups of ROWS tiles lie together: ``[group][point][tile of the group][channel]``
 
-The bias costs nothing: column 1 of A^T is all ones, so it is added once to M at the point (1, 1).
+The gradient of the input is a convolution with the kernel turned by 180 degrees and channels and outputs exchanged. The
+gradient of the weight is the adjoint of every step, in reverse: G^T [ V^T (A grad A^T) ] G. The bias costs nothing:
+column 1 of A^T is all ones, so it is added once to M at the point (1, 1).
 
 Fewer multiplications, larger numbers in between: the float32 error is about ten times that of the direct convolution.
 S. Winograd, "Arithmetic complexity of computations" (1980); A. Lavin and S. Gray, "Fast algorithms for convolutional
@@ -26,16 +33,19 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.direct import BLOCK_K, pack_weights, places_of_taps, sum_parts_loop
-from tinycnn.kernels.cpu.gemm import workspace
-from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, line_map, outer_tile
+from tinycnn.kernels.cpu.direct import BLOCK_K, fill_band, share_of
+from tinycnn.kernels.cpu.layout import copy, from_pixels, to_pixels
+from tinycnn.kernels.cpu.memory import empty, workspace, zeros
+from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, tile_map
 from tinycnn.kernels.cpu.pool import get_num_threads
 
-TILES = 8 * ROWS
-GRADIENT_TILES = 256
-POINTS = 36
-FEW_CHANNELS = 256  # up to so many channels * outputs the direct gradient of the weight is faster
+SIDE, POINTS = 6, 36
+BLOCK = 2**17  # numbers of V and M that a block of tiles may take: about the second-level cache
+LEAST_GROUPS = 16  # of tiles in a block: all weights are read once a block
+GRADIENT_BLOCK = 2**22  # numbers of V and A grad A^T for the gradient of the weight
+FEW_TILES, MANY_WEIGHTS = 128, 2**15  # panel by panel for at most so many tiles and at least so many channels * outputs
+PANELS = 2  # of outputs that are made together, so that V is read from the cache
+PARTS = 8  # of the tiles, for the gradient of the weight: their sums are added in order
 
 Size = tuple[int, int]
 
@@ -47,270 +57,468 @@ B_T = (
     (0, 2, -1, -2, 1, 0),
     (0, 4, 0, -5, 0, 1),
 )
-G = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-A_T = (
-    (1, 1, 1, 1, 1, 0),
-    (0, 1, -1, 2, -2, 0),
-    (0, 1, 1, 4, 4, 0),
-    (0, 1, -1, 8, -8, 1),
-)
+_POINTS = ((0, 1 / 4), (1, -1 / 6), (-1, -1 / 6), (2, 1 / 24), (-2, 1 / 24))  # and their scales
 
-input_map, weight_map, output_map = line_map(B_T), line_map(G), line_map(A_T)
-gradient_map, weight_gradient_map = line_map(tuple(zip(*A_T))), line_map(tuple(zip(*G)))  # the transposes
+
+def values_of(kernel: int) -> tuple[tuple[float, ...], ...]:
+    """G: the values of a kernel at the six points.
+
+    >>> values_of(3)[3]
+    (0.041666666666666664, 0.08333333333333333, 0.16666666666666666)
+    """
+    return (*(tuple(scale * p**j for j in range(kernel)) for p, scale in _POINTS), (0,) * (kernel - 1) + (1,))
+
+
+def outputs_of(kernel: int) -> tuple[tuple[float, ...], ...]:
+    """A^T: the outputs from values at the six points.
+
+    >>> outputs_of(5)
+    ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 1))
+    """
+    count = SIDE + 1 - kernel
+    return tuple((*(p**i for p, _ in _POINTS), int(i == count - 1)) for i in range(count))
+
+
+def _transposed(matrix):
+    return tuple(zip(*matrix))
+
+
+input_map = tile_map(B_T)
+weight_map_3, weight_map_5 = tile_map(values_of(3)), tile_map(values_of(5))
+output_map_3, output_map_5 = tile_map(outputs_of(3)), tile_map(outputs_of(5))
+gradient_map_3, gradient_map_5 = tile_map(_transposed(outputs_of(3))), tile_map(_transposed(outputs_of(5)))
+adjoint_map_3, adjoint_map_5 = tile_map(_transposed(values_of(3))), tile_map(_transposed(values_of(5)))
 
 
 def fits(weight_shape: tuple[int, ...], stride: Size, padding: Size, dilation: Size, groups: int) -> bool:
-    """Whether a convolution can be done this way: 3x3, stride 1, channels and outputs multiples of LANES."""
-    outputs, channels = weight_shape[:2]
-    shape_fits = (*weight_shape[2:], *stride, *dilation, groups) == (3, 3, 1, 1, 1, 1, 1) and max(padding) <= 2
-    return shape_fits and not outputs % LANES and not channels % LANES
+    """Whether a convolution can be done this way: 3x3 or 5x5, stride 1, channels and outputs multiples of LANES."""
+    outputs, channels, *kernel = weight_shape
+    plain = (*stride, *dilation, groups) == (1, 1, 1, 1, 1) and kernel in ([3, 3], [5, 5]) and max(padding) < kernel[0]
+    return plain and not outputs % LANES and not channels % LANES
 
 
 def conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, padding: Size) -> np.ndarray:
-    """Images (N, C, H, W) and weights (O, C, 3, 3) to (N, O, H + 2 padding - 2, W + 2 padding - 2)."""
-    return _convolve(to_pixels(x), pack_weights(weight, 1, False, np.arange(9)), bias, padding)
+    """Images (N, C, H, W) and weights (O, C, K, K), K = 3 or 5, to (N, O, H + 2 padding - K + 1, ...)."""
+    return _convolve(to_pixels(x), weight, False, bias, padding)
 
 
 def conv2d_backward_input(grad: np.ndarray, weight: np.ndarray, padding: Size) -> np.ndarray:
     """Gradient with respect to the input: a convolution with the kernel turned around."""
-    panels = pack_weights(weight, 1, True, np.arange(9)[::-1])
-    return _convolve(to_pixels(grad), panels, None, (2 - padding[0], 2 - padding[1]))
+    last = weight.shape[2] - 1
+    return _convolve(to_pixels(grad), weight, True, None, (last - padding[0], last - padding[1]))
 
 
 def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[int, ...], padding: Size) -> np.ndarray:
     """Gradient with respect to the weight: the adjoint of each step."""
-    out = np.zeros(weight_shape, x.dtype)
     if not x.size:
-        return out
+        return zeros(weight_shape, x.dtype)
+    out = empty(weight_shape, x.dtype)
     pixels, grads = to_pixels(x), to_pixels(grad)
-    outputs, channels = weight_shape[:2]
-    tiles = _tiles(grads.shape)
-    block = min(GRADIENT_TILES, int(np.prod(tiles)))
-    padded = -(-channels // ROWS) * ROWS
-    space = workspace("winograd", 1, POINTS * block * (channels + outputs + 2 * LANES), x.dtype)[0]
-    scratch = workspace("winograd patches", get_num_threads(), 2 * POINTS * max(channels, outputs), x.dtype)
-    products = np.zeros((POINTS, outputs // LANES, padded * LANES), x.dtype)
-    total = int(np.prod(tiles))
-    for first in range(0, total, block):
-        last = min(total, first + block)
-        pairs_loop(len(scratch), pixels, grads, *padding, tiles, first, last, block, space, scratch)
-        multiply_pairs_loop(POINTS * products.shape[1], channels, last - first, block, space, products)
-    parts = np.empty((1, 1, outputs // LANES, 9 * padded, LANES), x.dtype)
-    scratch = workspace("winograd weights", outputs // LANES, 18 * padded * LANES, x.dtype)
-    weight_gradient_loop(outputs // LANES, products, scratch, parts.reshape(outputs // LANES, -1))
-    sum_parts_loop(outputs, parts, places_of_taps(9, 9, channels), out.reshape(1, outputs, channels, 9))
+    outputs, channels, kernel, _ = weight_shape
+    tiles = _tiles(grads.shape, kernel)
+    groups = -(-int(np.prod(tiles)) // ROWS)
+    steps = _step(channels), _step(outputs)
+    size, band = POINTS * sum(steps), _band(tiles, kernel, max(channels, outputs))
+    if channels * outputs < MANY_WEIGHTS:
+        parts = min(PARTS, groups)
+        block = min(-(-groups // parts), max(1, BLOCK // size))
+        space = workspace("winograd", get_num_threads(), block * size + band, x.dtype)
+        padded = -(-channels // ROWS) * ROWS
+        sums = zeros((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
+        parts_loop(len(space), pixels, grads, kernel, *padding, tiles, *steps, block, space, sums)
+        sum_parts_loop(outputs // LANES, sums, kernel, out)
+        return out
+    block = min(groups, max(1, GRADIENT_BLOCK // size))
+    space = workspace("winograd", 1, block * size, x.dtype)[0]
+    share = 8 * ROWS
+    tasks = -(-outputs // (PANELS * LANES)) * -(-channels // share)
+    kept = tasks if block < groups else get_num_threads()
+    sums = workspace("winograd sums", kept, (PANELS * POINTS + kernel * kernel) * share * LANES, x.dtype)
+    bands = workspace("winograd bands", get_num_threads(), band, x.dtype)
+    for first in range(0, groups, block):
+        count = min(block, groups - first)
+        pairs_loop(len(bands), count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space, bands)
+        ends = int(first == 0), int(first + count == groups)
+        gradient_loop(len(sums), count, channels, outputs, kernel, share, tasks, *steps, block, space, *ends, sums, out)
     return out
 
 
-def _convolve(pixels: np.ndarray, panels: np.ndarray, bias: np.ndarray | None, padding: Size) -> np.ndarray:
+def _convolve(
+    pixels: np.ndarray, weight: np.ndarray, turned: bool, bias: np.ndarray | None, padding: Size
+) -> np.ndarray:
     n, height, width, channels = pixels.shape
-    outputs = panels.shape[1] * LANES
-    out = np.empty((n, height + 2 * padding[0] - 2, width + 2 * padding[1] - 2, outputs), pixels.dtype)
-    tiles = _tiles(out.shape)
+    kernel, outputs = weight.shape[2], weight.shape[1 if turned else 0]
+    out = empty((n, height + 2 * padding[0] - kernel + 1, width + 2 * padding[1] - kernel + 1, outputs), pixels.dtype)
+    tiles = _tiles(out.shape, kernel)
     total = int(np.prod(tiles))
     if not total:
         return from_pixels(out)
-    weights = np.empty((outputs // LANES, POINTS, channels * LANES), pixels.dtype)
-    scratch = workspace("winograd weights", len(weights), 18 * channels * LANES, pixels.dtype)
-    weight_loop(len(weights), panels.reshape(outputs // LANES, -1), scratch, weights)
     shift = np.zeros((2, outputs), pixels.dtype)
     if bias is not None:
         shift[1] = bias
-    block = min(TILES, -(-total // (4 * ROWS)) * ROWS)
-    wide = channels + LANES, outputs + LANES
-    size = POINTS * (block * sum(wide) + 2 * max(channels, outputs))
-    space = workspace("winograd", get_num_threads(), size, pixels.dtype)
-    convolve_loop(len(space), pixels, *padding, tiles, block, weights.reshape(-1), shift.reshape(-1), space, out)
+    few = total <= FEW_TILES and channels * outputs >= MANY_WEIGHTS
+    by_loops = _by_panels if few else _by_tiles
+    by_loops(pixels, np.ascontiguousarray(weight), turned, shift.reshape(-1), padding, tiles, out)
     return from_pixels(out)
 
 
-def _tiles(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """How many images, rows and columns of 4x4 tiles there are for outputs (N, H, W, O)."""
-    return shape[0], -(-shape[1] // 4), -(-shape[2] // 4)
+def _by_panels(pixels, weight, turned, shift, padding, tiles, out):
+    """Few tiles, many weights: V of all tiles, then panel by panel."""
+    kernel, channels, threads = weight.shape[2], pixels.shape[3], get_num_threads()
+    groups, line = -(-int(np.prod(tiles)) // ROWS), channels * LANES
+    values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
+    bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
+    values_loop(threads, groups, pixels, kernel, *padding, tiles, bands, values)
+    together = max(1, min(PANELS, out.shape[3] // LANES // threads))
+    wide = together * LANES
+    size = (together * POINTS + kernel * kernel) * line + POINTS * (groups * _step(wide) + wide)
+    space = workspace("winograd panels", threads, size, pixels.dtype)
+    panels_loop(threads, values, channels, weight, turned, shift, tiles, together, space, out)
+
+
+def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
+    """Many tiles: U of all panels, then block by block of tiles."""
+    kernel, channels, outputs, threads = weight.shape[2], pixels.shape[3], out.shape[3], get_num_threads()
+    line = channels * LANES
+    weights = empty((outputs // LANES, POINTS * line), pixels.dtype)
+    space = workspace("winograd panels", threads, kernel * kernel * line, pixels.dtype)
+    weights_loop(threads, weight, turned, space, weights)
+    step, groups = _step(channels) + _step(outputs), -(-int(np.prod(tiles)) // ROWS)
+    block = max(1, min(max(LEAST_GROUPS, BLOCK // (POINTS * step)), -(-groups // (2 * threads))))
+    size = POINTS * block * step + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
+    space = workspace("winograd", threads, size, pixels.dtype)
+    tiles_loop(threads, pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, out)
+
+
+def _tiles(shape: tuple[int, ...], kernel: int) -> tuple[int, int, int]:
+    """How many images, rows and columns of tiles there are for outputs (N, H, W, O)."""
+    side = SIDE + 1 - kernel
+    return shape[0], -(-shape[1] // side), -(-shape[2] // side)
+
+
+def _band(tiles: tuple[int, int, int], kernel: int, channels: int) -> int:
+    """Numbers in the pixels that a line of tiles needs."""
+    return SIDE * (tiles[2] * (SIDE + 1 - kernel) + kernel - 1) * channels
+
+
+def _step(channels: int) -> int:
+    """From point to point in a group of tiles: a line more than its numbers, or all points would share some lines."""
+    return ROWS * channels + LANES
 
 
 # -- transforms of one tile --------------------------------------------------------------------------------------------
 
 
-def _take_patch(x, n, top, left, size, patch):
-    """Copy size x size pixels of an image from (top, left) on, zeros outside, to rows of the patch."""
+def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, step):
+    """V = B^T d B for the tiles ``first`` to ``last``, channel by channel.
+
+    The rows that a line of tiles needs are first copied, with their padding, into a band that stays in the cache.
+    """
     channels = x.shape[3]
-    for i in range(size):
-        for j in range(size):
-            y, at = top + i, left + j
-            start = (i * size + j) * channels
-            if 0 <= y < x.shape[1] and 0 <= at < x.shape[2]:
-                pixel = x[n, y, at]
-                for c in range(channels):
-                    patch[start + c] = pixel[c]
-            else:
-                for c in range(channels):
-                    patch[start + c] = 0
-
-
-take_patch = inline(_take_patch)
-
-
-def _transform_input(x, flat, n, top, left, scratch, values, start, point_step):
-    """V = B^T d B for one tile, channel by channel."""
-    height, width, channels = x.shape[1:]
-    patch, half = scratch[: POINTS * channels], scratch[POINTS * channels :]
-    if top >= 0 and left >= 0 and top + 6 <= height and left + 6 <= width:
-        source, first, row = flat, ((n * height + top) * width + left) * channels, width * channels
-    else:
-        take_patch(x, n, top, left, 6, patch)
-        source, first, row = patch, 0, 6 * channels
-    for j in range(6):
-        input_map(source, first + j * channels, row, half, j * channels, 6 * channels, channels)
-    for i in range(6):
-        input_map(half, i * 6 * channels, channels, values, start + i * 6 * point_step, point_step, channels)
+    side = SIDE + 1 - kernel
+    width = tiles[2] * side + kernel - 1
+    line = -1
+    for t in range(first, last):
+        if t // tiles[2] != line:
+            line = t // tiles[2]
+            n, row = line // tiles[1], line % tiles[1]
+            fill_band(x, n, 0, row * side - pad_y, -pad_x, SIDE, width, channels, band)
+        source = (t - line * tiles[2]) * side * channels
+        at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
+        input_map(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
 
 
 transform_input = inline(_transform_input)
 
 
-def _transform_gradient(grad, flat, n, top, left, scratch, values, start, point_step):
-    """A grad A^T for one tile of output gradients."""
-    height, width, channels = grad.shape[1:]
-    patch, half = scratch[: POINTS * channels], scratch[POINTS * channels :]
-    if top + 4 <= height and left + 4 <= width:
-        source, first, row = flat, ((n * height + top) * width + left) * channels, width * channels
-    else:
-        take_patch(grad, n, top, left, 4, patch)
-        source, first, row = patch, 0, 4 * channels
-    for j in range(4):
-        gradient_map(source, first + j * channels, row, half, j * channels, 4 * channels, channels)
-    for i in range(6):
-        gradient_map(half, i * 4 * channels, channels, values, start + i * 6 * point_step, point_step, channels)
+def _transform_gradient(grad, kernel, tiles, first, last, band, values, step):
+    """A grad A^T for the tiles ``first`` to ``last`` of output gradients."""
+    channels = grad.shape[3]
+    side = SIDE + 1 - kernel
+    width = tiles[2] * side
+    line = -1
+    for t in range(first, last):
+        if t // tiles[2] != line:
+            line = t // tiles[2]
+            n, row = line // tiles[1], line % tiles[1]
+            fill_band(grad, n, 0, row * side, 0, side, width, channels, band)
+        source = (t - line * tiles[2]) * side * channels
+        at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
+        if kernel == 3:
+            gradient_map_3(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
+        else:
+            gradient_map_5(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
 
 
 transform_gradient = inline(_transform_gradient)
 
 
-def _transform_output(values, start, point_step, scratch, n, top, left, flat, out):
-    """A^T M A for one tile, written where it lies inside the image."""
-    height, width, channels = out.shape[1:]
-    half, tile = scratch[: 24 * channels], scratch[24 * channels :]
-    for j in range(6):
-        output_map(values, start + j * point_step, 6 * point_step, half, j * channels, 6 * channels, channels)
-    for i in range(min(4, height - top)):
-        at = ((n * height + top + i) * width + left) * channels
-        if left + 4 <= width:
-            output_map(half, i * 6 * channels, channels, flat, at, channels, channels)
-        else:
-            output_map(half, i * 6 * channels, channels, tile, 0, channels, channels)
-            for k in range((width - left) * channels):
-                flat[at + k] = tile[k]
+def _transform_output(values, start, step, kernel, tiles, t, patch, out, first_output, count):
+    """A^T M A for ``count`` outputs of tile t, written where it lies inside the image."""
+    height, width, outputs = out.shape[1:]
+    side = SIDE + 1 - kernel
+    n, row, column = t // (tiles[1] * tiles[2]), t // tiles[2] % tiles[1], t % tiles[2]
+    top, left = row * side, column * side
+    inside = top + side <= height and left + side <= width
+    target, first, line, pixel = patch, 0, side * count, count
+    if inside:
+        target, line, pixel = out.reshape(-1), width * outputs, outputs
+        first = ((n * height + top) * width + left) * outputs + first_output
+    if kernel == 3:
+        output_map_3(values, start, SIDE * step, step, target, first, line, pixel, count)
+    else:
+        output_map_5(values, start, SIDE * step, step, target, first, line, pixel, count)
+    if not inside:
+        for i in range(min(side, height - top)):
+            if count == outputs:
+                pixels = out[n, top + i, left : min(left + side, width)].reshape(-1)
+                copy(patch[i * side * count : i * side * count + pixels.size], pixels)
+            else:
+                for j in range(min(side, width - left)):
+                    at = (i * side + j) * count
+                    copy(patch[at : at + count], out[n, top + i, left + j, first_output : first_output + count])
 
 
 transform_output = inline(_transform_output)
 
 
+def _transform_weights(weight, turned, panel, packed, values):
+    """U = G g G^T for a panel of LANES outputs: first (tap, channel, lane), then all channels at once."""
+    kernel = weight.shape[2]
+    channels, area = weight.shape[0 if turned else 1], kernel * kernel
+    flat = weight.reshape(-1)
+    out_step, in_step = (area, weight.shape[1] * area) if turned else (weight.shape[1] * area, area)
+    for c in range(channels):
+        for tap in range(area):
+            at = panel * LANES * out_step + c * in_step + (area - 1 - tap if turned else tap)
+            target = packed[(tap * channels + c) * LANES : (tap * channels + c + 1) * LANES]
+            for lane in range(LANES):
+                target[lane] = flat[at + lane * out_step]
+    line = channels * LANES
+    if kernel == 3:
+        weight_map_3(packed, 0, 3 * line, line, values, 0, SIDE * line, line, line)
+    else:
+        weight_map_5(packed, 0, 5 * line, line, values, 0, SIDE * line, line, line)
+
+
+transform_weights = inline(_transform_weights)
+
+
+def _multiply(values, step_v, at_v, channels, groups, weights, first, panels, bias, shift, products, step_m, at_m):
+    """M[point] = V[point] U[point] for all points and some panels of outputs."""
+    whole = np.zeros(1, np.int64)
+    for point in range(POINTS):
+        for k in range(0, channels, BLOCK_K):
+            length = min(BLOCK_K, channels - k)
+            for panel in range(panels):
+                from_bias = shift + panel * LANES if point == SIDE + 1 else 0
+                at = (((first + panel) * POINTS + point) * channels + k) * LANES
+                for group in range(groups):
+                    correlate_tile(
+                        values, (group * POINTS + point) * step_v + k, at_v, 0, whole, 0, 1, length, weights, at,
+                        bias, from_bias, int(k == 0),
+                        products, (group * POINTS + point) * step_m + panel * LANES, at_m, 0,
+                    )  # fmt: skip
+
+
+multiply = inline(_multiply)
+
+
+def _transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band):
+    """V and A grad A^T for ``count`` groups of tiles, zeros for those that do not exist."""
+    start, last = first * ROWS, min(tiles[0] * tiles[1] * tiles[2], (first + count) * ROWS)
+    if last < (first + count) * ROWS:
+        values[(count - 1) * POINTS * step_v : count * POINTS * step_v] = 0
+        grads[(count - 1) * POINTS * step_g : count * POINTS * step_g] = 0
+    transform_input(x, kernel, pad_y, pad_x, tiles, start, last, band, values, step_v)
+    transform_gradient(grad, kernel, tiles, start, last, band, grads, step_g)
+
+
+transform_pairs = inline(_transform_pairs)
+
+
+def _add_products(space, block, count, channels, outputs, step_v, step_g, panel, panels, first, share, sums):
+    """Add V^T (A grad A^T) over ``count`` groups of tiles, for some panels of outputs and ``share`` channels."""
+    values, grads = space[: POINTS * block * step_v], space[POINTS * block * step_v :]
+    for point in range(POINTS):
+        for p in range(panels):
+            for c in range(0, share, ROWS):
+                outer_tile(
+                    values, point * step_v + min(first + c, channels - ROWS), POINTS * step_v, channels,
+                    grads, point * step_g + (panel + p) * LANES, POINTS * step_g, outputs, count, ROWS,
+                    sums, ((p * POINTS + point) * share + c) * LANES, LANES,
+                )  # fmt: skip
+
+
+add_products = inline(_add_products)
+
+
+def _put_gradient(sums, share, kernel, result, panel, first, channels, out):
+    """G^T sums G, to where ``share`` channels and a panel of outputs lie in the weight."""
+    line = share * LANES
+    if kernel == 3:
+        adjoint_map_3(sums, 0, SIDE * line, line, result, 0, 3 * line, line, line)
+    else:
+        adjoint_map_5(sums, 0, SIDE * line, line, result, 0, 5 * line, line, line)
+    for c in range(0, share, ROWS):
+        channel = min(first + c, channels - ROWS)
+        for i in range(ROWS):
+            for lane in range(LANES):
+                target = out[panel * LANES + lane, channel + i].reshape(-1)
+                for tap in range(target.size):
+                    target[tap] = result[tap * line + (c + i) * LANES + lane]
+
+
+put_gradient = inline(_put_gradient)
+
+
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _transform_weights(begin, end, panels, scratch, weights):
-    """U = G g G^T, for all channels of a panel of outputs at once."""
-    line = weights.shape[2]
-    for panel in range(begin, end):
-        half, kernel, values = scratch[panel], panels[panel], weights[panel].reshape(-1)
-        for j in range(3):
-            weight_map(kernel, j * line, 3 * line, half, j * line, 3 * line, line)
-        for i in range(6):
-            weight_map(half, i * 3 * line, line, values, i * 6 * line, line, line)
+def _convolve_weights(begin, end, weight, turned, space, weights):
+    for lane in range(begin, end):
+        first, last = share_of(lane, space.shape[0], weights.shape[0])
+        for panel in range(first, last):
+            transform_weights(weight, turned, panel, space[lane], weights[panel])
 
 
-def _convolve_tiles(begin, end, x, pad_y, pad_x, tiles, block, weights, bias, space, out):
+def _convolve_tiles(begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, out):
+    """Block by block of groups of tiles: V, then all points and panels, then the outputs."""
     channels, outputs = x.shape[3], out.shape[3]
-    flat_x, flat_out = x.reshape(-1), out.reshape(-1)
-    total, per_image = tiles[0] * tiles[1] * tiles[2], tiles[1] * tiles[2]
-    wide_v, wide_m = channels + LANES, outputs + LANES
-    step_v, step_m = block * wide_v, block * wide_m
-    at_v, at_m, whole = np.arange(block) * wide_v, np.arange(block) * wide_m, np.zeros(1, np.int64)
-    tasks, lanes = -(-total // block), space.shape[0]
+    step_v, step_m = ROWS * channels + LANES, ROWS * outputs + LANES
+    at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * outputs
+    total = tiles[0] * tiles[1] * tiles[2]
+    lanes = space.shape[0]
     for lane in range(begin, end):
-        values = space[lane, : POINTS * step_v]
-        products = space[lane, POINTS * step_v : POINTS * (step_v + step_m)]
-        scratch = space[lane, POINTS * (step_v + step_m) :]
-        for task in range(lane, tasks, lanes):
-            first, last = task * block, min(total, task * block + block)
+        values = space[lane, : POINTS * block * step_v]
+        products = space[lane, POINTS * block * step_v : POINTS * block * (step_v + step_m)]
+        patch = space[lane, POINTS * block * (step_v + step_m) :]
+        start_tile, end_tile = share_of(lane, lanes, total)
+        for first in range(start_tile, end_tile, block * ROWS):
+            last = min(end_tile, first + block * ROWS)
+            transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
+            multiply(
+                values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, 0, outputs // LANES, bias, outputs,
+                products, step_m, at_m,
+            )  # fmt: skip
             for t in range(first, last):
-                n, row, column = t // per_image, t % per_image // tiles[2], t % tiles[2]
-                transform_input(
-                    x, flat_x, n, row * 4 - pad_y, column * 4 - pad_x, scratch, values, at_v[t - first], step_v
-                )
-            for point in range(POINTS):
-                shift = outputs if point == 7 else 0
-                for k in range(0, channels, BLOCK_K):
-                    length = min(BLOCK_K, channels - k)
-                    for panel in range(outputs // LANES):
-                        at = ((panel * POINTS + point) * channels + k) * LANES
-                        for t in range(0, last - first, ROWS):
-                            correlate_tile(
-                                values, point * step_v + k, at_v, t, whole, 0, 1, length, weights, at,
-                                bias, shift + panel * LANES, int(k == 0),
-                                products, point * step_m + panel * LANES, at_m, t,
-                            )  # fmt: skip
-            for t in range(first, last):
-                n, row, column = t // per_image, t % per_image // tiles[2], t % tiles[2]
-                transform_output(products, at_m[t - first], step_m, scratch, n, row * 4, column * 4, flat_out, out)
+                group, row = (t - first) // ROWS, (t - first) % ROWS
+                start = group * POINTS * step_m + row * outputs
+                transform_output(products, start, step_m, kernel, tiles, t, patch, out, 0, outputs)
 
 
-def _transform_pairs(begin, end, x, grad, pad_y, pad_x, tiles, first, last, block, space, scratch):
-    """V and A grad A^T for the tiles ``first`` to ``last``; each lane takes every len(scratch)-th."""
-    channels, outputs = x.shape[3], grad.shape[3]
-    flat_x, flat_grad = x.reshape(-1), grad.reshape(-1)
-    per_image = tiles[1] * tiles[2]
-    wide_v, wide_g = channels + LANES, outputs + LANES
-    values, grads = space[: POINTS * block * wide_v], space[POINTS * block * wide_v :]
+def _convolve_values(begin, end, groups, x, kernel, pad_y, pad_x, tiles, bands, values):
+    """V of all tiles, some groups of tiles a lane."""
+    step = ROWS * x.shape[3] + LANES
     for lane in range(begin, end):
-        for t in range(first + lane, last, scratch.shape[0]):
-            n, row, column = t // per_image, t % per_image // tiles[2], t % tiles[2]
-            at = t - first
-            transform_input(
-                x, flat_x, n, row * 4 - pad_y, column * 4 - pad_x, scratch[lane], values, at * wide_v, block * wide_v
-            )
-            transform_gradient(
-                grad, flat_grad, n, row * 4, column * 4, scratch[lane], grads, at * wide_g, block * wide_g
-            )
+        start, stop = share_of(lane, bands.shape[0], groups)
+        last = min(tiles[0] * tiles[1] * tiles[2], stop * ROWS)
+        some = values[start * POINTS * step :]
+        transform_input(x, kernel, pad_y, pad_x, tiles, start * ROWS, last, bands[lane], some, step)
 
 
-def _multiply_pairs(begin, end, channels, count, block, space, products):
-    """Add V^T (A grad A^T) over ``count`` tiles: one task for each point and panel of outputs."""
-    panels, line = products.shape[1], products.shape[2]
-    wide_v, wide_g = channels + LANES, panels * LANES + LANES
-    values, grads, sums = space[: POINTS * block * wide_v], space[POINTS * block * wide_v :], products.reshape(-1)
-    for task in range(begin, end):
-        point, panel = task // panels, task % panels
-        for c in range(0, line // LANES, ROWS):
-            outer_tile(
-                values, point * block * wide_v + min(c, channels - ROWS), 0, wide_v,
-                grads, point * block * wide_g + panel * LANES, 0, wide_g, 1, count,
-                sums, task * line + c * LANES, LANES,
+def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, together, space, out):
+    """``together`` panels of outputs at a time: U, then all points and tiles, then the outputs."""
+    kernel, outputs = weight.shape[2], out.shape[3]
+    total = tiles[0] * tiles[1] * tiles[2]
+    groups, line, wide = -(-total // ROWS), channels * LANES, together * LANES
+    step_v, step_m = ROWS * channels + LANES, ROWS * wide + LANES
+    at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * wide
+    for lane in range(begin, end):
+        packed, rest = space[lane, : kernel * kernel * line], space[lane, kernel * kernel * line :]
+        weights, rest = rest[: together * POINTS * line], rest[together * POINTS * line :]
+        products, patch = rest[: POINTS * groups * step_m], rest[POINTS * groups * step_m :]
+        first, last = share_of(lane, space.shape[0], outputs // LANES)
+        for panel in range(first, last, together):
+            count = min(together, last - panel)
+            for i in range(count):
+                some = weights[i * POINTS * line : (i + 1) * POINTS * line]
+                transform_weights(weight, turned, panel + i, packed, some)
+            multiply(
+                values, step_v, at_v, channels, groups, weights, 0, count, bias, outputs + panel * LANES, products,
+                step_m, at_m,
+            )  # fmt: skip
+            for t in range(total):
+                start = t // ROWS * POINTS * step_m + t % ROWS * wide
+                transform_output(products, start, step_m, kernel, tiles, t, patch, out, panel * LANES, count * LANES)
+
+
+def _gradient_pairs(
+    begin, end, count, x, grad, kernel, pad_y, pad_x, tiles, first, step_v, step_g, block, space, bands
+):
+    """V and A grad A^T for ``count`` groups of tiles from ``first`` on, some of them a lane."""
+    for lane in range(begin, end):
+        start, stop = share_of(lane, bands.shape[0], count)
+        values, grads = space[start * POINTS * step_v :], space[POINTS * (block * step_v + start * step_g) :]
+        if start < stop:
+            transform_pairs(
+                x, grad, kernel, pad_y, pad_x, tiles, first + start, stop - start, step_v, step_g, values, grads,
+                bands[lane],
             )  # fmt: skip
 
 
-def _weight_gradient(begin, end, products, scratch, out):
-    """G^T (sums) G, for all channels of a panel of outputs at once."""
-    panels, line = products.shape[1], products.shape[2]
-    sums = products.reshape(-1)
+def _gradient(
+    begin, end, count, channels, outputs, kernel, share, tasks, step_v, step_g, block, space, fresh, finish, kept, out
+):  # fmt: skip
+    """Sums over tiles of V^T (A grad A^T), ``share`` channels and PANELS panels a task; at last G^T sums G."""
+    panels, line = outputs // LANES, share * LANES
+    columns = -(-panels // PANELS)
+    for lane in range(begin, end):
+        first_task, last_task = share_of(lane, kept.shape[0], tasks)
+        for task in range(first_task, last_task):
+            place = task if kept.shape[0] == tasks else np.int64(lane)
+            sums, result = kept[place, : PANELS * POINTS * line], kept[place, PANELS * POINTS * line :]
+            panel, first = task % columns * PANELS, task // columns * share
+            together = min(PANELS, panels - panel)
+            if fresh:
+                sums[:] = 0
+            add_products(space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums)
+            if finish:
+                for p in range(together):
+                    some = sums[p * POINTS * line : (p + 1) * POINTS * line]
+                    put_gradient(some, share, kernel, result, panel + p, first, channels, out)
+
+
+def _gradient_parts(begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, step_g, block, space, sums):
+    """The same for few channels: each part takes some of the tiles, and all channels and outputs."""
+    channels, outputs = x.shape[3], grad.shape[3]
+    parts, panels = sums.shape[:2]
+    groups = -(-(tiles[0] * tiles[1] * tiles[2]) // ROWS)
+    padded = sums.shape[2] // (POINTS * LANES)
+    for lane in range(begin, end):
+        both, band = (
+            space[lane, : POINTS * block * (step_v + step_g)],
+            space[lane, POINTS * block * (step_v + step_g) :],
+        )
+        values, grads = both[: POINTS * block * step_v], both[POINTS * block * step_v :]
+        first_part, last_part = share_of(lane, space.shape[0], parts)
+        for part in range(first_part, last_part):
+            start, stop = share_of(part, parts, groups)
+            for first in range(start, stop, block):
+                count = min(block, stop - first)
+                transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
+                every = sums[part].reshape(-1)
+                add_products(both, block, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every)
+
+
+def _sum_parts(begin, end, sums, kernel, out):
+    """Add the parts in order, then G^T sums G."""
+    padded = sums.shape[2] // (POINTS * LANES)
+    result = np.empty(kernel * kernel * padded * LANES, out.dtype)
     for panel in range(begin, end):
-        half = scratch[panel]
-        for j in range(6):
-            weight_gradient_map(sums, (j * panels + panel) * line, 6 * panels * line, half, j * line, 6 * line, line)
-        for i in range(3):
-            weight_gradient_map(half, i * 6 * line, line, out[panel], i * 3 * line, line, line)
+        total = sums[0, panel]
+        for part in range(1, sums.shape[0]):
+            other = sums[part, panel]
+            for i in range(total.size):
+                total[i] += other[i]
+        put_gradient(total, padded, kernel, result, panel, 0, out.shape[1], out)
 
 
-weight_loop = jit(_transform_weights)
-convolve_loop = jit(_convolve_tiles)
-pairs_loop = jit(_transform_pairs)
-multiply_pairs_loop = jit(_multiply_pairs)
-weight_gradient_loop = jit(_weight_gradient)
+weights_loop = jit(_convolve_weights)
+tiles_loop = jit(_convolve_tiles)
+values_loop = jit(_convolve_values)
+panels_loop = jit(_convolve_panels)
+pairs_loop = jit(_gradient_pairs)
+gradient_loop = jit(_gradient)
+parts_loop = jit(_gradient_parts)
+sum_parts_loop = jit(_sum_parts)

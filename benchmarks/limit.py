@@ -1,0 +1,33 @@
+"""What this machine can do at most: the micro-kernel on numbers that never leave the first-level cache."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+import tinycnn as tc
+from tinycnn.kernels.cpu._jit import jit
+from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile
+
+DEPTH, TIMES = 256, 2000
+
+
+def _multiply(begin, end, a, at, pieces, b, bias, c, places, times):
+    for lane in range(begin, end):
+        for _ in range(times):
+            correlate_tile(a[lane], 0, at, 0, pieces, 0, 1, DEPTH, b[lane], 0, bias, 0, 1, c[lane], 0, places, 0)
+
+
+def limit(threads: int) -> float:
+    """The most GFLOP/s in float32 that so many threads reached in 20 tries."""
+    tc.set_num_threads(threads)
+    multiply = jit(_multiply)
+    zeros = [np.zeros((threads, size), np.float32) for size in (ROWS * DEPTH + 2**14, DEPTH * LANES, ROWS * LANES)]
+    at, places, pieces = np.arange(ROWS) * DEPTH, np.arange(ROWS) * LANES, np.zeros(1, np.int64)
+    best = np.inf
+    for _ in range(20):
+        start = time.perf_counter()
+        multiply(threads, zeros[0], at, pieces, zeros[1], np.zeros(LANES, np.float32), zeros[2], places, TIMES)
+        best = min(best, time.perf_counter() - start)
+    return 2 * DEPTH * ROWS * LANES * TIMES * threads / best / 1e9

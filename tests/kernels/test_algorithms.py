@@ -1,0 +1,105 @@
+"""Every algorithm of the convolution computes what im2col and a matrix product do, whatever shape it meets."""
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn.kernels.cpu import winograd
+from tinycnn.kernels.cpu.convolution import conv2d, conv2d_backward_input, conv2d_backward_weight
+
+RNG = np.random.default_rng(0)
+
+# images, channels, height, width, outputs, kernel, padding
+WINOGRAD = [
+    (1, 16, 1, 1, 16, 3, 1),  # less than a tile
+    (2, 16, 4, 8, 32, 3, 0),
+    (3, 32, 9, 7, 16, 3, 1),
+    (2, 48, 13, 10, 64, 3, 2),
+    (2, 16, 9, 11, 32, 5, 2),
+    (1, 32, 6, 7, 16, 5, 4),
+    (2, 192, 7, 6, 192, 3, 1),  # few tiles, many weights
+    (1, 176, 6, 5, 256, 5, 2),
+    (3, 192, 40, 45, 176, 3, 1),  # many of both
+]
+DIRECT = [
+    ((2, 24, 12, 11), (40, 24, 3, 3), ((2, 2), (1, 1), (1, 1), 1)),
+    ((1, 3, 30, 31), (24, 3, 7, 7), ((2, 2), (3, 3), (1, 1), 1)),
+    ((2, 32, 9, 9), (32, 8, 3, 3), ((1, 1), (1, 1), (2, 2), 4)),
+    ((2, 16, 10, 10), (16, 16, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+]
+
+
+def draw(shape, weight_shape, geometry, dtype):
+    x, weight = RNG.normal(size=shape).astype(dtype), RNG.normal(size=weight_shape).astype(dtype)
+    bias = RNG.normal(size=len(weight)).astype(dtype)
+    grad = RNG.normal(size=conv2d(x, weight, bias, *geometry, "direct").shape).astype(dtype)
+    return x, weight, bias, grad
+
+
+def winograd_case(case):
+    n, c, height, width, outputs, kernel, padding = case
+    return (n, c, height, width), (outputs, c, kernel, kernel), ((1, 1), (padding, padding), (1, 1), 1)
+
+
+def passes(x, weight, bias, grad, geometry, algorithm):
+    return (
+        conv2d(x, weight, bias, *geometry, algorithm),
+        conv2d_backward_input(grad, weight, x.shape, *geometry, algorithm),
+        conv2d_backward_weight(grad, x, weight.shape, *geometry, algorithm),
+    )
+
+
+def assert_alike(ours, references, tolerance):
+    for mine, reference in zip(ours, references):
+        assert mine.dtype == reference.dtype and mine.shape == reference.shape
+        assert np.abs(mine - reference).max() <= tolerance * np.abs(reference).max()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
+@pytest.mark.parametrize("case", WINOGRAD, ids=str)
+def test_winograd_equals_im2col(case, dtype, tolerance):
+    *shapes, geometry = winograd_case(case)
+    arrays = draw(*shapes, geometry, dtype)
+    assert_alike(passes(*arrays, geometry, "winograd"), passes(*arrays, geometry, "im2col"), tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 3e-6)])
+@pytest.mark.parametrize("case", DIRECT, ids=str)
+def test_direct_equals_im2col(case, dtype, tolerance):
+    arrays = draw(*case, dtype)
+    assert_alike(passes(*arrays, case[2], "direct"), passes(*arrays, case[2], "im2col"), tolerance)
+
+
+@pytest.mark.nojit
+def test_winograd_without_compilation():
+    for case in ((1, 16, 5, 6, 16, 3, 1), (1, 16, 3, 4, 16, 5, 2)):
+        *shapes, geometry = winograd_case(case)
+        arrays = draw(*shapes, geometry, np.float64)
+        assert_alike(passes(*arrays, geometry, "winograd"), passes(*arrays, geometry, "im2col"), 1e-12)
+
+
+@pytest.mark.parametrize("case", WINOGRAD[3:], ids=str)
+def test_winograd_has_the_same_bits_for_any_number_of_threads(case):
+    *shapes, geometry = winograd_case(case)
+    arrays = draw(*shapes, geometry, np.float32)
+    before, results = tc.get_num_threads(), []
+    for threads in (1, 3):
+        tc.set_num_threads(threads)
+        results.append([a.tobytes() for a in passes(*arrays, geometry, "winograd")])
+    tc.set_num_threads(before)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_the_matrices_of_winograd_make_a_convolution_of_one_line(kernel):
+    """A^T [(G g) * (B^T d)] is the correlation of d with g, exactly."""
+    line, weights = RNG.normal(size=winograd.SIDE), RNG.normal(size=kernel)
+    values = (np.array(winograd.values_of(kernel)) @ weights) * (np.array(winograd.B_T) @ line)
+    outputs = np.array(winograd.outputs_of(kernel)) @ values
+    np.testing.assert_allclose(outputs, np.correlate(line, weights, "valid"), atol=1e-13)
+
+
+def test_what_winograd_cannot_do_is_said():
+    x, weight = np.zeros((1, 16, 8, 8)), np.zeros((16, 16, 3, 3))
+    with pytest.raises(ValueError, match=r"'winograd' takes 3x3 and 5x5 kernels .* stride \(2, 2\)"):
+        conv2d(x, weight, None, (2, 2), (1, 1), (1, 1), 1, "winograd")

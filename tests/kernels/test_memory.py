@@ -1,0 +1,95 @@
+"""Memory that is used again: never by two arrays at once, whatever order they come and go in."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn.kernels.cpu import memory
+from tinycnn.kernels.cpu.memory import empty, is_alone, memory_of, zeros
+
+BIG = memory.LEAST
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_memory_is_used_again_once_the_last_view_is_gone():
+    first = empty((BIG,), np.uint8)
+    where, view = address(first), first[7:9]
+    del first
+    second = empty((BIG,), np.uint8)
+    assert address(second) != where
+    del view, second
+    assert address(empty((BIG,), np.uint8)) == where
+
+
+def test_arrays_never_overlap_and_begin_at_a_cache_line():
+    rng = np.random.default_rng(0)
+    live = []
+    for number in range(2000):
+        if len(live) > 30 or (live and rng.random() < 0.4):
+            array, mark = live.pop(rng.integers(len(live)))
+            assert (array == mark).all()
+        array = empty((int(rng.integers(1, 40)), BIG // 4), np.int32)
+        assert address(array) % memory.ALIGNMENT == 0
+        array[...] = number
+        live.append((array, number))
+    for array, mark in live:
+        assert (array == mark).all()
+    slabs = sum(slab.memory.nbytes for slab in memory._store.slabs)
+    assert slabs < 8 * max(memory.SLAB, sum(array.nbytes for array, _ in live))
+
+
+def test_gaps_join_again():
+    arrays = [empty((BIG + 13 * i,), np.uint8) for i in range(20)]
+    rng = np.random.default_rng(1)
+    while arrays:
+        arrays.pop(rng.integers(len(arrays)))
+    del arrays
+    slab = memory._Slab(1000)
+    pieces = [slab.take(size).piece for size in (100, 7, 300)]
+    memory._returned.clear()  # they were given back already: only the bookkeeping is looked at
+    for start in (1, 0, 2):
+        slab.give(*pieces[start][1:])
+    assert slab.gaps == [(0, 1000)]
+    assert slab.take(1001) is None
+
+
+def test_arrays_may_go_in_another_thread():
+    for _ in range(50):
+        arrays = [zeros((BIG,), np.float32) for _ in range(4)]
+        threads = [threading.Thread(target=arrays.pop) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not zeros((BIG,), np.float64).any()
+
+
+def test_who_owns_the_memory_of_an_array():
+    mine, other = empty((BIG, 2), np.float32), empty((BIG, 2), np.float32)
+    assert memory_of(mine) is memory_of(mine.T[3:]) is not memory_of(other)
+    assert is_alone(mine) and is_alone(mine.T) and is_alone(mine.reshape(2, -1))
+    assert not is_alone(mine[1:]) and not is_alone(np.broadcast_to(mine[:1], mine.shape))
+    small = np.zeros(3)
+    assert is_alone(small) and not is_alone(small[:])
+
+
+def test_gradients_that_meet_are_added_without_touching_what_others_hold():
+    """A tensor used three times: the engine may add into an array of its own only."""
+    x = tc.Tensor(np.full((4, 8, 40, 40), 2.0, np.float32), requires_grad=True)
+    y = x * 1
+    kept = []
+    y.register_hook(lambda grad: kept.append((grad, grad.copy())))
+    (y + y + tc.functional.relu(y)).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.full(x.shape, 3, np.float32))
+    for grad, copy in kept:
+        np.testing.assert_array_equal(grad, copy)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (), (3, 0, 2)])
+def test_empty_and_scalar_shapes(shape):
+    assert empty(shape, np.float64).shape == shape

@@ -1,0 +1,175 @@
+"""What processes that train together can say to each other: a narrow protocol, and what is built on it alone.
+
+Two implementations are elsewhere: :class:`tinycnn.distributed.mpi.MPI` for programs that ``mpiexec`` starts, and
+:class:`tinycnn.distributed.ring.Ring` for processes of our own. :data:`ALONE` is a single process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+
+from tinycnn.checkpoint import put_back, take_out
+from tinycnn.errors import TinyCNNError
+
+
+class DistributedError(TinyCNNError, RuntimeError):
+    """Processes that train together cannot go on: one is gone, hangs, or differs from the others."""
+
+
+def time_limit() -> float:
+    """Seconds that a rank waits for another: the environment variable TINYCNN_TIMEOUT, or 300.
+
+    Raises
+    ------
+    ValueError
+        If that is not a number above 0.
+    """
+    text = os.environ.get("TINYCNN_TIMEOUT", "300")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"TINYCNN_TIMEOUT is {text!r}, expected seconds above 0")
+    return seconds
+
+
+class Request(Protocol):
+    """An operation that was started."""
+
+    def test(self) -> bool:
+        """Whether it is complete; where nobody else moves the data, this also gives it a push."""
+
+    def wait(self) -> np.ndarray:
+        """Wait until it is complete, and return the array.
+
+        Raises
+        ------
+        DistributedError
+            If another rank is gone, or none has moved for the communicator's time limit.
+        """
+
+
+class Communicator(Protocol):
+    """One of ``size`` processes that do the same, numbered by ``rank`` from 0.
+
+    All ranks call the same operations in the same order, with arrays of the same size and dtype.
+    """
+
+    rank: int
+    size: int
+
+    def allreduce(self, array: np.ndarray) -> Request:
+        """Start to replace a contiguous array by its sum over all ranks; leave it alone until ``wait()``.
+
+        All ranks get the same bits.
+        """
+
+    def broadcast(self, array: np.ndarray, root: int = 0) -> None:
+        """Replace a contiguous array by that of rank ``root``."""
+
+    def barrier(self) -> None:
+        """Return when all ranks are here."""
+
+    def abort(self, message: str) -> NoReturn:
+        """End all ranks, with one message."""
+
+
+class Done:
+    """A request that is complete."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def test(self) -> bool:
+        """True."""
+        return True
+
+    def wait(self) -> np.ndarray:
+        """The array."""
+        return self._array
+
+
+class Alone:
+    """The communicator of a single process."""
+
+    rank, size = 0, 1
+
+    def allreduce(self, array: np.ndarray) -> Request:
+        """The array is its sum."""
+        return Done(array)
+
+    def broadcast(self, array: np.ndarray, root: int = 0) -> None:
+        """The array is rank 0's."""
+
+    def barrier(self) -> None:
+        """Everybody is here."""
+
+    def abort(self, message: str) -> NoReturn:
+        """Raise DistributedError."""
+        raise DistributedError(message)
+
+
+ALONE = Alone()
+
+
+def gather(communicator: Communicator, array: np.ndarray) -> np.ndarray:
+    """The arrays (...) of all ranks as one (ranks, ...): a sum in which each rank fills its own row."""
+    rows = np.zeros((communicator.size, *array.shape), array.dtype)
+    rows[communicator.rank] = array
+    return communicator.allreduce(rows).wait()
+
+
+def gather_text(communicator: Communicator, text: str) -> list[str]:
+    """The texts of all ranks."""
+    own = np.frombuffer(text.encode(), np.uint8)
+    lengths = gather(communicator, np.array([own.size]))[:, 0]
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: own.size] = own
+    return [row[:length].tobytes().decode() for row, length in zip(gather(communicator, padded), lengths)]
+
+
+def share(communicator: Communicator, make: Callable[[], Any]) -> Any:
+    """What ``make()`` returns on rank 0, on all ranks: a tree of dicts, lists, plain values and arrays."""
+    if communicator.size == 1:
+        return make()
+    arrays: dict[str, np.ndarray] = {}
+    text = ""
+    if communicator.rank == 0:
+        tree = take_out(make(), arrays)
+        text = json.dumps([tree, {name: [array.dtype.str, array.shape] for name, array in arrays.items()}])
+    tree, headers = json.loads(gather_text(communicator, text)[0])
+    for name, (dtype, shape) in headers.items():
+        array = np.ascontiguousarray(arrays[name]) if communicator.rank == 0 else np.empty(shape, dtype)
+        communicator.broadcast(array)
+        arrays[name] = array.reshape(shape)
+    return put_back(tree, arrays)
+
+
+def agree(communicator: Communicator, facts: dict[str, str]) -> None:
+    """Check that all ranks have the same facts, such as ``{"model": "ResNet of 78,042 parameters"}``.
+
+    Raises
+    ------
+    DistributedError
+        On all ranks, with what differs first.
+    """
+    first, *others = (json.loads(text) for text in gather_text(communicator, json.dumps(facts)))
+    for rank, other in enumerate(others, 1):
+        for name, fact in first.items():
+            if other.get(name) != fact:
+                raise DistributedError(f"rank {rank} has another {name}: {other.get(name)}; rank 0 has {fact}")
+
+
+def fingerprint(*parts: Any) -> str:
+    """Eight letters that differ where arrays or texts do."""
+    digest = hashlib.blake2b(digest_size=4)
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else repr(part).encode())
+    return digest.hexdigest()

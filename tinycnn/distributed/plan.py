@@ -1,0 +1,87 @@
+"""A plan on paper: how long a step of data-parallel training takes on machines that one does not have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinycnn.distributed.parallel import BUCKET
+from tinycnn.distributed.ring import ring_bytes
+from tinycnn.summary import Summary
+
+
+@dataclass(frozen=True)
+class Link:
+    """How nodes are connected.
+
+    Attributes
+    ----------
+    bandwidth : float
+        Bytes a second that a node sends while it receives as many.
+    latency : float
+        Seconds that a message takes besides.
+    processors : float
+        Share of the node's processors that moving bytes takes from computing: 0 where a network card moves them, near 1
+        where processes on one machine copy them to each other.
+    """
+
+    bandwidth: float
+    latency: float
+    processors: float = 0.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """A step of one node on its part of the batch, without communication.
+
+    Attributes
+    ----------
+    forward, backward : float
+        Seconds.
+    buckets : tuple of (bytes, ready)
+        Of gradients, in the order in which backward completes them: ``ready`` seconds after backward began.
+    """
+
+    forward: float
+    backward: float
+    buckets: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, table: Summary, forward: float, backward: float, bucket_bytes: int = BUCKET) -> Work:
+        """The work of a network from its layer table, with float32 gradients.
+
+        Backward goes from the last layer to the first and spends its time where the multiply-adds are.
+        """
+        total, done, nbytes = max(table.multiply_adds, 1), 0, 0
+        buckets = []
+        for row in reversed(table.rows):
+            done += row.multiply_adds
+            nbytes += 4 * row.parameters
+            if nbytes >= bucket_bytes:
+                buckets.append((float(nbytes), backward * done / total))
+                nbytes = 0
+        if nbytes:
+            buckets.append((float(nbytes), backward))
+        return cls(forward, backward, tuple(buckets))
+
+
+def allreduce_time(nbytes: float, nodes: int, link: Link) -> float:
+    """Seconds of a ring all-reduce: 2 (N - 1) steps of a message of 1 / N of the bytes.
+
+    >>> allreduce_time(4 * 138_357_544, 4, Link(bandwidth=125e6, latency=0.0))  # VGG-16 at 1 Gb/s
+    6.641162112
+    """
+    return 2 * (nodes - 1) * link.latency + ring_bytes(nodes, nbytes) / link.bandwidth
+
+
+def step_time(work: Work, nodes: int, link: Link) -> float:
+    """Seconds of a step on so many nodes, each with the work given.
+
+    A bucket's all-reduce begins when its gradients are known and the bucket before it has arrived. The step ends when
+    the last bucket has arrived, and not before the processors have done all they have to.
+    """
+    free = moving = 0.0
+    for nbytes, ready in work.buckets:
+        seconds = allreduce_time(nbytes, nodes, link)
+        free = max(free, ready) + seconds
+        moving += seconds
+    return work.forward + max(work.backward + link.processors * moving, free)

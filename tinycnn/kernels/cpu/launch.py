@@ -1,0 +1,176 @@
+"""From one thread to the others without Python in between: each worker waits at a letter box.
+
+To wake a sleeping thread, or to pass Python's lock from one to another, costs more than many a kernel. So a worker
+watches a row of integers, its box, in compiled code that does not hold the lock. Whoever has work writes there the
+address of a function, the address of its packed arguments and a range, then counts ``ASKED`` up; the worker calls the
+function and counts ``DONE`` up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import compiler
+from numba.core.targetconfig import ConfigStack
+from numba.extending import intrinsic
+
+from tinycnn.kernels.cpu._compile import compiled_and_kept
+from tinycnn.kernels.cpu.pool import ARENA
+
+ASKED, DONE, ENTRY, DATA, BEGIN, END, FAILED = range(7)
+SPINS = 2**21  # about a millisecond
+
+_INT = ir.IntType(64)
+
+
+def _emit_load(typing_context, numbers, index):
+    """``numbers[index]``, read from memory each time, and nothing later is read before."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
+        return builder.load_atomic(_element(context, builder, signature, args), "acquire", 8)
+
+    return types.int64(numbers, types.intp), emit
+
+
+def _emit_store(typing_context, numbers, index, value):
+    """``numbers[index] = value``, and everything earlier is written before."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
+        builder.store_atomic(args[2], _element(context, builder, signature, args), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, types.int64), emit
+
+
+def _element(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
+    data = context.make_array(signature.args[0])(context, builder, args[0]).data
+    return builder.gep(data, [args[1]])
+
+
+def _packer(kernel: Callable) -> Any:
+    """A function of compiled code ``(arena, arguments)`` that writes the arguments into the arena.
+
+    It returns the addresses of a function that calls the kernel with them, and of them.
+    """
+
+    @intrinsic
+    def pack(typing_context, arena, arguments):
+        inner = types.none(types.uint32, types.uint32, *arguments)
+
+        def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
+            descriptor = _compile_here(context, typing_context, kernel, inner)
+            borrowed = args[1]
+            for i, kind in enumerate(arguments):
+                if isinstance(kind, types.Array):
+                    array = _without_owner(context, builder, kind, builder.extract_value(borrowed, i))
+                    borrowed = builder.insert_value(borrowed, array, i)
+            if context.get_abi_sizeof(borrowed.type) > 8 * ARENA:
+                raise ValueError(f"{kernel.__name__}: its arguments take more than {ARENA} integers")
+            place = context.make_array(signature.args[0])(context, builder, args[0]).data
+            builder.store(borrowed, builder.bitcast(place, borrowed.type.as_pointer()))
+            entry = _entry(context, builder.module, descriptor, inner, borrowed.type)
+            addresses = [builder.ptrtoint(pointer, _INT) for pointer in (entry, place)]
+            return context.make_tuple(builder, signature.return_type, addresses)
+
+        return types.UniTuple(types.int64, 2)(arena, arguments), emit
+
+    return pack
+
+
+def _compile_here(context: Any, typing_context: Any, kernel: Callable, signature: Any) -> Any:
+    """Compile a kernel into the library that is being made: the optimiser then sees it once."""
+    flags = ConfigStack().top().copy()
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    library = context.active_code_library
+    result = compiler.compile_internal(
+        typing_context, context, library, kernel, signature.args, signature.return_type, flags, {}
+    )
+    return result.fndesc
+
+
+def _entry(context: Any, module: Any, kernel: Any, inner: Any, packed: Any) -> Any:
+    """The function ``(address of packed arguments, begin, end)`` that calls the kernel; not 0 if it raised an error."""
+    entry = ir.Function(module, ir.FunctionType(_INT, [_INT] * 3), module.get_unique_name("entry"))
+    entry.linkage = "internal"
+    builder = ir.IRBuilder(entry.append_basic_block())
+    values = builder.load(builder.inttoptr(entry.args[0], packed.as_pointer()))
+    arguments = [builder.trunc(limit, ir.IntType(32)) for limit in entry.args[1:]]
+    arguments += [builder.extract_value(values, i) for i in range(len(inner.args) - 2)]
+    status, _ = context.call_internal_no_propagate(builder, kernel, inner, arguments)
+    builder.ret(builder.zext(status.is_error, _INT))
+    return entry
+
+
+def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """An array whose memory nobody counts: the caller keeps it until all have finished."""
+    array = context.make_array(kind)(context, builder, value)
+    array.meminfo, array.parent = (ir.Constant(field.type, None) for field in (array.meminfo, array.parent))
+    return array._getvalue()
+
+
+def _emit_call(typing_context, entry, data, begin, end):
+    """Call what a packer made; not 0 if the kernel raised an error."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
+        function = builder.inttoptr(args[0], ir.FunctionType(_INT, [_INT] * 3).as_pointer())
+        return builder.call(function, args[1:])
+
+    return types.int64(*[types.int64] * 4), emit
+
+
+_load: Any = intrinsic(_emit_load)
+_store: Any = intrinsic(_emit_store)
+_call: Any = intrinsic(_emit_call)
+
+
+def _wait(boxes):
+    """Wait until all have done what they were asked, for a while; how many failed, or -1 if somebody is still at it."""
+    failed = 0
+    for w in range(boxes.shape[0]):
+        box, spins = boxes[w], 0
+        while _load(box, DONE) != box[ASKED]:
+            spins += 1
+            if spins > SPINS:
+                return -1
+        failed += box[FAILED]
+    return failed
+
+
+def _serve(box):
+    """Do what is asked, until nothing has been asked for a while."""
+    spins = 0
+    while spins < SPINS:
+        spins += 1
+        if _load(box, ASKED) != box[DONE]:
+            box[FAILED] = _call(box[ENTRY], box[DATA], box[BEGIN], box[END])
+            _store(box, DONE, box[DONE] + 1)
+            spins = 0
+
+
+wait: Any = compiled_and_kept(_wait)
+serve: Any = compiled_and_kept(_serve)
+
+
+def launcher(kernel: Callable, fastmath: frozenset[str]) -> Callable:
+    """``launch(boxes, arena, count, *arguments)`` runs a kernel here and at the boxes.
+
+    It returns what :func:`wait` does, and how many failed here.
+    """
+    pack = _packer(kernel)
+
+    def launch(boxes, arena, count, *arguments):
+        entry, data = pack(arena, arguments)
+        parts = boxes.shape[0] + 1
+        for w in range(1, parts):
+            box = boxes[w - 1]
+            box[ENTRY], box[DATA] = entry, data
+            box[BEGIN], box[END] = count * w // parts, count * (w + 1) // parts
+            _store(box, ASKED, box[ASKED] + 1)
+        failed = _call(entry, data, 0, count // parts)
+        return wait(boxes), failed
+
+    launch.__name__ = launch.__qualname__ = kernel.__qualname__
+    return compiled_and_kept(launch, fastmath)
