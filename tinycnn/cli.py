@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.assign import add_assign
 from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.lesson import add_lesson
 from tinycnn.errors import TinyCNNError
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_doctor,
         add_lesson,
         add_experiment,
+        add_assign,
     ):
         add(commands, shared)
     return parser

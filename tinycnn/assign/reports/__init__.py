@@ -1,0 +1,1 @@
+"""What a grade looks like, for people and for platforms."""
