@@ -42,6 +42,7 @@ def confine(settings: dict[str, Any]) -> list[str]:
     if sys.platform == "linux":
         if settings["user"]:
             _become_nobody()
+        _end_with_the_grader()
         if _prctl_no_new_privileges():
             done += ["files"] if _hide_files(settings["read"], settings["write"]) else []
             done += ["calls"] if _refuse_calls() else []
@@ -79,6 +80,10 @@ def _become_nobody() -> None:
 
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
+
+
+def _end_with_the_grader() -> None:
+    _libc().prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL
 
 
 def _prctl_no_new_privileges() -> bool:

@@ -80,7 +80,8 @@ class Report:
         On the submission as a whole.
     printed : str
         The end of what the student's code printed: for students at home and teachers.
-    leaderboard : dict
+    leaderboard : list of dict
+        ``name``, ``value`` and ``order``: "asc" where less is better, else "desc".
     protections : list of str
         What held while the student's code ran.
     seconds : float
@@ -94,7 +95,7 @@ class Report:
     results: list[Result]
     notes: list[str] = field(default_factory=list)
     printed: str = ""
-    leaderboard: dict[str, float] = field(default_factory=dict)
+    leaderboard: list[dict[str, Any]] = field(default_factory=list)
     protections: list[str] = field(default_factory=list)
     seconds: float = 0.0
     digest: str = ""
@@ -136,7 +137,7 @@ def grade(
     submission: Submission,
     draw: Draw = PUBLIC,
     framework: Path | None = None,
-    report_progress: Callable[[Result], Any] = lambda result: None,
+    keep: Path | None = None,
 ) -> Report:
     """Run the tests that are there on a submission.
 
@@ -145,10 +146,8 @@ def grade(
     task : Task
     submission : Submission
     draw : Draw
-    framework : Path, optional
-        The copy of tinycnn for the child; see :class:`tinycnn.assign.sandbox.Sandbox`.
-    report_progress : callable
-        Gets each result.
+    framework, keep : Path, optional
+        The copy of tinycnn for the child, and where to keep it; see :class:`tinycnn.assign.sandbox.Sandbox`.
 
     Raises
     ------
@@ -161,8 +160,8 @@ def grade(
     report.digest = digest_of(task, submission, draw)
     if submission.source is None:
         return report
-    functions = _functions(task)
-    with Sandbox(task, submission.source, framework) as sandbox:
+    functions = functions_of(task)
+    with Sandbox(task, submission.source, framework, keep) as sandbox:
         try:
             sandbox.start()
         except StudentError as error:
@@ -175,25 +174,25 @@ def grade(
                     _collect(sandbox, test, result)
                 else:
                     rng = draw.rng(task.name, test.name)
-                    report.leaderboard |= _run(functions[test.name], sandbox, test, result, rng)
-                report_progress(result)
+                    report.leaderboard += _run(functions[test.name], sandbox, test, result, rng)
         report.printed, report.protections = sandbox.printed, sandbox.protections
     report.seconds = round(time.perf_counter() - start, 2)
     return report
 
 
-def _functions(task: Task) -> dict[str, TestFunction]:
+def functions_of(task: Task) -> dict[str, TestFunction]:
     """The tests by name, from ``public.py`` and, where it is, ``hidden.py``."""
     functions: dict[str, TestFunction] = {}
     for kind in ("public", "hidden"):
-        if task.of_kind(kind):
-            functions |= runpy.run_path(str(task.folder / f"{kind}.py"), run_name=f"{task.name}.{kind}")
+        tests = task.of_kind(kind)
+        names = runpy.run_path(str(task.folder / f"{kind}.py"), run_name=f"{task.name}.{kind}") if tests else {}
+        functions |= {test.name: names[test.name] for test in tests}
     return functions
 
 
 def _run(
     function: TestFunction, sandbox: Sandbox, test: Test, result: Result, rng: np.random.Generator
-) -> dict[str, float]:
+) -> list[dict[str, Any]]:
     """Fill in the result of one test; its leaderboard entries."""
     student = Student(sandbox)
     check = Check(student)

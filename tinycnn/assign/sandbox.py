@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from tinycnn.assign import wire
 from tinycnn.assign.confine import PROTECTIONS
@@ -69,7 +69,9 @@ class Sandbox:
     source : bytes
         The student's file.
     framework : Path, optional
-        The copy of tinycnn that children get, with compiled kernels; otherwise the one that runs here.
+        The copy of tinycnn that the child gets a copy of, with its compiled kernels; by default the one that runs here.
+    keep : Path, optional
+        Where the child's copy goes at the end, with what it has compiled: only for code that can be trusted.
 
     Attributes
     ----------
@@ -81,15 +83,15 @@ class Sandbox:
         Which arguments the last call changed.
     """
 
-    def __init__(self, task: Task, source: bytes, framework: Path | None = None) -> None:
-        self.task, self.source, self.framework = task, source, framework
+    def __init__(self, task: Task, source: bytes, framework: Path | None = None, keep: Path | None = None) -> None:
+        self.task, self.source, self.framework, self.keep = task, source, framework, keep
         self.protections: list[str] = []
         self.printed = ""
         self.changed: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._place: tempfile.TemporaryDirectory[str] | None = None
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
@@ -107,7 +109,7 @@ class Sandbox:
         GraderError
             If the child does not get as far as the student's file.
         """
-        self._place = tempfile.TemporaryDirectory(prefix="tinycnn-", ignore_cleanup_errors=True)
+        self._place = tempfile.TemporaryDirectory(prefix=f"tinycnn-of-{os.getpid()}-", ignore_cleanup_errors=True)
         folder = Path(self._place.name)
         try:
             settings = self._furnish(folder)
@@ -182,6 +184,8 @@ class Sandbox:
                     assert stream
                     stream.close()
         if self._place is not None:
+            if self.keep:
+                shutil.copytree(Path(self._place.name) / "lib" / "tinycnn", self.keep, dirs_exist_ok=True)
             self._place.cleanup()
             self._place = None
 

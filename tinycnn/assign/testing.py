@@ -63,6 +63,10 @@ class Student:
         self._sandbox = sandbox
         self._last = Call("", (), {})
 
+    def restart(self) -> None:
+        """Go on in a new process, which knows nothing of what was asked before."""
+        self._sandbox.close()
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -88,7 +92,7 @@ class Check:
     student: Student
     failures: list[Exception] = field(default_factory=list)
     parts: int = 0
-    leaderboard: dict[str, float] = field(default_factory=dict)
+    leaderboard: list[dict[str, Any]] = field(default_factory=list)
 
     @contextlib.contextmanager
     def part(self) -> Iterator[None]:
@@ -171,15 +175,19 @@ class Check:
             f"{call} returned {describe(value)}, expected a ValueError", f"{call.function} takes what it must refuse"
         )
 
+    def rank(self, name: str, value: float, order: str = "desc") -> None:
+        """An entry of the leaderboard; "asc" where less is better."""
+        self.leaderboard.append({"name": name, "value": value, "order": order})
+
     def true(self, holds: Any, text: str, hint: str = "") -> None:
         """A property holds; ``text`` says what does not, without values."""
         if not holds:
             raise Wrong(text, text, hint)
 
 
-def public_of(file: str) -> SimpleNamespace:
-    """What the ``public.py`` beside a file defines: hidden tests use its helpers."""
-    return SimpleNamespace(**runpy.run_path(str(Path(file).with_name("public.py")), run_name="public"))
+def beside(file: str, name: str) -> SimpleNamespace:
+    """What another file of the same folder defines: ``beside(__file__, "public.py")`` in hidden tests."""
+    return SimpleNamespace(**runpy.run_path(str(Path(file).with_name(name)), run_name=name))
 
 
 def numeric_gradient(function: Callable[[np.ndarray], Any], x: np.ndarray, step: float = 1e-5) -> np.ndarray:
