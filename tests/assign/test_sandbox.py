@@ -50,6 +50,9 @@ def connect():
     import socket
     socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 def hoard(): return len(np.ones(2**33, np.uint8))
+def raise_limits():
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 def thread():
     import threading
     done = []
@@ -166,6 +169,7 @@ def test_memory_has_a_limit(child):
     if sys.platform == "darwin":
         pytest.skip("macOS does not limit memory")
     assert fails(child, "hoard").kind == "MemoryError"
+    assert fails(child, "raise_limits").kind == "ValueError"
 
 
 def test_what_a_platform_lacks_is_said_in_words():

@@ -42,6 +42,7 @@ def confine(settings: dict[str, Any]) -> list[str]:
     if sys.platform == "linux":
         if settings["user"]:
             _become_nobody()
+        _drop_capabilities()
         _end_with_the_grader()
         if _prctl_no_new_privileges():
             done += ["files"] if _hide_files(settings["read"], settings["write"]) else []
@@ -76,6 +77,12 @@ def _become_nobody() -> None:
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+
+
+def _drop_capabilities() -> None:
+    """Root without its powers: limits cannot be raised again."""
+    header, none = struct.pack("<Ii", 0x20080522, 0), bytes(24)  # the third version of the kernel's structures
+    _libc().capset(header, none)
 
 
 def _libc() -> ctypes.CDLL:

@@ -170,6 +170,7 @@ def grade(
             report.notes += [hint] if hint else []
         else:
             for test, result in zip(task.tests, results):
+                sandbox.left = test.seconds
                 if test.kind == "manual":
                     _collect(sandbox, test, result)
                 else:

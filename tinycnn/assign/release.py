@@ -66,7 +66,8 @@ def _task_of_students(task: Task) -> str:
     for kind in ("public", "manual"):
         if task.of_kind(kind):
             lines += ["", f"[{kind}]", *(_toml(test.name, test.points) for test in task.of_kind(kind))]
-    return "\n".join(lines) + "\n"
+    slow = [_toml(test.name, test.seconds) for test in task.of_kind("public") if test.seconds != task.seconds]
+    return "\n".join([*lines, *(["", "[slow]", *slow] if slow else [])]) + "\n"
 
 
 def _toml(name: str, value: Any) -> str:

@@ -81,6 +81,8 @@ class Sandbox:
         The end of what the student's code printed.
     changed : list of int
         Which arguments the last call changed.
+    left : float
+        Seconds of processor time that calls may still take.
     """
 
     def __init__(self, task: Task, source: bytes, framework: Path | None = None, keep: Path | None = None) -> None:
@@ -88,6 +90,7 @@ class Sandbox:
         self.protections: list[str] = []
         self.printed = ""
         self.changed: list[int] = []
+        self.left = task.seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._place: tempfile.TemporaryDirectory[str] | None = None
 
@@ -125,7 +128,9 @@ class Sandbox:
             )
             self._listen()
             self._send(json.dumps(settings).encode() + b"\n")
-            hello = self._receive(_STARTING)
+            self.left, kept = _STARTING, self.left
+            hello = self._receive()
+            self.left = kept
             self.protections = hello["protections"]
         except (StudentError, OSError, KeyError, TypeError) as error:
             self.close()
@@ -160,7 +165,7 @@ class Sandbox:
             "packages": packages,
             "largest": LARGEST_MESSAGE,
             "memory": task.memory_mb * 2**20,
-            "seconds": int(task.seconds * (len(task.tests) + 2)) + 10,
+            "seconds": int(sum(test.seconds for test in task.tests) + 2 * task.seconds) + 10,
             "file_size": 16 * 2**20,
             "files": 64,
             "user": user,
@@ -209,7 +214,7 @@ class Sandbox:
         message = wire.encode(request)
         try:
             self._send(len(message).to_bytes(8, "little") + message)
-            reply = self._receive(self.task.seconds)
+            reply = self._receive()
             if not isinstance(reply, dict) or reply.get("nonce") != nonce:
                 raise StudentError("Forged", "something else than the answer came from the process", fatal=True)
         except StudentError:
@@ -227,11 +232,11 @@ class Sandbox:
         assert self._process and self._process.stdin
         threading.Thread(target=_write_all, args=(self._process.stdin, data), daemon=True).start()
 
-    def _receive(self, seconds: float) -> Any:
-        """The next message, within a time."""
+    def _receive(self) -> Any:
+        """The next message, within the time that is left."""
         assert self._process and self._place
         home = Path(self._place.name) / "home"
-        waited, used = 0.0, _processor_seconds(self._process.pid)
+        seconds, waited, used = self.left, 0.0, _processor_seconds(self._process.pid)
         while True:
             begin = time.monotonic()
             try:
@@ -241,9 +246,12 @@ class Sandbox:
                 waited += min(time.monotonic() - begin, 0.5)  # a grader that was itself stopped has not waited
             late = waited > _PATIENCE * seconds or _processor_seconds(self._process.pid) - used > seconds
             if late and self._replies.empty():
-                raise StudentError("Timeout", f"it did not end within {seconds:g} seconds", fatal=True)
+                raise StudentError(
+                    "Timeout", f"it did not end within the {seconds:.3g} seconds that were left", fatal=True
+                )
             if _bytes_in(home) > _MOST_ON_DISK:
                 raise StudentError("Died", f"it wrote more than {_MOST_ON_DISK >> 20} MB to disk", fatal=True)
+        self.left = max(0.0, seconds - max(_processor_seconds(self._process.pid) - used, waited / _PATIENCE))
         if isinstance(message, wire.WireError):
             raise StudentError("Unsendable", f"it returned {message}", fatal=True)
         if message is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tinycnn.assign import attacks, master, submission
 from tinycnn.assign.grading import Draw, Report, grade
 from tinycnn.assign.submission import Submission
-from tinycnn.assign.task import Task
+from tinycnn.assign.task import Mutant, Task
 
 DRAW = Draw(b"selftest", "selftest")
 _QUICKLY = 1.0  # seconds for each call, where most calls will never end
@@ -39,57 +39,80 @@ class Row:
         return not self.remark and (bool(self.skipped) or self.score == self.expected)
 
 
-def solution_and_mutants(task: Task) -> Iterator[Row]:
-    """The master, its stub and its mutants."""
-    text = task.master.read_text(encoding="utf-8")
-    full = task.automatic_points
-    yield _row(task, "solution", task.file, full, _graded(task, text))
-    yield _row(task, "stub", task.file, 0, _graded(task, master.stub(text)))
-    for mutant in task.mutants:
-        report = _graded(task, master.mutated(text, mutant))
-        row = _row(task, "mutant", mutant.name, full - sum(mutant.loses.values()), report)
-        if report.lost() != mutant.loses:
-            row.remark = f"loses {_toml(report.lost())}, expected {_toml(mutant.loses)}"
-        elif mutant.says and not any(mutant.says in result.hint for result in report.results):
-            hints = "; ".join(sorted({result.hint for result in report.results} - {""}))
-            row.remark = f"feedback does not say {mutant.says!r}, but {hints!r}"
-        yield row
+HOSTILE = ("A3", "A9")  # an assignment on NumPy alone, and one on tinycnn: the others are graded in the same way
+FAST = ("A1", "A2", "A3", "A4", "A7", "A8", "A11", "A13")  # what takes neither a compiler nor a training
 
 
-def attacked(task: Task, hostile: bool = True, slow: bool = True) -> Iterator[Row]:
-    """Attacks, each of which must get no points; after them the grader must be as it was, and grade as it did.
+def rows(task: Task, hostile: bool | None = None, slow: bool = True) -> Iterator[Row]:
+    """All that is known of an assignment, graded.
 
     Parameters
     ----------
     task : Task
-    hostile : bool
-        Also those that do something; otherwise only those that answer without work.
+    hostile : bool, optional
+        Also with attacks that do something; by default those of :data:`HOSTILE`.
     slow : bool
-        Also those that run until they are stopped.
+        Also with attacks that run until they are stopped.
     """
-    quick = replace(task, seconds=_QUICKLY)
+    text = task.master.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="tinycnn-") as place:
-        folder = Path(place) / "home"  # looks like a neighbour's, with the solution in it
-        folder.mkdir()
-        (folder / task.file).write_bytes(task.master.read_bytes())
-        canary, held = attacks.canary(), _graded(task, "").protections
-        families = [attacks.lazy, *([attacks.hostile, attacks.smuggled, attacks.by_heart] if hostile else [])]
-        for attack in (attack for family in families for attack in family(task, folder)):
-            row = Row(task.number, "attack", attack.name, 0)
-            if attack.needs and attack.needs not in held:
-                row.skipped = f"this platform has no protection of the kind {attack.needs!r}"
-            elif slow or attack.path.name not in attacks.SLOW:
-                report = grade(quick, submission.read(attack.path, task, DRAW.student), DRAW)
-                row = _row(task, "attack", attack.name, 0, report)
-                row.remark = row.remark or _harm(canary)
-            else:
-                continue
-            yield row
-        canary.unlink()
-    if hostile:
-        yield _row(
-            task, "after", "the solution again", task.automatic_points, _graded(task, task.master.read_text("utf-8"))
-        )
+        keep = Path(place) / "tinycnn" if "tinycnn" in task.packages else None
+        grader = _Grader(task, keep)
+        report = grade(task, Submission(DRAW.student, text.encode()), DRAW, keep=keep)
+        yield _row(task, "solution", task.file, task.automatic_points, report)
+        yield _row(task, "stub", task.file, 0, grader.text(master.stub(text, task.file)))
+        for mutant in task.mutants:
+            yield _mutant_row(task, mutant, grader.text(master.mutated(text, mutant)))
+        hostile = task.number in HOSTILE if hostile is None else hostile
+        yield from _attacked(grader, Path(place), hostile, slow)
+        if hostile:
+            yield _row(task, "after", "the solution again", task.automatic_points, grader.text(text))
+
+
+@dataclass
+class _Grader:
+    """Grades texts and files of one assignment, with compiled kernels kept from the solution's run."""
+
+    task: Task
+    framework: Path | None
+
+    def text(self, text: str) -> Report:
+        return grade(self.task, Submission(DRAW.student, text.encode()), DRAW, self.framework)
+
+    def quickly(self, path: Path) -> Report:
+        tests = tuple(replace(test, seconds=_QUICKLY) for test in self.task.tests)
+        quick = replace(self.task, seconds=_QUICKLY, tests=tests)
+        return grade(quick, submission.read(path, self.task, DRAW.student), DRAW, self.framework)
+
+
+def _mutant_row(task: Task, mutant: Mutant, report: Report) -> Row:
+    row = _row(task, "mutant", mutant.name, task.automatic_points - sum(mutant.loses.values()), report)
+    if report.lost() != mutant.loses:
+        row.remark = f"loses {_toml(report.lost())}, expected {_toml(mutant.loses)}"
+    elif mutant.says and not any(mutant.says in result.hint for result in report.results):
+        hints = "; ".join(sorted({result.hint for result in report.results} - {""}))
+        row.remark = f"feedback does not say {mutant.says!r}, but {hints!r}"
+    return row
+
+
+def _attacked(grader: _Grader, place: Path, hostile: bool, slow: bool) -> Iterator[Row]:
+    """Attacks, each of which must get no points and leave everything as it was."""
+    task = grader.task
+    folder = place / "home"  # looks like a neighbour's, with the solution in it
+    folder.mkdir()
+    (folder / task.file).write_bytes(task.master.read_bytes())
+    canary, held = attacks.canary(), grader.text("").protections
+    families = [attacks.lazy, *([attacks.hostile, attacks.smuggled, attacks.by_heart] if hostile else [])]
+    for attack in (attack for family in families for attack in family(task, folder)):
+        row = Row(task.number, "attack", attack.name, 0)
+        if attack.needs and attack.needs not in held:
+            row.skipped = f"this platform has no protection of the kind {attack.needs!r}"
+        elif slow or attack.path.name not in attacks.SLOW:
+            row = _row(task, "attack", attack.name, 0, grader.quickly(attack.path))
+            row.remark = row.remark or _harm(canary)
+        else:
+            continue
+        yield row
 
 
 def _harm(canary: Path) -> str:
@@ -112,10 +135,6 @@ def _is_stray(path: Path) -> bool:
 
 def _toml(table: dict[str, int]) -> str:
     return "{ " + ", ".join(f"{name} = {value}" for name, value in table.items()) + " }"
-
-
-def _graded(task: Task, text: str) -> Report:
-    return grade(task, Submission(DRAW.student, text.encode()), DRAW)
 
 
 def _row(task: Task, kind: str, name: str, expected: int, report: Report) -> Row:

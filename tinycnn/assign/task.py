@@ -29,12 +29,13 @@ class AssignmentError(TinyCNNError, ValueError):
 
 @dataclass(frozen=True)
 class Test:
-    """A test: its function's name, its points, who sees it, and in words what it is about."""
+    """A test: its function's name, points, who sees it, what it is about, and seconds of processor time it may take."""
 
     name: str
     points: int
     kind: str
     title: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Task:
     reserved : tuple of str
         Modules of tinycnn that are the task itself, and not there.
     seconds : float
-        Of processor time, for each call of a student's function.
+        Of processor time for a test, where the table ``slow`` has no other.
     memory_mb, largest_kb : int
         Of the process; of the file.
     tests : tuple of Test
@@ -149,13 +150,19 @@ def _reason(error: Exception) -> str:
 
 def _task(folder: Path, table: dict[str, Any]) -> Task:
     titles = {kind: _titles(folder / f"{kind}.py") for kind in ("public", "hidden")}
-    tests = []
+    tests, slow, usual = [], table.pop("slow", {}), table.get("seconds", Task.seconds)
     for kind in KINDS:
         points = table.pop(kind, {})
         unknown = titles.get(kind, points).keys() ^ points.keys()
         if unknown:
             raise ValueError(f"[{kind}] and the functions of {kind}.py differ in {', '.join(sorted(unknown))}")
-        tests += [Test(name, _whole(name, n), kind, titles.get(kind, {}).get(name, name)) for name, n in points.items()]
+        titles_here = titles.get(kind, {})
+        tests += [
+            Test(name, _whole(name, n), kind, titles_here.get(name, name), slow.pop(name, usual))
+            for name, n in points.items()
+        ]
+    if slow and "hidden_points" not in table:
+        raise ValueError(f"[slow] names {', '.join(slow)}, which is no test")
     mutants = tuple(Mutant(**mutant) for mutant in table.pop("mutants", []))
     name, own = table.pop("assignment", folder.name), sum(test.points for test in tests)
     hidden = table.pop("hidden_points", sum(test.points for test in tests if test.kind == "hidden"))

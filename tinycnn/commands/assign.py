@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,16 +189,44 @@ def _similarity(options: argparse.Namespace) -> None:
 
 
 def _selftest(options: argparse.Namespace) -> int:
-    from tinycnn.assign.selftest import attacked, solution_and_mutants
+    from tinycnn.assign import attacks, selftest
     from tinycnn.assign.task import find, tasks
 
-    wrong = 0
     chosen = [find(word) for word in options.assignments] or tasks()
-    for task in chosen:
-        for row in itertools.chain(solution_and_mutants(task), attacked(task)):
-            wrong += not row.good
+    if options.fast:
+        chosen = [task for task in chosen if task.number in selftest.FAST]
+    counts: dict[str, list[bool]] = {}
+    try:
+        for row in _rows(chosen, options.jobs, not options.fast):
             mark = "skip" if row.skipped else "ok" if row.good else "NO"
             score = "" if row.skipped else f"{row.score:3d} of {row.expected:3d}"
-            line = f"{mark:4} {row.task:4} {row.kind:9} {row.name:42} {score:10} {row.seconds:6.1f} s  "
-            print(line + (row.remark or row.skipped), flush=True)
-    return 1 if wrong else 0
+            line = f"{mark:4} {row.task:4} {row.kind:9} {row.name:45} {score:10} {row.seconds:6.1f} s  "
+            print((line + (row.remark or row.skipped)).rstrip(), flush=True)
+            counts.setdefault(row.kind, []).append(row.good)
+    finally:
+        attacks.canary().unlink(missing_ok=True)
+    for kind, good in counts.items():
+        print(f"{kind:9} {sum(good)} of {len(good)} as they should be")
+    return 0 if all(all(good) for good in counts.values()) else 1
+
+
+def _rows(chosen: list[Any], jobs: int, slow: bool) -> Iterator[Any]:
+    """The rows of all assignments, in their order."""
+    from tinycnn.assign.selftest import rows
+
+    if jobs == 1:
+        for task in chosen:
+            yield from rows(task, slow=slow)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for part in pool.map(_all_rows, chosen, [slow] * len(chosen)):
+            yield from part
+
+
+def _all_rows(task: Any, slow: bool) -> list[Any]:
+    from tinycnn.assign.selftest import rows
+
+    return list(rows(task, slow=slow))
