@@ -63,11 +63,24 @@ def _serve(requests: BinaryIO, replies: BinaryIO, settings: dict[str, Any]) -> N
         request = wire.decode(message)
         reply = _answer(request, modules, settings)
         reply["nonce"] = request["nonce"]
-        try:
-            wire.write(replies, wire.encode(reply))
-        except wire.WireError as error:
-            text = f"{request['function']} returned {error}; expected numbers, arrays or tuples of them"
-            wire.write(replies, wire.encode({"nonce": request["nonce"], "error": "Unsendable", "text": text}))
+        wire.write(replies, _sendable(reply, request, settings["largest"]))
+
+
+def _sendable(reply: dict[str, Any], request: dict[str, Any], largest: int) -> bytes:
+    """The reply as bytes, or what is wrong with it."""
+    import wire
+
+    try:
+        message = wire.encode(reply)
+        if len(message) <= largest:
+            return message
+        what = f"more than {largest >> 20} MB"
+    except wire.WireError as error:
+        what = str(error)
+    except MemoryError:
+        what = "more than fits into memory"
+    text = f"{request['function']} returned {what}; expected numbers, arrays or tuples of them"
+    return wire.encode({"nonce": request["nonce"], "error": "Unsendable", "text": text})
 
 
 def _answer(request: dict[str, Any], modules: list[ModuleType], settings: dict[str, Any]) -> dict[str, Any]:

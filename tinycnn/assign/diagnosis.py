@@ -11,7 +11,7 @@ import numpy as np
 
 Array = np.ndarray
 _MOST_AXES = 4
-_ALMOST = 1e-6
+_EQUAL = 1e-6  # of the largest value
 
 
 def diagnose(got: Array, expected: Array, inputs: Sequence[Any] = (), wrong: Mapping[str, Any] | None = None) -> str:
@@ -39,6 +39,7 @@ def diagnose(got: Array, expected: Array, inputs: Sequence[Any] = (), wrong: Map
         _missing_term,
         _shifted,
         _only_border,
+        _almost,
     )  # fmt: skip
     return next((words for look in looks for words in look(got, expected, arrays)), "")
 
@@ -47,7 +48,7 @@ def _same(one: Array, other: Array) -> bool:
     if one.shape != other.shape or not np.isfinite(other).all():
         return False
     scale = np.abs(other).max(initial=0.0)
-    return bool(np.abs(one - other).max(initial=0.0) <= _ALMOST * scale) and scale > 0
+    return bool(np.abs(one - other).max(initial=0.0) <= _EQUAL * scale) and scale > 0
 
 
 def _not_finite(got: Array, expected: Array, inputs: list[Array]) -> Iterator[str]:
@@ -140,7 +141,7 @@ def _missing_term(got: Array, expected: Array, inputs: list[Array]) -> Iterator[
                 yield "a term for each channel is there twice: the bias?"
         if array.shape == expected.shape and _same(difference, array):
             yield "one of the inputs is missing in the sum: something overwritten rather than accumulated?"
-    if expected.size > 1 and expected.ndim and np.ptp(difference) <= _ALMOST * np.abs(expected).max(initial=0.0):
+    if expected.size > 1 and expected.ndim and np.ptp(difference) <= _EQUAL * np.abs(expected).max(initial=0.0):
         yield f"all values are off by {-float(difference.flat[0]):.4g}"
 
 
@@ -167,3 +168,8 @@ def _only_border(got: Array, expected: Array, inputs: list[Array]) -> Iterator[s
         inner = (..., slice(1, -1), slice(1, -1))
         if _same(got[inner], expected[inner]):
             yield "right inside and wrong at the border: look at the padding"
+
+
+def _almost(got: Array, expected: Array, inputs: list[Array]) -> Iterator[str]:
+    if np.abs(got - expected).max(initial=0.0) < 1e-3 * np.abs(expected).max(initial=0.0):
+        yield "almost right: is something rounded, to float32 perhaps, or a small term (eps) in the wrong place?"

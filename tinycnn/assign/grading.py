@@ -209,7 +209,7 @@ def _run(
     passed = parts - len(check.failures) if whole else 0
     result.score = test.points * passed // parts
     if check.failures:
-        called = student._last.function
+        called = student.last_call.function
         result.text, result.hint = explain(check.failures[0], test.kind == "public", sandbox.task.packages, called)
         if whole and check.parts > 1:
             result.text += f" ({passed} of {parts} parts are right)"

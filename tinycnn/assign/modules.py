@@ -20,7 +20,7 @@ def compare(
     images: np.ndarray,
     training: bool = False,
 ) -> None:
-    """Output and gradient in float64, with parameters that the grader draws. The adapter has ``run``.
+    """Output and gradient in float64, with parameters that the grader draws. The adapter has ``output_and_gradient``.
 
     Parameters
     ----------
@@ -39,6 +39,6 @@ def compare(
     x = Tensor(images, requires_grad=True)
     out = net(x)
     (out * out).sum().backward()
-    got = student.run(kind, arguments, parameters, images, training)
+    got = student.output_and_gradient(kind, arguments, parameters, images, training)
     check.close(got[0], out.data)
     check.close(got[1], x.grad)

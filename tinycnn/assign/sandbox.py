@@ -28,7 +28,8 @@ from tinycnn.assign.task import Task
 from tinycnn.errors import TinyCNNError
 
 LARGEST_MESSAGE = 64 * 2**20
-_PATIENCE = 4  # seconds on the clock for each second of processor time that is allowed: the machine may be busy
+_COUNTS = {"S": 1.0, "": 0.25}  # what a second on the clock counts: asleep; where the system does not say
+_COUNTS_OTHERWISE = 0.05  # at work or stopped, by a machine that has other work
 _STARTING = 120.0
 _MOST_ON_DISK = 64 * 2**20
 _LONGEST_LOG = 4000
@@ -235,23 +236,22 @@ class Sandbox:
     def _receive(self) -> Any:
         """The next message, within the time that is left."""
         assert self._process and self._place
-        home = Path(self._place.name) / "home"
-        seconds, waited, used = self.left, 0.0, _processor_seconds(self._process.pid)
+        home, pid = Path(self._place.name) / "home", self._process.pid
+        seconds, asleep, before = self.left, 0.0, _activity(pid)[1]
         while True:
             begin = time.monotonic()
             try:
                 message = self._replies.get(timeout=0.1)
                 break
             except queue.Empty:
-                waited += min(time.monotonic() - begin, 0.5)  # a grader that was itself stopped has not waited
-            late = waited > _PATIENCE * seconds or _processor_seconds(self._process.pid) - used > seconds
-            if late and self._replies.empty():
-                raise StudentError(
-                    "Timeout", f"it did not end within the {seconds:.3g} seconds that were left", fatal=True
-                )
+                passed = min(time.monotonic() - begin, 0.5)  # a grader that was itself stopped has not waited
+            state, used = _activity(pid)
+            asleep += passed * _COUNTS.get(state, _COUNTS_OTHERWISE)
+            if max(asleep, used - before) > seconds and self._replies.empty():
+                raise StudentError("Timeout", f"it did not end within {seconds:.3g} seconds", fatal=True)
             if _bytes_in(home) > _MOST_ON_DISK:
                 raise StudentError("Died", f"it wrote more than {_MOST_ON_DISK >> 20} MB to disk", fatal=True)
-        self.left = max(0.0, seconds - max(_processor_seconds(self._process.pid) - used, waited / _PATIENCE))
+        self.left = max(0.0, seconds - max(asleep, _activity(pid)[1] - before))
         if isinstance(message, wire.WireError):
             raise StudentError("Unsendable", f"it returned {message}", fatal=True)
         if message is None:
@@ -317,13 +317,16 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _processor_seconds(pid: int) -> float:
-    """What a process has used so far; 0 where the system does not say."""
+def _activity(pid: int) -> tuple[str, float]:
+    """What a process does ("R": it works, or would if it could; "S": it sleeps), and the processor time it has used.
+
+    Nothing and 0 where the system does not say.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (OSError, ValueError):
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return "", 0.0
+    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _bytes_in(folder: Path) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 from tinycnn.assign.diagnosis import diagnose
 from tinycnn.assign.sandbox import GraderError, Sandbox, StudentError
 
-_TOLERANCE = {2: 1e-2, 4: 1e-4, 8: 1e-7}  # by the bytes of the smaller float type
+_TOLERANCE = {4: 1e-4, 8: 1e-7}  # by the bytes of the smaller float type
 
 
 class Wrong(Exception):
@@ -44,12 +44,11 @@ class Wrong(Exception):
 
 @dataclass
 class Call:
-    """What was called, with what, and what came back."""
+    """What was called, and with what."""
 
     function: str
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    value: Any = None
 
     def __str__(self) -> str:
         parts = [*map(describe, self.arguments), *(f"{name}={describe(v)}" for name, v in self.options.items())]
@@ -61,7 +60,7 @@ class Student:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._last = Call("", (), {})
+        self.last_call = Call("", (), {})
 
     def restart(self) -> None:
         """Go on in a new process, which knows nothing of what was asked before."""
@@ -72,11 +71,11 @@ class Student:
             raise AttributeError(name)
 
         def call(*arguments: Any, **options: Any) -> Any:
-            self._last = Call(name, arguments, options)
-            value = self._last.value = self._sandbox.ask(name, *arguments, **options)
+            self.last_call = Call(name, arguments, options)
+            value = self._sandbox.ask(name, *arguments, **options)
             if self._sandbox.changed:
                 raise Wrong(
-                    f"{self._last} changed its argument number {self._sandbox.changed[0] + 1}",
+                    f"{self.last_call} changed its argument number {self._sandbox.changed[0] + 1}",
                     f"{name} changed one of its arguments",
                     "mutated input: work on a copy, or write into a new array",
                 )
@@ -118,28 +117,24 @@ class Check:
         tolerance : float, optional
             Largest difference, as a share of the largest expected value; by default what the dtypes allow.
         """
-        expected, call = np.asarray(expected), self.student._last
+        expected, call = np.asarray(expected), self.student.last_call
         array = self._numbers(got)
         off = np.ones(expected.shape, bool)
         if array.shape == expected.shape:
-            smaller = min((a.dtype.itemsize for a in (array, expected) if a.dtype.kind == "f"), default=8)
-            share = _TOLERANCE[smaller] if tolerance is None else tolerance
+            smaller = min((max(a.dtype.itemsize, 4) for a in (array, expected) if a.dtype.kind == "f"), default=8)
+            allowed = (_TOLERANCE[smaller] if tolerance is None else tolerance) * _scale(expected)
             with np.errstate(invalid="ignore"):  # whatever is not finite is off
-                off = ~(
-                    np.abs(array.astype(np.float64) - expected) <= share * (np.abs(expected).max(initial=0.0) or 1.0)
-                )
+                off = ~(np.abs(array.astype(np.float64) - expected) <= allowed)
             if not off.any():
                 return
-        hint = diagnose(
-            array.astype(np.float64), expected.astype(np.float64), (*call.arguments, *call.options.values()), wrong
-        )
-        raise Wrong(
-            f"{call} {_difference(array, expected, off)}", f"{call.function} {_share(array, expected, off)}", hint
-        )
+        inputs = (*call.arguments, *call.options.values())
+        hint = diagnose(array.astype(np.float64), expected.astype(np.float64), inputs, wrong)
+        brief = f"{call.function} {_share(array, expected, off)}"
+        raise Wrong(f"{call} {_difference(array, expected, off)}", brief, hint)
 
     def _numbers(self, got: Any) -> np.ndarray:
         """An array of numbers, or :class:`Wrong`."""
-        call = self.student._last
+        call = self.student.last_call
         number = isinstance(got, (int, float)) and not isinstance(got, bool)
         if not (number or (isinstance(got, np.ndarray) and got.dtype.kind in "iuf")):
             hint = "is there a return at its end?" if got is None else ""
@@ -147,11 +142,14 @@ class Check:
             raise Wrong(f"{call} {text}", f"{call.function} {text}", hint)
         return np.asarray(got)
 
-    def equal(self, got: Any, expected: Any, wrong: Mapping[str, Any] | None = None) -> None:
-        """The same whole numbers, words or sequences of them, exactly; a float is no whole number."""
+    def equal(self, got: Any, expected: Any, wrong: Mapping[str, Any] | None = None, what: str = "") -> None:
+        """The same whole numbers, words or sequences of them, exactly; a float is no whole number.
+
+        ``what`` says what was compared if that is not the value itself, such as "the number of arrays".
+        """
         if _plain(got) == _plain(expected) and _kinds(got) == _kinds(expected):
             return
-        call, hint = self.student._last, ""
+        call, hint = self.student.last_call, ""
         for words, value in (wrong or {}).items():
             if _plain(got) == _plain(value):
                 hint = words
@@ -159,8 +157,8 @@ class Check:
             hint = "a float where a whole number is wanted: // rounds down to one"
         elif not hint and _is_number(got) and _is_number(expected) and abs(got - expected) == 1:
             hint = "off by one"
-        text = f"{call} returned {describe(got)}, expected {describe(expected)}"
-        raise Wrong(text, f"{call.function} returned another value", hint)
+        text = f"{call}{f': {what} is' if what else ' returned'} {describe(got)}, expected {describe(expected)}"
+        raise Wrong(text, f"{call.function}{f': {what} is not right' if what else ' returned another value'}", hint)
 
     def refuses(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         """The student's function raises ValueError. Only beside a call that it must not refuse."""
@@ -170,7 +168,7 @@ class Check:
             if error.kind == "ValueError":
                 return
             raise
-        call = self.student._last
+        call = self.student.last_call
         raise Wrong(
             f"{call} returned {describe(value)}, expected a ValueError", f"{call.function} takes what it must refuse"
         )
@@ -212,7 +210,7 @@ def describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"array {value.shape} {value.dtype}" if value.ndim else str(value)
     if isinstance(value, (list, tuple)) and any(isinstance(part, np.ndarray) for part in value):
-        inner = ", ".join(map(describe, value))
+        inner = ", ".join(map(describe, value)) if len(value) <= 3 else f"{len(value)} arrays"
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
@@ -241,6 +239,11 @@ def explain(error: Exception, public: bool, allowed: tuple[str, ...], function: 
         hint = f"what may be imported here: the standard library, {', '.join(allowed)}"
     known = error.kind if isinstance(getattr(builtins, error.kind, None), type) else "an error"
     return f"{function or 'importing the file'} raised {known}{text}{where}", hint
+
+
+def _scale(expected: np.ndarray) -> float:
+    """The largest expected value; 1 if all are 0."""
+    return float(np.abs(expected).max(initial=0.0)) or 1.0
 
 
 def _difference(got: np.ndarray, expected: np.ndarray, off: np.ndarray) -> str:

@@ -5,6 +5,8 @@ import numpy as np
 from tinycnn import Tensor, nn, summary
 from tinycnn import functional as F
 
+COLUMNS = ("channels", "size", "parameters", "multiply-adds", "field")
+
 
 def size_after(size, kernel, stride=1, padding=0, dilation=1):
     """What a convolution makes of a column of so many pixels."""
@@ -96,7 +98,7 @@ def alexnet(student, rng, check):
         *(("linear", hidden), ("linear", 10)),
     ]
     got, expected = student.audit(layers, 3, 224), rows_of(layers, 3, 224)
-    check.equal(len(got), len(expected))
+    check.equal(len(got), len(expected), what="the number of rows")
     for column in range(5):
         with check.part():
-            check.equal([row[column] for row in got], [row[column] for row in expected])
+            check.equal([row[column] for row in got], [row[column] for row in expected], what=COLUMNS[column])

@@ -61,7 +61,7 @@ def order(student, rng, check):
         node = stack.pop()
         needed.add(node)
         stack += [parent for parent in parents[node] if parent not in needed]
-    check.equal(sorted(got), sorted(needed))
+    check.equal(sorted(got), sorted(needed), what="the nodes, sorted,")
     place = {node: at for at, node in enumerate(got)}
     check.true(got[-1] == len(parents) - 1, "the node itself must come last")
     late = any(place[parent] > place[node] for node in got for parent in parents[node])

@@ -84,7 +84,7 @@ def compare_merged(student, rng, check, first, second):
     x = rng.normal(size=(1, first.shape[1], 9, 10))
     merged = student.merge(first, second)
     inner = [a + b - 1 for a, b in zip(first.shape[2:], second.shape[2:])]
-    check.equal(list(np.shape(merged)), [len(second), first.shape[1], *inner])
+    check.equal(list(np.shape(merged)), [len(second), first.shape[1], *inner], what="the shape")
     check.close(
         conv2d(x, merged),
         conv2d(conv2d(x, first), second),

@@ -40,7 +40,7 @@ def pool_case(rng, kernel, stride, size=(7, 6)):
 def compare_conv(student, check, which, case):
     """One of the three gradients of a convolution."""
     got = student.conv2d_backward(*case)
-    check.equal(len(got), 3)
+    check.equal(len(got), 3, what="the number of results")
     expected = conv_gradients(*case)[which]
     grad, x, weight, *_ = case
     wrong = {}
@@ -89,4 +89,4 @@ def differences(student, rng, check):
         with check.part():
             got, untouched = student.numeric(name, x)
             check.close(got, expected, {"one-sided differences?": expected + 3 * x * 1e-5}, 1e-6)
-            check.equal(untouched, True)
+            check.equal(untouched, True, what="x being as before")

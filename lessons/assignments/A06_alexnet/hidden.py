@@ -24,4 +24,4 @@ def dropout(student, rng, check):
     check.true(
         np.abs(training[0] - training[1]).max() > 1e-6, "two passes in training give the same: there is no dropout"
     )
-    check.equal(list(training[0].shape), [2, 4])
+    check.equal(list(training[0].shape), [2, 4], what="the shape")

@@ -46,7 +46,8 @@ def glyphs(student, rng, check):
     images, unseen = (((data.images - mean) / std).astype(np.float32) for data in (train, test))
     net = network(10, 1, 0.125, True).eval()
     arrays = student.trained(images, train.labels, seed)
-    check.equal([tuple(np.shape(array)) for array in arrays], [tuple(p.shape) for p in net.parameters()])
+    shapes = [tuple(p.shape) for p in net.parameters()]
+    check.equal([tuple(np.shape(array)) for array in arrays], shapes, what="the list of shapes")
     for own, array in zip(net.parameters(), arrays):
         own.data[...] = array
     with tc.no_grad():

@@ -38,7 +38,7 @@ def compare_train(check, got, arguments, momentum=0.1, eps=1e-5):
             "momentum weighs the batch, not what was": momentum * var + (1 - momentum) * unbiased,
         },
     ]
-    check.equal(len(got), 3)
+    check.equal(len(got), 3, what="the number of results")
     for one, other, typical in zip(got, norm(*arguments, True, momentum, eps), wrong):
         with check.part():
             check.close(one, other, typical)
@@ -70,7 +70,7 @@ def compare_backward(check, got, grad, x, gamma, eps=1e-5):
         "mean and variance are taken for constants": scale * grad,
         "the variance is taken for a constant": scale * (grad - grad.mean(axis=(0, 2, 3), keepdims=True)),
     }
-    check.equal(len(got), 3)
+    check.equal(len(got), 3, what="the number of results")
     for one, other, typical in zip(got, gradients(grad, x, gamma, eps), (constant, {}, {})):
         with check.part():
             check.close(one, other, typical)
@@ -94,7 +94,7 @@ def folded(student, rng, check):
 def compare_folded(student, check, x, weight, bias, statistics, eps=1e-5):
     """What the folded convolution makes of images."""
     got = student.fold(weight, bias, *statistics, eps)
-    check.equal([np.shape(array) for array in got], [weight.shape, bias.shape])
+    check.equal([np.shape(array) for array in got], [weight.shape, bias.shape], what="the list of shapes")
     plain = F.conv2d(tc.Tensor(x), tc.Tensor(weight), tc.Tensor(bias)).data
     out = F.conv2d(tc.Tensor(x), tc.Tensor(got[0].astype(float)), tc.Tensor(got[1].astype(float))).data
     check.close(out, norm(plain, *statistics, False, eps=eps)[0])

@@ -75,7 +75,7 @@ def compare_repaired(student, rng, check, activation):
     std = float(rng.uniform(0.01, 0.03))
     weights, x, grad = make(rng, 12, 150, std)
     got = student.repair(weights, activation)
-    check.equal([np.shape(weight) for weight in got], [weight.shape for weight in weights])
+    check.equal([np.shape(weight) for weight in got], [weight.shape for weight in weights], what="the list of shapes")
     for weight, repaired in zip(weights, got):
         factor = float(np.vdot(repaired, weight) / np.vdot(weight, weight))
         check.close(repaired, factor * weight)

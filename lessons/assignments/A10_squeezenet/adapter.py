@@ -10,7 +10,7 @@ def shapes(student, kind, arguments):
     return [tuple(p.shape) for p in getattr(student, kind)(*arguments).parameters()]
 
 
-def run(student, kind, arguments, parameters, images, training):
+def output_and_gradient(student, kind, arguments, parameters, images, training):
     """The output, and the gradient of its sum with respect to the images."""
     net = getattr(student, kind)(*arguments)
     for own, array in zip(net.parameters(), parameters, strict=True):

@@ -39,7 +39,7 @@ def backward(student, rng, check):
     logits, leaves = logits_of(features, weight, bias)
     logits.backward(grad)
     got = student.head_backward(grad, features, weight)
-    check.equal(len(got), 3)
+    check.equal(len(got), 3, what="the number of results")
     for one, leaf in zip(got, leaves):
         with check.part():
             check.close(one, leaf.grad)

@@ -39,7 +39,7 @@ def share(student, rng, check):
     """Sharing: each value has the number of its nearest centre, and centres are means of their values."""
     values, count = layer(rng, 500), int(rng.integers(6, 12))
     centres, labels = student.share(values, count)
-    check.equal([np.shape(centres), np.shape(labels)], [(count,), (500,)])
+    check.equal([np.shape(centres), np.shape(labels)], [(count,), (500,)], what="the list of shapes")
     check.true((np.diff(centres) >= 0).all(), "centres are not in ascending order")
     nearest = np.abs(values[:, None] - centres).min(axis=1)
     check.close(np.abs(values - centres[labels]), nearest, tolerance=1e-5)
@@ -59,11 +59,13 @@ def huffman(student, rng, check):
     for counts in (rng.integers(0, 90, 12).tolist(), (2 ** rng.integers(0, 9, 7)).tolist(), [0, 7, 0]):
         lengths = student.huffman_lengths(counts)
         with check.part():
-            check.equal([length > 0 for length in lengths], [count > 0 for count in counts])
+            check.equal(
+                [length > 0 for length in lengths], [count > 0 for count in counts], what="which symbols have codes"
+            )
             total = sum(count * length for count, length in zip(counts, lengths))
             room = sum(2.0**-length for length in lengths if length)
             check.true(room <= 1, "no code has these lengths: they are too short to be told apart")
-            check.equal(total, cost(counts))
+            check.equal(total, cost(counts), what="the number of bits in all")
 
 
 def round_trip(student, rng, check):
@@ -82,7 +84,7 @@ def fresh(student, check, data):
 def compare_decoded(check, got, weights, keep):
     """The weights that stay are where they were, and about what they were."""
     right = pruned(weights, keep)
-    check.equal([list(np.shape(got)), str(got.dtype)], [[weights.size], "float32"])
+    check.equal([list(np.shape(got)), str(got.dtype)], [[weights.size], "float32"], what="shape and dtype")
     check.true(((got != 0) <= (right != 0)).all(), "weights come back where none were left", "are gaps counted right?")
     off = np.abs(got - right)[right != 0] / np.abs(right).max()
     check.true(off.mean() < 0.05 and off.max() < 0.2, "weights come back far from what they were")

@@ -13,14 +13,14 @@ def normalise(student, rng, check):
     mean, std = rng.uniform(50, 150, 3), rng.uniform(20, 60, 3)
     got = student.normalise(images, mean, std)
     check.close(got, np.stack([(images[:, c] - mean[c]) / std[c] for c in range(3)], axis=1).astype(np.float32))
-    check.equal(str(got.dtype), "float32")
+    check.equal(str(got.dtype), "float32", what="the dtype")
 
 
 def he_normal(student, rng, check):
     """he_normal: the deviation that keeps the size of what passes through."""
     shape = (int(rng.integers(4, 9)), 64, 3, 3)
     got = student.weight(int(rng.integers(1000)), shape)
-    check.equal(list(got.shape), list(shape))
+    check.equal(list(got.shape), list(shape), what="the shape")
     ratio = got.std() / np.sqrt(2 / (64 * 9))
     check.true(0.9 < ratio < 1.1, "the deviation of the weights is not sqrt(2 / fan-in)", "what is fan-in here?")
 
@@ -30,9 +30,9 @@ def batches(student, rng, check):
     count, size = int(rng.integers(20, 30)), int(rng.integers(6, 9))
     labels = rng.permutation(count)
     got = student.epoch(int(rng.integers(1000)), labels[:, None] * 10.0, labels, size)
-    check.equal([len(part) for part, _ in got][:-1], [size] * ((count - 1) // size))
+    check.equal([len(part) for part, _ in got][:-1], [size] * ((count - 1) // size), what="the list of batch sizes")
     images, answers = (np.concatenate(parts) for parts in zip(*got))
-    check.equal(sorted(answers.tolist()), list(range(count)))
+    check.equal(sorted(answers.tolist()), list(range(count)), what="the labels, sorted,")
     check.true((images[:, 0] == 10 * answers).all(), "images and labels do not belong together")
     check.true((answers != labels).any(), "the order is not random")
 

@@ -40,9 +40,9 @@ def train(net, images, labels, seed):
     ----------
     net : Module
         As ``design`` has it, new.
-    images : ndarray of float32, shape (2500, 1, 16, 16)
+    images : ndarray of float32, shape (3000, 1, 16, 16)
         Their mean is 0 and their deviation 1.
-    labels : ndarray of int, shape (2500,)
+    labels : ndarray of int, shape (3000,)
         Which class has which number is drawn anew for every student: what was learned elsewhere is of no use.
     seed : int
     """
