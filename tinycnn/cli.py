@@ -16,6 +16,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.assign import add_assign
 from tinycnn.commands.compress import add_compress
 from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.lesson import add_lesson
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         add_compress,
         add_lesson,
         add_experiment,
+        add_assign,
     ):
         add(commands, shared)
     return parser

@@ -68,6 +68,14 @@ def test_a_parameter_that_got_no_gradient_is_refused():
             gradients.finish()
 
 
+def test_a_second_backward_pass_before_finish_is_refused():
+    model = deep()
+    with GradientSum(model.parameters(), Twins()):
+        model(tc.Tensor(np.ones((3, 6)))).sum().backward()
+        with pytest.raises(DistributedError, match="a second backward pass before finish"):
+            model(tc.Tensor(np.ones((3, 6)))).sum().backward()
+
+
 def test_frozen_parameters_are_left_out():
     model = deep()
     model[0].weight.requires_grad = False

@@ -19,7 +19,7 @@ from tinycnn.kernels.cpu.pool import set_num_threads
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 EAGER, PAUSE = 5.0, 1e-3
-GRACE, TELL = 1.0, 10.0
+GRACE, TELL = 2.0, 10.0
 _HERE = 1
 _give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
 
@@ -115,12 +115,13 @@ class MPICommunicator:
             time.sleep(GRACE * min(self.rank, 3))
             message = f"rank {self.rank}: {message}"
         print(f"tinycnn: error: {message}", file=sys.stderr, flush=True)
+        time.sleep(GRACE / 4)  # until mpiexec has passed it on
         self._mpi.COMM_WORLD.Abort(1)
         raise SystemExit(1)
 
     def tell(self, number: int) -> None:
         """Tell rank 0 that this rank waits in operation ``number``."""
-        self._world.Isend(np.array([self.rank, number]), 0, _HERE)
+        self._told = self._world.Isend(np.array([self.rank, number]), 0, _HERE)
 
     def hanging(self, number: int) -> DistributedError:
         """What to say when operation ``number`` does not end: rank 0 knows who waits in it."""

@@ -22,7 +22,8 @@ class GradientSum:
     """Adds up the gradients of all ranks, in buckets, while the backward pass goes on. A context manager.
 
     Backward reaches the last layer first, so parameters are packed from the last to the first. When all gradients of a
-    bucket are known, its all-reduce starts; buckets go in the same order on all ranks.
+    bucket are known, its all-reduce starts; buckets go in the same order on all ranks. A step is ``zero_grad``, one
+    backward pass, ``finish``.
 
     Parameters
     ----------
@@ -103,10 +104,11 @@ class _Bucket:
 
     def take(self, parameter: Tensor) -> None:
         """A parameter's gradient is known: it moves into the bucket."""
+        if self.missing.pop(id(parameter), None) is None:
+            raise DistributedError("a second backward pass before finish(): its gradients would get lost")
         place = self.places[id(parameter)]
         place[...] = parameter.grad
         parameter.grad = place
-        self.missing.pop(id(parameter), None)
 
     def start(self, communicator: Communicator) -> None:
         self.request = communicator.allreduce(self.array)
