@@ -380,15 +380,22 @@ def test_the_bar_shows_numbers_and_which_kernel_is_compiled(capsys):
     if numba.config.DISABLE_JIT:
         pytest.skip("nothing is compiled")
 
-    @numba.njit
     def _brand_new_kernel(x):
         return x + 1
 
+    def helper_of_numba(x):
+        return x + 2
+
+    _brand_new_kernel.__module__ = "tinycnn.kernels.cpu.example"
+    helper_of_numba.__module__ = "numba.example"
+
     with Progress(10, "epoch 1/1") as progress:
-        _brand_new_kernel(1)
+        numba.njit(_brand_new_kernel)(1)
+        numba.njit(helper_of_numba)(1)
         progress.update(10, loss=0.5, accuracy=0.25)
     shown = capsys.readouterr().err
     assert "compiling brand_new_kernel" in shown
+    assert "helper_of_numba" not in shown
     assert "10/10" in shown
     assert "loss 0.500, accuracy 0.250" in shown
     assert "images/s" in shown
