@@ -122,7 +122,7 @@ def trade_off(
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure, axes = panels(8, 4)
+    figure, axes = panels(9, 3.6)
     axes.axhspan(100 * trained - 1, 100 * trained, color=GREY, alpha=0.15, label="within one point of it")
     axes.axhline(100 * trained, color=GREY, linewidth=1, label=f"trained: {100 * trained:.2f} %")
     for series, (label, points) in enumerate(curves.items()):
@@ -136,7 +136,7 @@ def trade_off(
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="how many times smaller than in float32", ylabel="test accuracy (%)", ylim=(0, 102))
-    axes.legend(loc="lower left")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 

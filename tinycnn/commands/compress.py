@@ -36,7 +36,11 @@ def add_compress(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("--linear", action="store_true", help="values at equal distances, not by k-means")
     parser.add_argument("--scope", choices=("global", "layer"), default="global", help="of pruning (default: global)")
     parser.add_argument("--epochs", type=int, default=6, help="of retraining (default: 6)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate of Adam in retraining (default: 0.001)")
+    parser.add_argument(
+        "--lr",
+        type=float,
+        help="learning rate of Adam in retraining (default: the run's if that was Adam's, else 0.001)",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_compress)
@@ -50,7 +54,7 @@ def _compress(options: argparse.Namespace) -> None:
     for name, good, expected in (
         ("target", 1 < options.target < float("inf"), "above 1"),
         ("epochs", options.epochs >= 1, "at least 1"),
-        ("lr", 0 < options.lr < float("inf"), "above 0"),
+        ("lr", options.lr is None or 0 < options.lr < float("inf"), "above 0"),
     ):
         if not good:
             raise ValueError(f"--{name} is {getattr(options, name):g}, expected {expected}")
@@ -66,7 +70,7 @@ def _compress(options: argparse.Namespace) -> None:
         options.linear,
         options.scope,
         options.epochs,
-        lr=options.lr,
+        lr=options.lr or (settings.lr if settings.optimizer.startswith("adam") else 1e-3),
     )
     train, test = runs.datasets(settings)
     train.transform = test.transform = transforms.Normalize(extra["mean"], extra["std"])
