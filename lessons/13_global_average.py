@@ -174,7 +174,9 @@ check(
 # %% [markdown]
 # A map that lights up at any digit would be right half of the time here, so 50 % is the mark to beat, not the random
 # point. The connected head was never shown two digits, nor one on the right: what its gradient says there is about
-# other places. In the paper of Lin et al. the average also did better on CIFAR-10 than connected layers with dropout.
+# other places. On CIFAR-10 the average regularises about as well as dropout (Lin et al. 2013, section 4.6): behind
+# their own net it did better than connected layers with dropout, behind an ordinary CNN slightly worse (errors of
+# 16.46 % against 15.99 %), and in both better than connected layers alone.
 #
 # ## Exercises
 #

@@ -21,6 +21,7 @@ def figures(classes, channels):
         "confusion": plotting.confusion_matrix(RNG.integers(9, size=(classes, classes)), names),
         "grid": plotting.prediction_grid(images, labels, probabilities, names),
         "filters": plotting.filter_grid(RNG.normal(size=(20, channels, 5, 3))),
+        "trade-off": plotting.trade_off({"one": [(1, 0.9), (30, 0.5)], "none": []}, 0.9, (40, 0.88)),
     }
 
 

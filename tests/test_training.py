@@ -134,15 +134,20 @@ def test_callbacks_are_called_in_order():
         def on_epoch_begin(self, trainer):
             seen.append("begin")
 
+        def on_gradients(self, trainer):
+            assert all(parameter.grad is not None for parameter in trainer.model.parameters())
+            self.before = next(trainer.model.parameters()).data.copy()
+            seen.append("gradients")
+
         def on_batch_end(self, trainer, loss):
-            assert np.isfinite(loss)
+            assert np.isfinite(loss) and not np.array_equal(self.before, next(trainer.model.parameters()).data)
             seen.append("batch")
 
         def on_epoch_end(self, trainer):
             seen.append(f"end {trainer.history[-1]['epoch']}")
 
     trainer(epochs=2, callbacks=[Witness()]).fit()
-    epoch = ["begin", *["batch"] * 5]
+    epoch = ["begin", *["gradients", "batch"] * 5]
     assert seen == [*epoch, "end 1", *epoch, "end 2"]
 
 

@@ -16,6 +16,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinycnn.commands.assign import add_assign
+from tinycnn.commands.compress import add_compress
 from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.lesson import add_lesson
 from tinycnn.errors import TinyCNNError
@@ -89,8 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         _add_gradcheck,
         _add_data,
         _add_doctor,
+        add_compress,
         add_lesson,
         add_experiment,
+        add_assign,
     ):
         add(commands, shared)
     return parser
@@ -290,6 +294,9 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
     for name, kind, text in _DATA_OPTIONS:
         parser.add_argument(f"--{name}", type=kind, help=text)
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="test these in place of the run's: a .tcz file, say"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_evaluate)
 
@@ -297,13 +304,16 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from tinycnn import runs
+    from tinycnn import runs, weights
+    from tinycnn.compression.container import load as load_tcz
     from tinycnn.data import DataLoader, transforms
     from tinycnn.errors import DataError
     from tinycnn.training import evaluate
 
     folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
+    if options.weights:
+        model.load_state_dict((load_tcz if options.weights.suffix == ".tcz" else weights.load)(options.weights))
     channels, height, _ = extra["image_shape"]
     given = _given(options, _DATA_OPTIONS)
     settings = replace(runs.settings_of(extra), limit=None)
@@ -382,11 +392,11 @@ def _whole_number(least: int) -> Callable[[str], int]:
 
 
 def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
-    """The model of the options, and its input shape: 32 pixels for the CIFAR nets, else 224, unless given."""
+    """The model of the options, and its input shape: that of the data its paper trained it on, unless given."""
     from tinycnn import models
 
     classes = {} if options.classes is None else {"num_classes": options.classes}
-    shape = options.input or (3, 224, 224)
+    shape = options.input or ((1, 28, 28) if options.model == "lenet5" else (3, 224, 224))
     model = models.build(options.model, width=options.width, in_channels=shape[0], **classes)
     if options.input is None and isinstance(model, models.ResNet) and model.maxpool is None:
         shape = (3, 32, 32)
@@ -397,7 +407,10 @@ def _add_summary(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("summary", parents=[shared], help="the layers of a network: shapes, parameters, cost")
     _add_model_options(parser)
     parser.add_argument(
-        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+        "--input",
+        type=_shape,
+        metavar="CxHxW",
+        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
     )
     parser.set_defaults(run=_summary)
 
@@ -412,7 +425,10 @@ def _add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("gradcheck", parents=[shared], help="a network's backward against finite differences")
     _add_model_options(parser)
     parser.add_argument(
-        "--input", type=_shape, metavar="CxHxW", help="input shape (default 3x224x224; CIFAR nets 3x32x32)"
+        "--input",
+        type=_shape,
+        metavar="CxHxW",
+        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
     )
     parser.add_argument("--batch", type=_whole_number(1), default=2, help="images (default 2)")
     parser.add_argument(

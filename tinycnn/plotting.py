@@ -5,7 +5,7 @@ Colours are Okabe and Ito's, some darkened; what a colour says, a mark or a word
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,33 @@ def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quanti
     right.set(xlabel="step of training", ylabel="layer, from input to output")
     for axis in (left.xaxis, right.xaxis, right.yaxis):
         axis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def trade_off(
+    curves: Mapping[str, Sequence[tuple[float, float]]], trained: float, final: tuple[float, float]
+) -> Figure:
+    """Accuracy over how many times smaller a model is: curves of (ratio, accuracy), and the file that was written.
+
+    A line marks the accuracy of the trained model, and a band one percentage point below it.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    figure, axes = panels(8, 4)
+    axes.axhspan(100 * trained - 1, 100 * trained, color=GREY, alpha=0.15, label="within one point of it")
+    axes.axhline(100 * trained, color=GREY, linewidth=1, label=f"trained: {100 * trained:.2f} %")
+    for series, (label, points) in enumerate(curves.items()):
+        if points:
+            ratios, accuracies = np.array(sorted(points)).T
+            curve(axes, ratios, 100 * accuracies, label, series)
+    ratio, accuracy = final[0], 100 * final[1]
+    axes.plot(ratio, accuracy, "*", color=RED, markersize=14, label=f"the file: 1/{ratio:.1f}, {accuracy:.2f} %")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel="how many times smaller than in float32", ylabel="test accuracy (%)", ylim=(0, 102))
+    axes.legend(loc="lower left")
     return figure
 
 

@@ -117,6 +117,9 @@ class Callback:
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Before the first batch of an epoch."""
 
+    def on_gradients(self, trainer: Trainer) -> None:
+        """After the backward pass, before the step of the optimiser."""
+
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
         """After each step of the optimiser."""
 
@@ -280,6 +283,7 @@ class Trainer:
         loss.backward(len(labels) / count)
         self._gradients.finish()
         self._unsaved = True
+        self._notify("on_gradients")
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()

@@ -10,6 +10,7 @@ import pytest
 import tinycnn as tc
 
 REDUCED = {
+    "lenet5": {"width": 0.25, "in_channels": 3},
     "alexnet": {"width": 0.125},
     "alexnet_2012": {"width": 0.125},
     "alexnet_article": {"width": 0.125},

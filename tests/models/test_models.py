@@ -1,4 +1,4 @@
-"""The four networks: exact parameter counts, torchvision's names, options, small images, bad arguments."""
+"""The networks: exact parameter counts, torchvision's names, options, small images, bad arguments."""
 
 import hashlib
 import inspect
@@ -11,6 +11,7 @@ from tinycnn.errors import UnknownNameError
 from tinycnn.nn import init
 
 PARAMETERS = {
+    "lenet5": 431_080,
     "alexnet_article": 28_868_968,
     "alexnet_2012": 60_965_224,
     "alexnet": 61_100_840,
@@ -98,8 +99,8 @@ def test_the_registry_holds_what_the_package_exports():
 
 
 @pytest.mark.parametrize("name", sorted({*PARAMETERS, *(f"plain{depth}" for depth in (*CIFAR, *IMAGENET))}))
-def test_ten_classes_for_cifar_nets_a_thousand_for_others(name):
-    small = name in {f"{family}{depth}" for family in ("resnet", "plain") for depth in CIFAR}
+def test_ten_classes_for_nets_of_small_images_a_thousand_for_others(name):
+    small = name in {"lenet5", *(f"{family}{depth}" for family in ("resnet", "plain") for depth in CIFAR)}
     default = inspect.signature(getattr(tc.models, name)).parameters["num_classes"].default
     assert default == (10 if small else 1000)
 
@@ -169,14 +170,20 @@ def test_images_of_28_pixels_train(name):
 
 
 SMALLEST = {"alexnet": (63, 15), "alexnet_2012": (63, 15), "alexnet_article": (63, 15), "vgg11": (32, 17)}
-SMALLEST |= {"vgg13_bn": (32, 17), "squeezenet1_0": (29, 12), "squeezenet1_1": (25, 12), "resnet18": (1, 1)}
+SMALLEST |= {
+    "lenet5": (16, 16),
+    "vgg13_bn": (32, 17),
+    "squeezenet1_0": (29, 12),
+    "squeezenet1_1": (25, 12),
+    "resnet18": (1, 1),
+}
 
 
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("name", SMALLEST)
 def test_the_smallest_image_works_and_a_smaller_one_says_what_is_needed(name, small):
     least = SMALLEST[name][small]
-    model = tc.models.build(name, num_classes=3, width=0.03, small_input=small).eval()
+    model = tc.models.build(name, num_classes=3, in_channels=3, width=0.03, small_input=small).eval()
     with tc.no_grad():
         assert model(images(least, width=least + 9)).shape == (2, 3)
         if least > 1:

@@ -66,6 +66,13 @@ def alexnet(s, x, two_gpus=False, small=False):
     return s.linear(x, "classifier.6")
 
 
+def lenet(s, x):
+    for layer in ("features.0", "features.2"):
+        x = F.max_pool2d(s.conv(x, layer), 2)
+    x = F.adaptive_avg_pool2d(x, 4).flatten(1)
+    return s.linear(F.relu(s.linear(x, "classifier.0")), "classifier.2")
+
+
 def vgg(s, x, plan, small=False):
     layer, step = 0, 3 if "features.1.weight" in s.tensors else 2
     for count in plan:
@@ -131,6 +138,7 @@ def squeezenet(s, x, version, bypass="none", small=False):
 
 
 CASES = [
+    ("lenet5", 27, lenet, {}, {}),
     ("alexnet_2012", 75, alexnet, {"two_gpus": True}, {}),
     ("alexnet_2012", 28, alexnet, {"two_gpus": True, "small": True}, {"small_input": True}),
     ("alexnet_article", 67, alexnet, {}, {}),

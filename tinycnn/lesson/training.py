@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
 from tinycnn.data import ArrayDataset, DataLoader, Glyphs
 from tinycnn.data.transforms import Normalize
 from tinycnn.models import ResNet, cifar_resnet
-from tinycnn.nn import Module
+from tinycnn.nn import Module, Parameter
 from tinycnn.optim import SGD, CosineAnnealingLR
 from tinycnn.random import manual_seed
 from tinycnn.training import Callback, Trainer
@@ -35,6 +36,8 @@ def fit(
     weight_decay: float = 5e-4,
     seed: int = 0,
     title: str = "training",
+    callbacks: Sequence[Callback] = (),
+    parameters: Iterable[Parameter] | None = None,
 ) -> Trainer:
     """Train by stochastic gradient descent with momentum 0.9, the rate falling to 0 along a cosine.
 
@@ -52,6 +55,9 @@ def fit(
         Of the order of images.
     title : str
         Stands in front of the bar.
+    callbacks : sequence of Callback
+    parameters : iterable of Parameter, optional
+        What is trained, by default all of the model.
 
     Returns
     -------
@@ -59,7 +65,9 @@ def fit(
         With ``history``, a row for each epoch, and ``evaluation`` on the test images.
     """
     loader = DataLoader(train, batch_size, shuffle=True, drop_last=len(train) > batch_size, seed=seed)
-    optimizer = SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
+    optimizer = SGD(
+        model.parameters() if parameters is None else parameters, lr=lr, momentum=0.9, weight_decay=weight_decay
+    )
     schedule = CosineAnnealingLR(optimizer, epochs * len(loader))
     with tqdm(total=epochs * len(loader), desc=title, unit=" steps", disable=None, leave=False) as bar:
         trainer = Trainer(
@@ -69,7 +77,7 @@ def fit(
             epochs,
             schedule,
             DataLoader(test, 256),
-            callbacks=[_Steps(bar)],
+            callbacks=[*callbacks, _Steps(bar)],
             quiet=True,
         )
         trainer.fit()

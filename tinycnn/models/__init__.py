@@ -1,4 +1,4 @@
-"""The four networks and their variants.
+"""The four networks and their variants, and LeNet-5.
 
 Every function takes ``num_classes``, ``in_channels``, ``width`` and ``small_input``. For images below 96
 pixels build with ``small_input=True``: the nets for 224x224 then start at full resolution.
@@ -11,6 +11,7 @@ from typing import Any
 
 from tinycnn.errors import unknown_name
 from tinycnn.models.alexnet import AlexNet, alexnet, alexnet_2012, alexnet_article
+from tinycnn.models.lenet import LeNet, lenet5
 from tinycnn.models.resnet import (
     ResNet,
     cifar_resnet,
@@ -47,7 +48,7 @@ from tinycnn.models.vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg
 from tinycnn.nn import Module
 
 _FUNCTIONS: tuple[Callable[..., Module], ...] = (
-    *(alexnet, alexnet_2012, alexnet_article, squeezenet1_0, squeezenet1_1),
+    *(lenet5, alexnet, alexnet_2012, alexnet_article, squeezenet1_0, squeezenet1_1),
     *(vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn),
     *(resnet18, resnet34, resnet50, resnet101, resnet152),
     *(resnet8, resnet14, resnet20, resnet32, resnet44, resnet56, resnet110, resnet1202),
@@ -58,6 +59,7 @@ _MODELS = {function.__name__: function for function in _FUNCTIONS}
 
 __all__ = [
     "AlexNet",
+    "LeNet",
     "ResNet",
     "SqueezeNet",
     "VGG",

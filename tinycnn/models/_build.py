@@ -1,4 +1,4 @@
-"""What the four files share: how widths scale, how weights start, and how small an image may be."""
+"""What the networks share: how widths scale, how weights start, and how small an image may be."""
 
 from __future__ import annotations
 

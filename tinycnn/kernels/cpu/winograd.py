@@ -41,8 +41,10 @@ from tinycnn.kernels.cpu.pool import get_num_threads
 
 SIDE, POINTS = 6, 36
 BLOCK = 2**17  # numbers of V and M that a block of tiles may take: about the second-level cache
+LEAST_GROUPS = 16  # of tiles in a block: all weights are read once a block
 GRADIENT_BLOCK = 2**22  # numbers of V and A grad A^T for the gradient of the weight
-FEW_TILES, MANY_WEIGHTS = 256, 2**15  # panel by panel for at most so many tiles and at least so many channels * outputs
+FEW_TILES, MANY_WEIGHTS = 128, 2**15  # panel by panel for at most so many tiles and at least so many channels * outputs
+PANELS = 2  # of outputs that are made together, so that V is read from the cache
 PARTS = 8  # of the tiles, for the gradient of the weight: their sums are added in order
 
 Size = tuple[int, int]
@@ -128,10 +130,10 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
         return out
     block = min(groups, max(1, GRADIENT_BLOCK // size))
     space = workspace("winograd", 1, block * size, x.dtype)[0]
-    share = 4 * ROWS
-    tasks = outputs // LANES * -(-channels // share)
+    share = 8 * ROWS
+    tasks = -(-outputs // (PANELS * LANES)) * -(-channels // share)
     kept = tasks if block < groups else get_num_threads()
-    sums = workspace("winograd sums", kept, (POINTS + kernel * kernel) * share * LANES, x.dtype)
+    sums = workspace("winograd sums", kept, (PANELS * POINTS + kernel * kernel) * share * LANES, x.dtype)
     bands = workspace("winograd bands", get_num_threads(), band, x.dtype)
     for first in range(0, groups, block):
         count = min(block, groups - first)
@@ -167,9 +169,11 @@ def _by_panels(pixels, weight, turned, shift, padding, tiles, out):
     values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
     bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
     values_loop(threads, groups, pixels, kernel, *padding, tiles, bands, values)
-    size = (POINTS + kernel * kernel) * line + POINTS * groups * _step(LANES) + SIDE * SIDE * LANES
+    together = max(1, min(PANELS, out.shape[3] // LANES // threads))
+    wide = together * LANES
+    size = (together * POINTS + kernel * kernel) * line + POINTS * (groups * _step(wide) + wide)
     space = workspace("winograd panels", threads, size, pixels.dtype)
-    panels_loop(threads, values, channels, weight, turned, shift, tiles, space, out)
+    panels_loop(threads, values, channels, weight, turned, shift, tiles, together, space, out)
 
 
 def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
@@ -180,7 +184,7 @@ def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
     space = workspace("winograd panels", threads, kernel * kernel * line, pixels.dtype)
     weights_loop(threads, weight, turned, space, weights)
     step, groups = _step(channels) + _step(outputs), -(-int(np.prod(tiles)) // ROWS)
-    block = max(1, min(BLOCK // (POINTS * step), -(-groups // (2 * threads))))
+    block = max(1, min(max(LEAST_GROUPS, BLOCK // (POINTS * step)), -(-groups // (2 * threads))))
     size = POINTS * block * step + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
     space = workspace("winograd", threads, size, pixels.dtype)
     tiles_loop(threads, pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, out)
@@ -300,19 +304,21 @@ def _transform_weights(weight, turned, panel, packed, values):
 transform_weights = inline(_transform_weights)
 
 
-def _multiply(values, step_v, at_v, channels, groups, weights, first, bias, shift, products, start, step_m, at_m):
-    """M[point] = V[point] U[point] for all points and one panel of outputs."""
+def _multiply(values, step_v, at_v, channels, groups, weights, first, panels, bias, shift, products, step_m, at_m):
+    """M[point] = V[point] U[point] for all points and some panels of outputs."""
     whole = np.zeros(1, np.int64)
     for point in range(POINTS):
-        from_bias = shift if point == SIDE + 1 else 0
         for k in range(0, channels, BLOCK_K):
             length = min(BLOCK_K, channels - k)
-            at = first + (point * channels + k) * LANES
-            for group in range(groups):
-                correlate_tile(
-                    values, (group * POINTS + point) * step_v + k, at_v, 0, whole, 0, 1, length, weights, at,
-                    bias, from_bias, int(k == 0), products, start + (group * POINTS + point) * step_m, at_m, 0,
-                )  # fmt: skip
+            for panel in range(panels):
+                from_bias = shift + panel * LANES if point == SIDE + 1 else 0
+                at = (((first + panel) * POINTS + point) * channels + k) * LANES
+                for group in range(groups):
+                    correlate_tile(
+                        values, (group * POINTS + point) * step_v + k, at_v, 0, whole, 0, 1, length, weights, at,
+                        bias, from_bias, int(k == 0),
+                        products, (group * POINTS + point) * step_m + panel * LANES, at_m, 0,
+                    )  # fmt: skip
 
 
 multiply = inline(_multiply)
@@ -331,16 +337,17 @@ def _transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v,
 transform_pairs = inline(_transform_pairs)
 
 
-def _add_products(space, block, count, channels, outputs, step_v, step_g, panel, first, share, sums):
-    """Add V^T (A grad A^T) over ``count`` groups of tiles, for ``share`` channels and a panel of outputs."""
+def _add_products(space, block, count, channels, outputs, step_v, step_g, panel, panels, first, share, sums):
+    """Add V^T (A grad A^T) over ``count`` groups of tiles, for some panels of outputs and ``share`` channels."""
     values, grads = space[: POINTS * block * step_v], space[POINTS * block * step_v :]
     for point in range(POINTS):
-        for c in range(0, share, ROWS):
-            outer_tile(
-                values, point * step_v + min(first + c, channels - ROWS), POINTS * step_v, channels,
-                grads, point * step_g + panel * LANES, POINTS * step_g, outputs, count, ROWS,
-                sums, (point * share + c) * LANES, LANES,
-            )  # fmt: skip
+        for p in range(panels):
+            for c in range(0, share, ROWS):
+                outer_tile(
+                    values, point * step_v + min(first + c, channels - ROWS), POINTS * step_v, channels,
+                    grads, point * step_g + (panel + p) * LANES, POINTS * step_g, outputs, count, ROWS,
+                    sums, ((p * POINTS + point) * share + c) * LANES, LANES,
+                )  # fmt: skip
 
 
 add_products = inline(_add_products)
@@ -390,12 +397,10 @@ def _convolve_tiles(begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, 
         for first in range(start_tile, end_tile, block * ROWS):
             last = min(end_tile, first + block * ROWS)
             transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
-            for panel in range(outputs // LANES):
-                multiply(
-                    values, step_v, at_v, channels, -(-(last - first) // ROWS), weights,
-                    panel * POINTS * channels * LANES, bias, outputs + panel * LANES, products, panel * LANES, step_m,
-                    at_m,
-                )  # fmt: skip
+            multiply(
+                values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, 0, outputs // LANES, bias, outputs,
+                products, step_m, at_m,
+            )  # fmt: skip
             for t in range(first, last):
                 group, row = (t - first) // ROWS, (t - first) % ROWS
                 start = group * POINTS * step_m + row * outputs
@@ -412,27 +417,30 @@ def _convolve_values(begin, end, groups, x, kernel, pad_y, pad_x, tiles, bands, 
         transform_input(x, kernel, pad_y, pad_x, tiles, start * ROWS, last, bands[lane], some, step)
 
 
-def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, space, out):
-    """Panel by panel of outputs: U, then all points and tiles, then the outputs."""
+def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, together, space, out):
+    """``together`` panels of outputs at a time: U, then all points and tiles, then the outputs."""
     kernel, outputs = weight.shape[2], out.shape[3]
     total = tiles[0] * tiles[1] * tiles[2]
-    groups, line = -(-total // ROWS), channels * LANES
-    step_v, step_m = ROWS * channels + LANES, ROWS * LANES + LANES
-    at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * LANES
+    groups, line, wide = -(-total // ROWS), channels * LANES, together * LANES
+    step_v, step_m = ROWS * channels + LANES, ROWS * wide + LANES
+    at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * wide
     for lane in range(begin, end):
         packed, rest = space[lane, : kernel * kernel * line], space[lane, kernel * kernel * line :]
-        weights, rest = rest[: POINTS * line], rest[POINTS * line :]
+        weights, rest = rest[: together * POINTS * line], rest[together * POINTS * line :]
         products, patch = rest[: POINTS * groups * step_m], rest[POINTS * groups * step_m :]
         first, last = share_of(lane, space.shape[0], outputs // LANES)
-        for panel in range(first, last):
-            transform_weights(weight, turned, panel, packed, weights)
+        for panel in range(first, last, together):
+            count = min(together, last - panel)
+            for i in range(count):
+                some = weights[i * POINTS * line : (i + 1) * POINTS * line]
+                transform_weights(weight, turned, panel + i, packed, some)
             multiply(
-                values, step_v, at_v, channels, groups, weights, 0, bias, outputs + panel * LANES, products, 0, step_m,
-                at_m,
+                values, step_v, at_v, channels, groups, weights, 0, count, bias, outputs + panel * LANES, products,
+                step_m, at_m,
             )  # fmt: skip
             for t in range(total):
-                start = t // ROWS * POINTS * step_m + t % ROWS * LANES
-                transform_output(products, start, step_m, kernel, tiles, t, patch, out, panel * LANES, LANES)
+                start = t // ROWS * POINTS * step_m + t % ROWS * wide
+                transform_output(products, start, step_m, kernel, tiles, t, patch, out, panel * LANES, count * LANES)
 
 
 def _gradient_pairs(
@@ -452,19 +460,23 @@ def _gradient_pairs(
 def _gradient(
     begin, end, count, channels, outputs, kernel, share, tasks, step_v, step_g, block, space, fresh, finish, kept, out
 ):  # fmt: skip
-    """Sums over tiles of V^T (A grad A^T), for ``share`` channels and a panel of outputs a task; at last G^T sums G."""
+    """Sums over tiles of V^T (A grad A^T), ``share`` channels and PANELS panels a task; at last G^T sums G."""
     panels, line = outputs // LANES, share * LANES
+    columns = -(-panels // PANELS)
     for lane in range(begin, end):
         first_task, last_task = share_of(lane, kept.shape[0], tasks)
         for task in range(first_task, last_task):
             place = task if kept.shape[0] == tasks else np.int64(lane)
-            sums, result = kept[place, : POINTS * line], kept[place, POINTS * line :]
-            panel, first = task % panels, task // panels * share
+            sums, result = kept[place, : PANELS * POINTS * line], kept[place, PANELS * POINTS * line :]
+            panel, first = task % columns * PANELS, task // columns * share
+            together = min(PANELS, panels - panel)
             if fresh:
                 sums[:] = 0
-            add_products(space, block, count, channels, outputs, step_v, step_g, panel, first, share, sums)
+            add_products(space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums)
             if finish:
-                put_gradient(sums, share, kernel, result, panel, first, channels, out)
+                for p in range(together):
+                    some = sums[p * POINTS * line : (p + 1) * POINTS * line]
+                    put_gradient(some, share, kernel, result, panel + p, first, channels, out)
 
 
 def _gradient_parts(begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, step_g, block, space, sums):
@@ -485,10 +497,8 @@ def _gradient_parts(begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, st
             for first in range(start, stop, block):
                 count = min(block, stop - first)
                 transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
-                for panel in range(panels):
-                    add_products(
-                        both, block, count, channels, outputs, step_v, step_g, panel, 0, padded, sums[part, panel]
-                    )
+                every = sums[part].reshape(-1)
+                add_products(both, block, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every)
 
 
 def _sum_parts(begin, end, sums, kernel, out):

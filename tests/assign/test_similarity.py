@@ -1,0 +1,69 @@
+"""Copies are found through renaming and moved functions; what the stub has does not count."""
+
+from tests.assign.toy import MASTER
+from tinycnn.assign import master
+from tinycnn.assign.similarity import fingerprints, pairs, spans
+
+STUB = master.stub(MASTER)
+ONE = """
+def mean_of_rows(table, weights):
+    total = 0
+    for row in table:
+        for value, weight in zip(row, weights):
+            total += value * weight if weight > 0 else 0
+    return [total / len(table) for _ in range(len(weights))]
+
+def largest(values):
+    best = values[0]
+    while values:
+        candidate = values.pop()
+        if candidate > best:
+            best = candidate
+    return best
+"""
+RENAMED = """
+def largest(numbers):   # my own work
+    winner = numbers[0]
+    while numbers:
+        c = numbers.pop()
+        if c > winner:
+            winner = c
+    return winner
+
+
+def mean_of_rows(t, w):
+    '''Mine.'''
+    s = 0
+    for r in t:
+        for v, k in zip(r, w):
+            s += v * k if k > 0 else 0
+    return [s / len(t) for _ in range(len(w))]
+"""
+OTHER = """
+def mean_of_rows(table, weights):
+    import numpy as np
+    return np.maximum(weights, 0) @ np.asarray(table).T
+
+def largest(values):
+    return sorted(values, key=lambda v: -v)[0] if len(values) > 1 else values[0]
+"""
+
+
+def test_a_renamed_and_rearranged_copy_is_found_and_another_solution_is_not():
+    found = pairs({"ada": ONE.encode(), "bob": RENAMED.encode(), "cyd": OTHER.encode()}, STUB)
+    assert [(pair.one, pair.other) for pair in found] == [("ada", "bob")]
+    assert found[0].share > 0.7 and "4-7 = 14-17" in spans(found[0])
+
+
+def test_what_all_were_given_does_not_count():
+    assert pairs({"ada": STUB.encode(), "bob": STUB.encode()}, STUB) == []
+
+
+def test_a_solution_that_half_of_the_class_has_does_not_count_among_many():
+    many = {f"s{n}": (ONE + f"\ndef f{n}(): pass\n").encode() for n in range(8)}
+    assert pairs(many, STUB) == []
+
+
+def test_broken_and_empty_files_are_no_error():
+    for source in (b"", b"def f(:", b"'''", b"\xff\xfe", b"x = (\n" * 50):
+        assert isinstance(fingerprints(source), dict)

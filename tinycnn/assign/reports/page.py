@@ -1,0 +1,74 @@
+"""Reports as web pages that need no network: one for each student, and an index for the teacher."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from tinycnn.assign.grading import Report, Result
+from tinycnn.assign.reports.text import feedback
+from tinycnn.assign.task import Task
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46em; margin: 2em auto; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .3em .6em; vertical-align: top; }
+tr { border-top: 1px solid #ddd; }
+td.points { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.full { color: #1b6e3c; } .some { color: #8a5a00; } .none { color: #a4262c; }
+p.feedback { margin: .3em 0; font-size: 90%; overflow-wrap: anywhere; } .hint { font-style: italic; }
+pre { background: #f6f6f6; padding: .6em; overflow: auto; }
+"""
+
+
+def write_html(task: Task, reports: list[Report], out: Path) -> list[Path]:
+    """``html/STUDENT.html`` for each, and ``grades.html``, which links to them."""
+    folder = out / "html"
+    folder.mkdir(parents=True, exist_ok=True)
+    for report in reports:
+        (folder / f"{report.student}.html").write_text(student_page(task, report), encoding="utf-8")
+    index = out / "grades.html"
+    index.write_text(_index(task, reports), encoding="utf-8")
+    return [index]
+
+
+def student_page(task: Task, report: Report) -> str:
+    """One student's report."""
+    notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
+    rows = "".join(map(_row, report.results))
+    lesson = f"<p>To read again: <code>tinycnn lesson run {escape(task.lesson)}</code></p>" if task.lesson else ""
+    body = f"<h2>{report.score} of {report.points} points</h2>{notes}<table>{rows}</table>{lesson}"
+    return _page(
+        f"{task.number} · {report.student}", f"{task.number} · {task.title}", f"<p>{escape(report.student)}</p>{body}"
+    )
+
+
+def _row(result: Result) -> str:
+    mark = "full" if result.passed else "some" if result.score else "none"
+    said = "".join(f'<p class="feedback">{escape(text)}</p>' for text in feedback(result)[:1])
+    said += "".join(f'<p class="feedback hint">{escape(text)}</p>' for text in feedback(result)[1:])
+    if result.kind == "manual":
+        mark, said = "some", f"<pre>{escape(result.text)}</pre>"
+    return (
+        f'<tr><td class="points {mark}">{result.score} / {result.points}</td>'
+        f"<td><b>{escape(result.name)}</b> ({'by hand' if result.kind == 'manual' else result.kind})<br>"
+        f"{escape(result.title)}{said}</td></tr>"
+    )
+
+
+def _index(task: Task, reports: list[Report]) -> str:
+    head = "<tr><th>student</th><th>points</th><th>lost in</th></tr>"
+    rows = "".join(
+        f'<tr><td><a href="html/{quote(report.student)}.html">{escape(report.student)}</a></td>'
+        f'<td class="points">{report.score} / {report.points}</td>'
+        f"<td>{escape(', '.join(report.lost()) or ', '.join(report.notes))}</td></tr>"
+        for report in reports
+    )
+    return _page(task.number, f"{task.number} · {task.title}", f"<table>{head}{rows}</table>")
+
+
+def _page(title: str, heading: str, body: str) -> str:
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(heading)}</h1>{body}</html>\n"
+    )

@@ -1,0 +1,120 @@
+"""Huffman coding: frequent symbols get short words, and no word begins another.
+
+D. Huffman, "A Method for the Construction of Minimum-Redundancy Codes" (1952). The average length of a word lies
+between the entropy of the symbols and one bit more. Codes are canonical: the lengths of the words determine the words,
+so a table stores half a byte for each symbol.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from tinycnn.errors import WeightsError
+from tinycnn.kernels.cpu import bitstream
+
+LONGEST_WORD = bitstream.LONGEST_WORD
+
+
+def entropy(counts: np.ndarray) -> float:
+    """Shannon's bound in bits for each symbol: the sum of -p log2 p.
+
+    >>> entropy(np.array([2, 1, 1]))
+    1.5
+    """
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def word_lengths(counts: np.ndarray) -> np.ndarray:
+    """Bits of each symbol's word in an optimal code; 0 for a symbol that does not occur.
+
+    The two rarest symbols are joined into one, again and again: each joining makes the words of what is joined one bit
+    longer. A word of more than :data:`LONGEST_WORD` bits is avoided by halving the counts, which costs next to
+    nothing; one symbol alone has a word of 1 bit.
+
+    Parameters
+    ----------
+    counts : integer array, shape (alphabet,)
+
+    Examples
+    --------
+    >>> word_lengths(np.array([5, 1, 0, 2])).tolist()
+    [1, 2, 0, 2]
+    """
+    heap = [(int(count), symbol, [symbol]) for symbol, count in enumerate(counts) if count]
+    lengths = np.zeros(len(counts), np.uint8)
+    if len(heap) == 1:
+        lengths[heap[0][1]] = 1
+    heapq.heapify(heap)
+    while len(heap) > 1:
+        rare, rank, first = heapq.heappop(heap)
+        rarer, _, second = heapq.heappop(heap)
+        lengths[first + second] += 1
+        heapq.heappush(heap, (rare + rarer, rank, first + second))
+    return lengths if lengths.max(initial=0) <= LONGEST_WORD else word_lengths((np.asarray(counts) + 1) // 2)
+
+
+def fixed_lengths(alphabet: int) -> np.ndarray:
+    """Words of one length for all symbols, as a code without Huffman's idea has them."""
+    return np.full(alphabet, max(1, (alphabet - 1).bit_length()), np.uint8)
+
+
+def words(lengths: np.ndarray) -> np.ndarray:
+    """The canonical words: consecutive numbers for one length, in the order of symbols, shorter words first.
+
+    >>> [f"{word:b}" for word in words(np.array([1, 2, 0, 2]))]
+    ['0', '10', '0', '11']
+    """
+    found, word = np.zeros(len(lengths), np.int64), 0
+    for length in range(1, LONGEST_WORD + 1):
+        members = np.flatnonzero(lengths == length)
+        found[members] = word + np.arange(len(members))
+        word = (word + len(members)) << 1
+    return found
+
+
+def encode(symbols: np.ndarray, alphabet: int, lengths: np.ndarray | None = None) -> bytes:
+    """A table of word lengths, then the words.
+
+    Parameters
+    ----------
+    symbols : uint8 array, shape (N,)
+    alphabet : int
+        At most 256.
+    lengths : uint8 array, optional
+        Of words; by default :func:`word_lengths` of the symbols' counts.
+    """
+    if lengths is None:
+        lengths = word_lengths(np.bincount(symbols, minlength=alphabet))
+    padded = np.append(lengths, np.zeros(alphabet % 2, np.uint8))
+    table = (padded[::2] << 4 | padded[1::2]).astype(np.uint8)
+    return table.tobytes() + bitstream.pack(symbols, words(lengths), lengths).tobytes()
+
+
+def decode(data: bytes, count: int, alphabet: int) -> np.ndarray:
+    """The ``count`` symbols that :func:`encode` wrote; ``data`` must hold them and nothing more.
+
+    Raises
+    ------
+    WeightsError
+        If the table is no prefix code, or the words do not fill the data.
+    """
+    size = -(-alphabet // 2)
+    table = np.frombuffer(data[:size], np.uint8)
+    lengths = np.stack([table >> 4, table & 15], axis=1).reshape(-1)
+    if len(table) < size or lengths[alphabet:].any():
+        raise WeightsError("a Huffman table is cut off or has entries beyond its alphabet")
+    lengths = lengths[:alphabet]
+    sizes = np.bincount(lengths, minlength=LONGEST_WORD + 1)
+    sizes[0] = 0
+    if (sizes / 2.0 ** np.arange(LONGEST_WORD + 1)).sum() > 1:
+        raise WeightsError("a Huffman table has more words than a prefix code can have")
+    if count > 8 * (len(data) - size):
+        raise WeightsError(f"{len(data) - size} bytes cannot hold {count} words")
+    order = np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :].astype(np.uint8)
+    symbols, read = bitstream.unpack(np.frombuffer(data[size:], np.uint8), count, sizes, order)
+    if read < 0 or -(-read // 8) != len(data) - size:
+        raise WeightsError("the words of a Huffman code end too early, go on too long, or are unknown")
+    return symbols

@@ -1,0 +1,148 @@
+"""Magnitude pruning: the smallest weights become zero, the others are trained on.
+
+Han et al., "Learning both Weights and Connections for Efficient Neural Networks" (2015). Biases and batch norm are few
+and stay; a layer's or the whole network's weights are ordered by their absolute value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinycnn.errors import unknown_name
+from tinycnn.nn import Module
+from tinycnn.tensor import Tensor
+from tinycnn.training import Callback
+
+if TYPE_CHECKING:
+    from tinycnn.training import Trainer
+
+SCOPES = ("layer", "global")
+
+
+def weights_of(model: Module) -> dict[str, Tensor]:
+    """The parameters that are compressed: the weights of convolutions and linear layers, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
+
+
+def density(model: Module) -> float:
+    """The share of weights that are not zero."""
+    weights = weights_of(model).values()
+    return sum(int(np.count_nonzero(w.data)) for w in weights) / sum(w.size for w in weights)
+
+
+def masks(model: Module, keep: float, scope: str = "layer") -> dict[str, np.ndarray]:
+    """Which weights stay: the largest share ``keep`` by absolute value.
+
+    Parameters
+    ----------
+    model : Module
+    keep : float
+        From 0 to 1.
+    scope : "layer" or "global"
+        The same share of every layer, or of all layers together: then layers of small weights lose more. A layer keeps
+        at least one weight.
+
+    Raises
+    ------
+    ValueError
+        If ``keep`` is out of range.
+    UnknownNameError
+        If there is no such scope.
+
+    Examples
+    --------
+    >>> from tinycnn import nn
+    >>> layer = nn.Linear(4, 1)
+    >>> layer.weight.data[...] = [[0.1, -3.0, 0.2, 2.0]]
+    >>> masks(layer, 0.5)["weight"].tolist()
+    [[False, True, False, True]]
+    """
+    if not 0 <= keep <= 1:
+        raise ValueError(f"prune: the share of weights to keep is {keep}, expected 0 to 1")
+    if scope not in SCOPES:
+        raise unknown_name("scope of pruning", scope, SCOPES)
+    sizes = {name: np.abs(weight.data) for name, weight in weights_of(model).items()}
+    if scope == "layer":
+        return {name: size >= _threshold(size.reshape(-1), keep) for name, size in sizes.items()}
+    common = _threshold(np.concatenate([size.reshape(-1) for size in sizes.values()]), keep)
+    return {name: size >= min(common, size.max()) for name, size in sizes.items()}
+
+
+def _threshold(sizes: np.ndarray, keep: float) -> float:
+    """The smallest of the sizes to keep: at least one, and of equal ones all."""
+    place = len(sizes) - max(1, round(keep * len(sizes)))
+    return max(np.partition(sizes, place)[place], np.finfo(sizes.dtype).tiny)
+
+
+def cubic(progress: float, keep: float) -> float:
+    """The share of weights to keep on the way from 1 to ``keep``, fast at first, slower as it becomes hard.
+
+    keep + (1 - keep) (1 - progress)**3, with progress from 0 to 1 (Zhu and Gupta, "To Prune, or Not to Prune", 2017).
+
+    >>> [cubic(progress, 0.25) for progress in (0, 0.5, 1)]
+    [1.0, 0.34375, 0.25]
+    """
+    return keep + (1 - keep) * (1 - progress) ** 3
+
+
+class Pruning(Callback):
+    """Prunes while a :class:`~tinycnn.training.Trainer` trains, and keeps what is pruned at zero after every step.
+
+    Momentum and weight decay cannot bring a pruned weight back: it is set to zero after the optimiser's step.
+
+    Parameters
+    ----------
+    keep : float
+        The share of weights that stay in the end.
+    scope : "layer" or "global"
+    ramp : float
+        The share of the training in which pruning goes on; after it the rest is trained.
+    every : int
+        Steps between two prunings.
+    schedule : callable
+        Maps (progress, keep), progress from 0 to 1 over the ramp, to the share to keep; :func:`cubic`.
+
+    Examples
+    --------
+    >>> import tinycnn as tc
+    >>> from tinycnn.training import Trainer
+    >>> data = tc.data.Glyphs(size=8, count=20)
+    >>> data.transform = tc.data.transforms.Normalize.of(data.images)
+    >>> model = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(64, 10))
+    >>> optimizer = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> loader = tc.data.DataLoader(data, 10)
+    >>> history = Trainer(model, loader, optimizer, 4, callbacks=[Pruning(0.1)], quiet=True).fit()
+    >>> density(model)
+    0.1
+    """
+
+    def __init__(
+        self,
+        keep: float,
+        scope: str = "layer",
+        ramp: float = 0.7,
+        every: int = 10,
+        schedule: Callable[[float, float], float] = cubic,
+    ) -> None:
+        self.keep, self.scope, self.ramp, self.every, self.schedule = keep, scope, ramp, every, schedule
+        self.masks: dict[str, np.ndarray] = {}
+
+    def on_batch_end(self, trainer: Trainer, loss: float) -> None:
+        """Put pruned weights back to zero, and prune more where it is time to."""
+        apply(trainer.model, self.masks)
+        batches = len(trainer.loader)
+        step = trainer.loader.epoch * batches + trainer.loader.position
+        last = max(1, round(self.ramp * trainer.epochs * batches))
+        if not self.masks or (step <= last and (step % self.every == 0 or step == last)):
+            self.masks = masks(trainer.model, self.schedule(min(step / last, 1), self.keep), self.scope)
+            apply(trainer.model, self.masks)
+
+
+def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
+    """Set pruned weights to zero, and not to minus zero."""
+    weights = weights_of(model)
+    for name, mask in masks.items():
+        np.copyto(weights[name].data, 0, where=~mask)

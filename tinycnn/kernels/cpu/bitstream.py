@@ -1,0 +1,101 @@
+"""Streams of code words of different lengths: the loops behind Huffman coding.
+
+Words lie one after another, the highest bit of a byte first; the last byte is filled up with zeros.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinycnn.kernels.cpu._jit import carray, jit
+
+LONGEST_WORD = 15
+"""Bits. A table then takes half a byte a symbol."""
+
+
+def pack(symbols: np.ndarray, words: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The bytes of a sequence of code words.
+
+    Parameters
+    ----------
+    symbols : uint8 array, shape (N,)
+    words, lengths : arrays, shape (alphabet,)
+        The word of each symbol, and how many bits of it count.
+
+    Examples
+    --------
+    >>> [f"{byte:08b}" for byte in pack(np.array([1, 0, 1], np.uint8), np.array([0, 6]), np.array([1, 3]))]
+    ['11001100']
+    """
+    bits = int(np.bincount(symbols, minlength=len(lengths)) @ lengths.astype(np.int64))
+    out = np.zeros(-(-bits // 8), np.uint8)
+    pack_loop(1, carray(symbols), words.astype(np.int64), lengths.astype(np.int64), out)
+    return out
+
+
+def unpack(data: np.ndarray, count: int, sizes: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, int]:
+    """Decode a canonical prefix code: words of one length are consecutive numbers, shorter words come first.
+
+    Parameters
+    ----------
+    data : uint8 array
+    count : int
+        Symbols to decode.
+    sizes : integer array, shape (LONGEST_WORD + 1,)
+        How many words have each length.
+    order : uint8 array
+        Symbols in the order of their words.
+
+    Returns
+    -------
+    uint8 array, shape (count,)
+    int
+        Bits read, or -1 if the data end too early or hold a word that is not in the code.
+    """
+    out, read = np.empty(count, np.uint8), np.zeros(1, np.int64)
+    unpack_loop(1, carray(data), sizes.astype(np.int64), carray(order), out, read)
+    return out, int(read[0])
+
+
+# -- loops ---------------------------------------------------------------------------------------------------
+
+
+def _pack_loop(begin, end, symbols, words, lengths, out):
+    for _ in range(begin, end):
+        waiting, bits, place = np.int64(0), np.int64(0), 0
+        for symbol in symbols:
+            waiting = waiting << lengths[symbol] | words[symbol]
+            bits += lengths[symbol]
+            while bits >= 8:
+                bits -= 8
+                out[place] = waiting >> bits & 255
+                place += 1
+            waiting &= 255  # no more than 7 bits still wait
+        if bits:
+            out[place] = waiting << (8 - bits) & 255
+
+
+def _unpack_loop(begin, end, data, sizes, order, out, read):
+    for _ in range(begin, end):
+        bit, last = 0, 8 * data.size
+        for i in range(out.size):
+            word, first, before = np.int64(0), np.int64(0), np.int64(0)
+            for length in range(1, sizes.size):
+                if bit == last:
+                    read[0] = -1
+                    return
+                word = word << 1 | (data[bit >> 3] >> (7 - (bit & 7)) & 1)
+                bit += 1
+                if word - first < sizes[length]:
+                    out[i] = order[before + word - first]
+                    break
+                before += sizes[length]
+                first = (first + sizes[length]) << 1
+            else:
+                read[0] = -1
+                return
+        read[0] = bit
+
+
+pack_loop = jit(_pack_loop)
+unpack_loop = jit(_unpack_loop)
