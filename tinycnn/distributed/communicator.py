@@ -1,7 +1,7 @@
 """What processes that train together can say to each other: a narrow protocol, and what is built on it alone.
 
-Two implementations are elsewhere: :class:`tinycnn.distributed.mpi.MPI` for programs that ``mpiexec`` starts, and
-:class:`tinycnn.distributed.ring.Ring` for processes of our own. :data:`ALONE` is a single process.
+Two implementations are elsewhere: :class:`tinycnn.distributed.mpi.MPICommunicator` for programs that ``mpiexec``
+starts, and :class:`tinycnn.distributed.ring.Ring` for processes of our own. :data:`ALONE` is a single process.
 """
 
 from __future__ import annotations

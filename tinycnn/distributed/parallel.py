@@ -90,14 +90,16 @@ class GradientSum:
 
 
 class _Bucket:
-    """Parameters whose gradients lie one after another in one array."""
+    """Parameters whose gradients lie one after another in one array; that of one alone stays where it is."""
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.parameters = parameters
-        self.array = np.empty(sum(p.size for p in parameters), parameters[0].dtype)
+        self.array = np.empty(sum(p.size for p in parameters) if len(parameters) > 1 else 0, parameters[0].dtype)
         ends = np.cumsum([p.size for p in parameters])
         self.places = {
-            id(p): self.array[end - p.size : end].reshape(p.shape) for p, end in zip(parameters, ends.tolist())
+            id(p): self.array[end - p.size : end].reshape(p.shape)
+            for p, end in zip(parameters, ends.tolist())
+            if len(parameters) > 1
         }
         self.missing = {id(p): p for p in parameters}
         self.request: Request = Done(self.array)
@@ -106,9 +108,12 @@ class _Bucket:
         """A parameter's gradient is known: it moves into the bucket."""
         if self.missing.pop(id(parameter), None) is None:
             raise DistributedError("a second backward pass before finish(): its gradients would get lost")
-        place = self.places[id(parameter)]
-        place[...] = parameter.grad
-        parameter.grad = place
+        if self.places:
+            place = self.places[id(parameter)]
+            place[...] = parameter.grad
+            parameter.grad = place
+        else:
+            self.array = parameter.grad = np.ascontiguousarray(parameter.grad)
 
     def start(self, communicator: Communicator) -> None:
         self.request = communicator.allreduce(self.array)
@@ -119,13 +124,19 @@ class _Bucket:
 
 
 def _grouped(parameters: list[Tensor], bucket_bytes: int) -> Iterator[list[Tensor]]:
-    """Neighbours of one dtype, until a group has so many bytes."""
+    """Each large parameter alone; small ones of one dtype, until a group has so many bytes."""
     group: list[Tensor] = []
     for parameter in parameters:
-        if group and (parameter.dtype != group[0].dtype or sum(p.data.nbytes for p in group) >= bucket_bytes):
+        if parameter.data.nbytes >= bucket_bytes:
+            yield [parameter]
+            continue
+        if group and parameter.dtype != group[0].dtype:
             yield group
             group = []
         group.append(parameter)
+        if sum(p.data.nbytes for p in group) >= bucket_bytes:
+            yield group
+            group = []
     if group:
         yield group
 
