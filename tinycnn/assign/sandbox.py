@@ -181,7 +181,8 @@ class Sandbox:
             _kill(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            while self._reader.is_alive():
+            end = time.monotonic() + 10  # should something that escaped hold the pipe, the thread is left behind
+            while self._reader.is_alive() and time.monotonic() < end:
                 with contextlib.suppress(queue.Empty):
                     self._replies.get(timeout=0.02)
             self._logger.join(1)
