@@ -117,7 +117,7 @@ class Sandbox:
         folder = Path(self._place.name)
         try:
             settings = self._furnish(folder)
-            command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(folder / "own" / "child.py")]
+            command = [sys.executable, "-I", "-S", "-B", "-u", "-X", "utf8", str(folder / "own" / "child.py")]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
