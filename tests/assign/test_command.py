@@ -113,7 +113,7 @@ def test_selftest_says_what_is_not_as_it_should_be(toy, capsys):
         (["grade", "nowhere", "--out", "out"], "nowhere: No such file or directory"),
         (["grade", "nowhere", "--out", "out", "--format", "jsn"], "unknown format 'jsn'; did you mean json?"),
         (["similarity", "nowhere", "--assignment", "A3"], "nowhere: No such file or directory"),
-        (["pack", "A3", "--gradescope", "no/such/folder/x.zip"], "no/such/folder"),
+        (["pack", "A77", "--gradescope", "x.zip"], "there is no assignment 'A77'"),
     ],
 )
 def test_errors_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, message):

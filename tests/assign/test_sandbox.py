@@ -165,16 +165,14 @@ def test_it_starts_no_processes_signals_nobody_and_has_no_network(child):
 
 
 def test_memory_has_a_limit(child):
-    needs(child, "limits")
-    if sys.platform == "darwin":
-        pytest.skip("macOS does not limit memory")
+    needs(child, "memory")
     assert fails(child, "hoard").kind == "MemoryError"
     assert fails(child, "raise_limits").kind == "ValueError"
 
 
 def test_what_a_platform_lacks_is_said_in_words():
-    assert missing(["limits", "calls", "files"]) == []
-    assert "no network" in missing(["limits", "files"])[0]
+    assert missing(["limits", "memory", "calls", "files"]) == []
+    assert missing(["limits", "calls", "files"]) == ["a limit on memory"]
 
 
 def test_an_import_that_fails_or_hangs_is_the_students(toy):

@@ -13,7 +13,6 @@ import io
 import os
 import re
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -188,10 +187,3 @@ class _Recorder(Sandbox):
         question = hashlib.sha256(wire.encode([function, arguments, options])).hexdigest()
         self.answers[question] = super().ask(function, *arguments, **options)
         return self.answers[question]
-
-
-def canary() -> Path:
-    """A file of the grader's that attacks want to change."""
-    path = Path(tempfile.gettempdir()) / "tinycnn-canary"
-    path.write_text("alive", encoding="utf-8")
-    return path

@@ -150,7 +150,10 @@ class _Worker(threading.Thread):
                 student = self.left.get_nowait()
             except queue.Empty:
                 break
-            self.done.put((student, self._graded(student)))
+            try:
+                self.done.put((student, self._graded(student)))
+            except Exception as error:  # whatever it is, the batch waits for an answer
+                self.done.put((student, f"{type(error).__name__}: {error}"))
         self.stop()
 
     def stop(self) -> None:
@@ -181,10 +184,10 @@ class _Worker(threading.Thread):
             line = self.process.stdout.readline()
         except OSError:
             line = ""
-        if not line and self.process:
+        if not line.endswith("\n") and self.process:
             self.process.kill()
             self.process.wait()
-        return json.loads(line) if line else None
+        return json.loads(line) if line.endswith("\n") else None
 
     def _start(self) -> None:
         self.process = subprocess.Popen(

@@ -34,6 +34,10 @@ class _Allowed(importlib.machinery.PathFinder):
         return super().find_spec(fullname, [cls.places[top]] if path is None else path, target)
 
 
+class Missing(LookupError):
+    """The student's file has no such function."""
+
+
 def main() -> None:
     """Take the settings, give up rights, import the student's file, answer requests until the input ends."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -122,7 +126,7 @@ def _function(modules: list[ModuleType], name: str) -> Any:
     except AttributeError:
         near = difflib.get_close_matches(name, [word for word in vars(student) if not word.startswith("_")], n=1)
         hint = f"; did you mean {near[0]} to be it?" if near else ""
-        raise LookupError(f"there is no function {name} in {os.path.basename(student.__file__ or '')}{hint}") from None
+        raise Missing(f"there is no function {name} in {os.path.basename(student.__file__ or '')}{hint}") from None
 
 
 def _described(error: BaseException, path: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import sys
 from typing import Any
 
 PROTECTIONS = {
-    "limits": "limits on memory, processor time, file size and open files",
+    "limits": "limits on processor time, file size and open files",
+    "memory": "a limit on memory",
     "calls": "no network, no new processes, no signals to other processes",
     "files": "files other than its own and Python's can be neither read nor written",
 }
@@ -38,7 +39,7 @@ def confine(settings: dict[str, Any]) -> list[str]:
     list of str
         The keys of :data:`PROTECTIONS` that hold now.
     """
-    done = ["limits"] if _limit(settings) else []
+    done = _limit(settings)
     if sys.platform == "linux":
         if settings["user"]:
             _become_nobody()
@@ -50,26 +51,25 @@ def confine(settings: dict[str, Any]) -> list[str]:
     return done
 
 
-def _limit(settings: dict[str, Any]) -> bool:
+def _limit(settings: dict[str, Any]) -> list[str]:
     try:
         import resource
     except ImportError:
+        return []
+    names = {"CORE": "", "CPU": "seconds", "FSIZE": "file_size", "NOFILE": "files"}
+    lowered = [_lower(resource, name, settings.get(value, 0)) for name, value in names.items()]
+    memory = sys.platform != "darwin" and _lower(resource, "AS", settings["memory"])  # macOS does not keep it
+    return (["limits"] if all(lowered) else []) + (["memory"] if memory else [])
+
+
+def _lower(resource: Any, name: str, value: int) -> bool:
+    kind = getattr(resource, f"RLIMIT_{name}")
+    hard = resource.getrlimit(kind)[1]
+    least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    try:
+        resource.setrlimit(kind, (least, least))
+    except (ValueError, OSError):
         return False
-    for name, value in (
-        ("RLIMIT_CORE", 0),
-        ("RLIMIT_CPU", settings["seconds"]),
-        ("RLIMIT_FSIZE", settings["file_size"]),
-        ("RLIMIT_NOFILE", settings["files"]),
-        ("RLIMIT_AS", settings["memory"]),
-    ):
-        kind = getattr(resource, name)
-        hard = resource.getrlimit(kind)[1]
-        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        try:
-            resource.setrlimit(kind, (least, least))
-        except (ValueError, OSError):  # macOS knows RLIMIT_AS and refuses it
-            if name != "RLIMIT_AS":
-                return False
     return True
 
 

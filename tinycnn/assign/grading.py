@@ -176,7 +176,7 @@ def grade(
                 else:
                     rng = draw.rng(task.name, test.name)
                     report.leaderboard += _run(functions[test.name], sandbox, test, result, rng)
-        report.printed, report.protections = sandbox.printed, sandbox.protections
+    report.printed, report.protections = sandbox.printed, sandbox.protections
     report.seconds = round(time.perf_counter() - start, 2)
     return report
 

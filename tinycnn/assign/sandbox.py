@@ -117,7 +117,7 @@ class Sandbox:
         folder = Path(self._place.name)
         try:
             settings = self._furnish(folder)
-            command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(folder / "own" / "child.py")]
+            command = [sys.executable, "-I", "-S", "-B", "-u", "-X", "utf8", str(folder / "own" / "child.py")]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -181,7 +181,8 @@ class Sandbox:
             _kill(process)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            while self._reader.is_alive():
+            end = time.monotonic() + 10  # should something that escaped hold the pipe, the thread is left behind
+            while self._reader.is_alive() and time.monotonic() < end:
                 with contextlib.suppress(queue.Empty):
                     self._replies.get(timeout=0.02)
             self._logger.join(1)
@@ -236,7 +237,7 @@ class Sandbox:
     def _receive(self) -> Any:
         """The next message, within the time that is left."""
         assert self._process and self._place
-        home, pid = Path(self._place.name) / "home", self._process.pid
+        folder, pid = Path(self._place.name), self._process.pid
         seconds, asleep, before = self.left, 0.0, _activity(pid)[1]
         while True:
             begin = time.monotonic()
@@ -249,11 +250,11 @@ class Sandbox:
             asleep += passed * _COUNTS.get(state, _COUNTS_OTHERWISE)
             if max(asleep, used - before) > seconds and self._replies.empty():
                 raise StudentError("Timeout", f"it did not end within {seconds:.3g} seconds", fatal=True)
-            if _bytes_in(home) > _MOST_ON_DISK:
+            if _bytes_in(folder) > _MOST_ON_DISK:
                 raise StudentError("Died", f"it wrote more than {_MOST_ON_DISK >> 20} MB to disk", fatal=True)
         self.left = max(0.0, seconds - max(asleep, _activity(pid)[1] - before))
         if isinstance(message, wire.WireError):
-            raise StudentError("Unsendable", f"it returned {message}", fatal=True)
+            raise StudentError("Unsendable", f"the answer has {message}", fatal=True)
         if message is None:
             raise StudentError("Died", self._how_it_ended(), fatal=True)
         try:

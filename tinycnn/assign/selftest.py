@@ -101,18 +101,23 @@ def _attacked(grader: _Grader, place: Path, hostile: bool, slow: bool) -> Iterat
     folder = place / "home"  # looks like a neighbour's, with the solution in it
     folder.mkdir()
     (folder / task.file).write_bytes(task.master.read_bytes())
-    canary, held = attacks.canary(), grader.text("").protections
+    held = grader.text("").protections
     families = [attacks.lazy, *([attacks.hostile, attacks.smuggled, attacks.by_heart] if hostile else [])]
-    for attack in (attack for family in families for attack in family(task, folder)):
-        row = Row(task.number, "attack", attack.name, 0)
-        if attack.needs and attack.needs not in held:
-            row.skipped = f"this platform has no protection of the kind {attack.needs!r}"
-        elif slow or attack.path.name not in attacks.SLOW:
-            row = _row(task, "attack", attack.name, 0, grader.quickly(attack.path))
-            row.remark = row.remark or _harm(canary)
-        else:
-            continue
-        yield row
+    canary = Path(tempfile.gettempdir()) / f"tinycnn-canary-{os.getpid()}"
+    canary.write_text("alive", encoding="utf-8")
+    try:
+        for attack in (attack for family in families for attack in family(task, folder)):
+            row = Row(task.number, "attack", attack.name, 0)
+            if attack.needs and attack.needs not in held:
+                row.skipped = f"this platform has no protection of the kind {attack.needs!r}"
+            elif slow or attack.path.name not in attacks.SLOW:
+                row = _row(task, "attack", attack.name, 0, grader.quickly(attack.path))
+                row.remark = row.remark or _harm(canary)
+            else:
+                continue
+            yield row
+    finally:
+        canary.unlink(missing_ok=True)
 
 
 def _harm(canary: Path) -> str:

@@ -228,12 +228,14 @@ def explain(error: Exception, public: bool, allowed: tuple[str, ...], function: 
     text = f": {error.text}" if error.text and public else ""
     if error.kind == "NotImplementedError":
         return f"{function or 'this'} is not written yet{where}", ""
-    if error.kind == "LookupError" and error.text.startswith("there is no function"):
-        return error.text, ""
+    if error.kind == "Missing":
+        return (error.text if public else f"there is no function {function}"), ""
     if error.kind == "Timeout":
         return f"{function or 'the file'} was stopped: {error.text}", "a loop without an end?"
     if error.kind in ("Died", "Forged", "Unsendable"):
-        return f"{function or 'the file'}{text or ' gave no answer'}", ""
+        return (
+            error.text if public and error.kind == "Unsendable" else f"{function or 'the file'}{text or ' failed'}"
+        ), ""
     hint = ""
     if error.kind in ("ImportError", "ModuleNotFoundError"):
         hint = f"what may be imported here: the standard library, {', '.join(allowed)}"

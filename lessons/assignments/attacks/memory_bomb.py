@@ -1,4 +1,4 @@
-"""Takes all memory. Needs: limits."""
+"""Takes all memory. Needs: memory."""
 
 import numpy as np
 

@@ -1,6 +1,7 @@
 """Writes, moves and deletes outside of its directory. Needs: files."""
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -8,16 +9,16 @@ import tempfile
 import numpy as np
 
 places = ["..", "../..", "/tmp", "/var/tmp", tempfile.gettempdir(), os.path.dirname(np.__file__)]
-for place in places:
-    for name in ("tinycnn-canary", "tinycnn-attack-results.json"):
-        with contextlib.suppress(OSError), open(os.path.join(place, name), "w") as file:
-            file.write("score = 100")
-for path in ("/tmp/tinycnn-canary", "../../tinycnn-canary"):
-    with contextlib.suppress(OSError):
-        os.remove(path)
+canaries = [path for place in places for path in glob.glob(f"{place}/tinycnn-canary*")]
+for path in [*canaries, *(f"{place}/tinycnn-attack-results.json" for place in places)]:
+    with contextlib.suppress(OSError), open(path, "w") as file:
+        file.write("score = 100")
+for path in canaries:
     with contextlib.suppress(OSError):
         os.symlink(path, "link")
         os.remove(os.path.realpath("link"))
+    with contextlib.suppress(OSError):
+        os.remove(path)
 shutil.rmtree("../own", ignore_errors=True)
 
 
