@@ -80,7 +80,7 @@ def draw(rows):
     for axes in (by_block, by_count, by_depth):
         axes.axhline(90, color="black", linewidth=0.8)
         axes.set_ylim(0, 98)
-    by_block.legend(loc="lower left")
+    by_count.legend(loc="lower right")
     by_depth.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     return {"lesion": figure}
 

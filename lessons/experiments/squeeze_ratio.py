@@ -74,8 +74,9 @@ def draw(rows):
         colour, line, marker = plotting.SERIES[series % len(plotting.SERIES)]
         grid[2].plot(np.divide(sizes, 1000), means, line, marker=marker, color=colour, label=f"share of 3x3 {share:g}")
     grid[2].set(xlabel="parameters (thousands)", xscale="log")
+    grid[2].xaxis.set_major_formatter("{x:g}")
     for axes in grid:
-        axes.set(ylabel="test error (%)", ylim=(0, None))
+        axes.set(ylabel="test error (%)", ylim=(0, 100))
         axes.legend(fontsize=8)
     return {"squeeze_ratio": figure}
 

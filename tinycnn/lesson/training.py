@@ -104,7 +104,8 @@ def trained(kind: str, depth: int, width: float, seed: int, images: int, epochs:
     """
     net = twin(kind, depth, width, seed)
     fit(net, *glyphs(images, 10), epochs, lr, seed=seed, title=f"{kind} {depth}")
-    return net.eval()
+    net.eval()
+    return net
 
 
 class _Steps(Callback):
