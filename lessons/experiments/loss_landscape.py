@@ -8,9 +8,9 @@ import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn import plotting
 from tinycnn.cli import main
-from tinycnn.lesson import fit, glyphs
+from tinycnn.lesson import glyphs
 from tinycnn.lesson.experiment import Experiment, Option
-from tinycnn.lesson.training import twin
+from tinycnn.lesson.training import trained
 
 
 def direction(net, rng):
@@ -26,12 +26,10 @@ def direction(net, rng):
 
 def measure(cell):
     """Train, then walk over the plane; a row for each point, with the loss on training images."""
-    train, test = glyphs(cell["images"], 1000)
-    net = twin(cell["net"], cell["depth"], cell["width"], cell["seed"])
-    fit(net, train, test, cell["epochs"], cell["lr"], seed=cell["seed"], title=f"{cell['net']} {cell['depth']}")
-    images, labels = train.batch(np.arange(min(256, len(train))), np.random.default_rng(0))
+    net = trained(*(cell[name] for name in ("net", "depth", "width", "seed", "images", "epochs", "lr")))
+    images, labels = glyphs(cell["images"], 10)[0].batch(np.arange(min(128, cell["images"])), np.random.default_rng(0))
     rng, places = np.random.default_rng(cell["seed"]), np.linspace(-cell["reach"], cell["reach"], cell["points"])
-    start, net = [parameter.data.copy() for parameter in net.parameters()], net.eval()
+    start = [parameter.data.copy() for parameter in net.parameters()]
     one, other, rows = direction(net, rng), direction(net, rng), []
     with tc.no_grad():
         for a in places:
@@ -39,6 +37,8 @@ def measure(cell):
                 for parameter, origin, u, v in zip(net.parameters(), start, one, other):
                     parameter.data[...] = origin + a * u + b * v
                 rows.append({"a": a, "b": b, "loss": F.cross_entropy(net(tc.Tensor(images)), labels).item()})
+    for parameter, origin in zip(net.parameters(), start):
+        parameter.data[...] = origin
     low, near = min(r["loss"] for r in rows), [r["loss"] for r in rows if max(abs(r["a"]), abs(r["b"])) < 0.51]
     return [row | {"least": low, "median_within_half": float(np.median(near))} for row in rows]
 
@@ -58,6 +58,7 @@ def draw(rows):
         axes.clabel(lines, fontsize=7)
         axes.plot(0, 0, "+", color="white", markersize=10)
         axes.set(title=f"{net}, {deepest} layers", xlabel="step along one direction", ylabel="along the other")
+        axes.locator_params(nbins=5)
         axes.set_aspect("equal")
     figure.colorbar(surface, ax=grid, label="loss (power of ten)", shrink=0.9)
     return {"landscape": figure}
@@ -69,10 +70,10 @@ EXPERIMENT = Experiment(
         "net": Option(("plain", "residual"), ("plain", "residual"), "without and with shortcuts"),
         "depth": Option((20,), (8,), "layers, 6n + 2"),
         "seed": Option((0, 1), (0,), "of weights, images and directions"),
-        "epochs": Option((8,), (1,), "times through the images"),
-        "images": Option((2000,), (200,), "to train on"),
+        "epochs": Option((10,), (1,), "times through the images"),
+        "images": Option((1000,), (200,), "to train on"),
         "width": Option((0.5,), (0.25,), "factor on 16, 32 and 64 channels"),
-        "lr": Option((0.03,), (0.03,), "learning rate"),
+        "lr": Option((0.1,), (0.1,), "learning rate"),
         "points": Option((17,), (5,), "along each side of the plane"),
         "reach": Option((1.0,), (1.0,), "from the middle: 1 is as long as the filters"),
     },

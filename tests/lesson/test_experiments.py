@@ -13,6 +13,7 @@ from tinycnn import plotting
 from tinycnn.cli import main
 from tinycnn.errors import DataError, UnknownNameError
 from tinycnn.lesson.experiment import Experiment, Option, _text, load, names
+from tinycnn.lesson.training import trained, twin
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,12 +103,23 @@ def test_a_deleted_block_comes_back():
     import runpy
 
     lesion = runpy.run_path(str(ROOT / "lessons" / "experiments" / "lesion.py"))
-    net = lesion["twin"]("residual", 20, 0.25, 0)
+    net = twin("residual", 20, 0.25, 0)
     places, before = lesion["blocks"](net), repr(net)
     assert len(places) == 7
     with lesion["deleted"](places[:2]):
         assert repr(net).count("Identity") == 2
     assert repr(net) == before
+
+
+def test_studies_of_one_net_train_it_once_and_leave_it_as_it_was():
+    net = trained("residual", 8, 0.25, 0, 200, 1, 0.1)
+    before = {name: value.copy() for name, value in net.state_dict().items()}
+    for name in ("lesion", "loss_landscape"):
+        study = load(name)
+        study.run(study.cells(True, net=["residual"], depth=[8]), None, lambda line: None)
+    assert trained("residual", 8, 0.25, 0, 200, 1, 0.1) is net
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from tqdm import tqdm
 
@@ -101,6 +102,18 @@ def twin(kind: str, depth: int, width: float, seed: int, classes: int = 10) -> R
     """
     manual_seed(seed)
     return cifar_resnet(depth, classes, residual=kind == "residual", width=width, in_channels=1)
+
+
+@cache
+def trained(kind: str, depth: int, width: float, seed: int, images: int, epochs: int, lr: float) -> ResNet:
+    """A :func:`twin` after training on glyphs.
+
+    A process trains each net once and hands out the same one again: whoever changes it must put it back.
+    """
+    net = twin(kind, depth, width, seed)
+    fit(net, *glyphs(images, 10), epochs, lr, seed=seed, title=f"{kind} {depth}")
+    net.eval()
+    return net
 
 
 class _Steps(Callback):
