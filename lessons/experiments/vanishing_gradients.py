@@ -65,7 +65,10 @@ def spreads(net, layers, images, labels):
 
 
 def measure(cell):
-    """Train for some steps; a row for each layer at each recorded step, with histograms from before the first."""
+    """Train for some steps; a row for each layer at each recorded step, with histograms from before the first.
+
+    The slopes say by how many powers of ten the gradient grows in a layer on its way back, before and after training.
+    """
     net = network(cell)
     layers = [module for module in net if isinstance(module, Layer)]
     data = glyphs(32 * cell["steps"], 10)[0]
@@ -78,7 +81,9 @@ def measure(cell):
                 F.cross_entropy(net(tc.Tensor(images)), labels).backward()
                 tc.optim.clip_grad_norm_(net.parameters(), 1.0)
                 optimizer.step()
-    names = [name for name, module in net.named_modules() if isinstance(module, Layer)]
+    _, names, sizes = record.table("gradient", (Layer,))
+    logs = np.log10(np.maximum(sizes, 1e-40))
+    before, after = (-np.polyfit(range(len(names)), logs[place], 1)[0] for place in (0, -1))
     columns = ("step", "mean", "std", "zeros", "gradient")
     return [
         {
@@ -86,6 +91,8 @@ def measure(cell):
             "output": row["activation"],
             **{c: row[c] for c in columns},
             **histograms[place],
+            "slope_before": before,
+            "slope_after": after,
         }
         for row in record.rows
     ]
@@ -104,9 +111,14 @@ def draw(rows):
         for series, (key, lines) in enumerate((key, lines) for key, lines in nets.items() if key[:2] == kind):
             sizes = [row["gradient"] for row in lines if row["step"] == 0]
             plotting.curve(axes, range(1, depth + 1), np.log10(np.maximum(sizes, 1e-40)), ", ".join(key[2:]), series)
-        axes.set(title=f"shortcut: {kind[0]}, norm: {kind[1]}", xlabel="layer, from input to output")
-        axes.set_ylabel("gradient (power of ten)")
-    grid[0, 0].legend(fontsize=8)
+        words = "shortcuts" if kind[0] == "yes" else "no shortcuts", "batch norm" if kind[1] == "batch" else "no norm"
+        axes.set(title=", ".join(words), xlabel="layer, from input to output", ylabel="gradient (power of ten)")
+    limits = np.array([axes.get_ylim() for axes in grid.flat[: len(kinds)]])
+    for axes in grid.flat[: len(kinds)]:
+        axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+    for axes in grid.flat[len(kinds) :]:
+        axes.set_axis_off()
+    grid[0, 0].legend(fontsize=8, loc="lower left", ncols=2)
     return {"gradients": figure} | {f"net_{'_'.join(key)}": course(lines) for key, lines in nets.items()}
 
 
@@ -142,7 +154,7 @@ EXPERIMENT = Experiment(
     },
     measure=measure,
     draw=draw,
-    summary=("gradient",),
+    summary=("slope_before", "slope_after"),
     cost=lambda cell: cell["depth"] * cell["steps"],
 )
 

@@ -111,22 +111,28 @@ class Experiment:
 
     def describe(self, cell: Cell, cells: list[Cell]) -> str:
         """A cell in words: the options that differ between cells."""
-        varied = [name for name in self.grid if len({str(other[name]) for other in cells}) > 1] or [*self.grid]
-        return ", ".join(f"{name} {cell[name]}" for name in varied)
+        return self._words(cell, self._varied(cells))
 
     def table(self, rows: Rows) -> list[str]:
         """The summary in lines: each combination of options with the mean and deviation over its seeds."""
+        last = {self._key(row): row for row in rows}  # the last row of a cell stays
+        varied = self._varied([row | {"seed": 0} for row in last.values()])
         groups: dict[str, dict[str, dict[str, Any]]] = {}
-        for row in rows:
-            cell = {name: row[name] for name in self.grid}
-            alone = self.describe(cell | {"seed": 0}, [other | {"seed": 0} for other in rows])
-            groups.setdefault(alone, {})[self._key(row)] = row  # the last row of a cell stays
+        for key, row in last.items():
+            groups.setdefault(self._words(row | {"seed": 0}, varied), {})[key] = row
         lines = []
         for name, runs in groups.items():
             numbers = [(column, [row[column] for row in runs.values()]) for column in self.summary]
             parts = [f"{column} {np.mean(values):.4g} +- {np.std(values):.2g}" for column, values in numbers]
             lines.append(f"{name}: {', '.join(parts)} ({len(runs)} {'run' if len(runs) == 1 else 'runs'})")
         return lines
+
+    def _varied(self, cells: Rows) -> list[str]:
+        return [name for name in self.grid if len({str(cell[name]) for cell in cells}) > 1] or [*self.grid]
+
+    @staticmethod
+    def _words(cell: Cell, names: list[str]) -> str:
+        return ", ".join(f"{name} {cell[name]}" for name in names)
 
     def _key(self, row: dict[str, Any]) -> str:
         return " ".join(_text(row[name]) for name in self.grid)
