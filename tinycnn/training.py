@@ -209,7 +209,6 @@ class Trainer:
         self.interrupted = False
         self._saved, self._unsaved = time.monotonic(), False
         self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
-        self._gradients = GradientSum(model.parameters(), communicator)
 
     def fit(self) -> list[dict[str, float]]:
         """Train until ``epochs`` epochs are done (or Ctrl-C), and return the history.
@@ -224,6 +223,7 @@ class Trainer:
             If ranks differ in model, data or options, or one is gone or hangs. The last checkpoint stands.
         """
         self._start_together()
+        self._gradients = GradientSum(self.model.parameters(), self.communicator)
         with _interrupt_flag(lambda: self._unsaved, self.communicator) as pressed, self._gradients:
 
             def interrupted() -> bool:
