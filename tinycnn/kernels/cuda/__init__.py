@@ -1,0 +1,5 @@
+"""Kernels for a GPU, in Python with numba.cuda. Names and signatures: :mod:`tinycnn.kernels.protocol`.
+
+Each file stands beside its twin in :mod:`tinycnn.kernels.cpu`. Images lie in memory as their shape says, (N, C, H, W),
+so that neighbouring threads, which take neighbouring outputs, read neighbouring numbers.
+"""
