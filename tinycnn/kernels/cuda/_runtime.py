@@ -47,8 +47,8 @@ def kernel(function: Callable) -> Any:
 
 
 def device_function(function: Callable) -> Any:
-    """A function that kernels call."""
-    return cuda.jit(device=True)(function)
+    """A function that kernels call, of their own file or of another."""
+    return _simulated.device_function(function) if SIMULATED else cuda.jit(device=True)(function)
 
 
 @cache

@@ -7,10 +7,29 @@ CuPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import wraps
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+
+
+def device_function(function: Callable) -> Callable:
+    """A function that sees the running kernel's threads under the name ``cuda``.
+
+    Numba's simulator puts them into the function's file, for all threads at once, and takes them out when the first
+    thread returns; another file than the kernel's is then left without them.
+    """
+
+    from numba.cuda.simulator.kernel import _get_kernel_context
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        names = {**function.__globals__, "cuda": _get_kernel_context()}
+        return FunctionType(function.__code__, names)(*arguments)
+
+    return call
 
 
 class _Transfers:
