@@ -21,7 +21,6 @@ def device_function(function: Callable) -> Callable:
     Numba's simulator puts them into the function's file, for all threads at once, and takes them out when the first
     thread returns; another file than the kernel's is then left without them.
     """
-
     from numba.cuda.simulator.kernel import _get_kernel_context
 
     @wraps(function)

@@ -179,13 +179,15 @@ def max_pool2d_backward_kernel(
         for i in range(kernel_y):
             top = y + pad_y - i * dilation_y
             row = top // stride_y
-            if row * stride_y == top and 0 <= row < rows:
-                for j in range(kernel_x):
-                    left = at + pad_x - j * dilation_x
-                    column = left // stride_x
-                    if column * stride_x == left and 0 <= column < columns:
-                        if taken[plane, row, column] == i * kernel_x + j:
-                            total += grad[plane, row, column]
+            if row * stride_y != top or row < 0 or row >= rows:
+                continue
+            for j in range(kernel_x):
+                left = at + pad_x - j * dilation_x
+                column = left // stride_x
+                if column * stride_x != left or column < 0 or column >= columns:
+                    continue
+                if taken[plane, row, column] == i * kernel_x + j:
+                    total += grad[plane, row, column]
         out[plane, y, at] = total
 
 

@@ -1,8 +1,8 @@
 """Softmax, its logarithm and cross-entropy: stable, because the largest element is subtracted first.
 
-An array is seen as (outer, length, inner), the axis in the middle; a row is the ``length`` elements of one outer and one
-inner index. One block of threads does one row: each thread takes every so-manieth element, and sums over the row
-are trees over the threads.
+An array is seen as (outer, length, inner), the axis in the middle; a row is the ``length`` elements of one outer and
+one inner index. One block of threads does one row: its threads take turns at the elements, and a sum over the row is a
+tree over the threads.
 """
 
 from __future__ import annotations
