@@ -1,8 +1,8 @@
 """The only file that knows what a GPU's memory is: CuPy's arrays on hardware, NumPy's in Numba's simulator.
 
 With ``NUMBA_ENABLE_CUDASIM=1`` Numba runs CUDA kernels as Python threads, so that they can be tested anywhere, and read
-with a debugger. :class:`DeviceArray` is the same on both, and strict: only :func:`to_host` and ``item`` copy numbers back
-to the host, which must then wait for the GPU, and :data:`transfers` counts how often they did.
+with a debugger. :class:`DeviceArray` is the same on both, and strict: only :func:`to_host` and ``item`` copy numbers
+back to the host, which must then wait for the GPU, and :data:`transfers` counts how often they did.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import math as python_math
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cache
-from types import SimpleNamespace
+from functools import cache, wraps
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,17 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 if not hasattr(np, "row_stack"):  # numba-cuda 0.30 uses it in every compilation, NumPy 2.5 no longer has it
     np.row_stack = np.vstack  # type: ignore[attr-defined]  # noqa: NPY201
 
-from numba import config, cuda
+import numba.cuda
+from numba import config
 
+cuda: Any = numba.cuda
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
 xp: Any = np
 math: Any = python_math
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+    from numba.cuda.simulator.kernel import _get_kernel_context
 
     # As on a GPU, inf and NaN in place of errors, and float32 stays float32.
     math = SimpleNamespace(exp=np.exp, log=np.log, log1p=np.log1p, sqrt=np.sqrt, tanh=np.tanh, pow=np.power)
@@ -51,8 +54,25 @@ def kernel(function: Callable) -> Any:
 
 
 def device_function(function: Callable) -> Any:
-    """A function that kernels call."""
-    return cuda.jit(device=True)(function)
+    """A function that kernels call, of their own file or of another."""
+    return _simulated_device_function(function) if SIMULATED else cuda.jit(device=True)(function)
+
+
+def _simulated_device_function(function: Callable) -> Callable:
+    """A function that sees the running kernel's threads under the name ``cuda``, where it uses it.
+
+    Numba's simulator puts them into the function's file, for all threads at once, and takes them out when the first
+    thread returns; another file than the kernel's is then left without them.
+    """
+    if "cuda" not in function.__code__.co_names:
+        return function
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        names = {**function.__globals__, "cuda": _get_kernel_context()}
+        return FunctionType(function.__code__, names, closure=function.__closure__)(*arguments)
+
+    return call
 
 
 @cache
@@ -274,6 +294,9 @@ class DeviceArray(NDArrayOperatorsMixin):
         if self.size != 1:
             raise TypeError(f"only an array of one element is a number, this has shape {self.shape}")
         return self.item()
+
+
+Array = DeviceArray
 
 
 def is_basic(index: Any) -> bool:

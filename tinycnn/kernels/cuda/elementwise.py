@@ -48,10 +48,12 @@ def evaluate(function: np.ufunc, *operands: Any, out: DeviceArray | None = None)
         x.astype(t, copy=False) if isinstance(x, DeviceArray) else t.type(x) for x, t in zip(operands, dtypes)
     )
     shape = np.broadcast_shapes(*(x.shape for x in operands if isinstance(x, DeviceArray)))
-    direct = out is not None and out.shape == shape and out.dtype == dtype and out.flags.c_contiguous
-    result = out if direct else empty(shape, dtype)
+    if out is not None and out.shape == shape and out.dtype == dtype and out.flags.c_contiguous:
+        _run(FUNCTIONS[function], operands, out)
+        return out
+    result = empty(shape, dtype)
     _run(FUNCTIONS[function], operands, result)
-    if out is None or direct:
+    if out is None:
         return result
     assign(out, result)
     return out

@@ -1,7 +1,7 @@
 """Copies between arrays that lie differently in memory. Images are (N, C, H, W) in memory as in shape.
 
-A kernel sees flat memory. Element (a, b, c, d) of a view lies at ``start + a s0 + b s1 + c s2 + d s3``: with a step of 0
-a dimension is repeated, with other steps it is a slice or a transpose.
+A kernel sees flat memory. Element (a, b, c, d) of a view lies at ``start + a s0 + b s1 + c s2 + d s3``: with a step of
+0 a dimension is repeated, with other steps it is a slice or a transpose.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def stack(arrays: Sequence[DeviceArray], axis: int = 0) -> DeviceArray:
 def split(x: DeviceArray, cuts: Sequence[int], axis: int = 0) -> list[DeviceArray]:
     edges = [0, *map(int, cuts), x.shape[axis]]
     before = (slice(None),) * (axis % x.ndim)
-    return [x[(*before, slice(start, stop))] for start, stop in zip(edges, edges[1:])]
+    return [x[(*before, slice(start, stop))] for start, stop in pairwise(edges)]
 
 
 def moveaxis(x: DeviceArray, source: int, destination: int) -> DeviceArray:

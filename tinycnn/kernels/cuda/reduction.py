@@ -97,7 +97,7 @@ def _reduction(join: Callable) -> Any:
     return rows_kernel
 
 
-REDUCTIONS = {
+REDUCTIONS: dict[np.ufunc, Any] = {
     np.add: _reduction(lambda a, b: a + b),
     np.maximum: _reduction(lambda a, b: a if a >= b or a != a else b),
     np.minimum: _reduction(lambda a, b: a if a <= b or a != a else b),
@@ -131,10 +131,14 @@ def argmax_kernel(rows, out):
         cuda.syncthreads()
         step = THREADS // 2
         while step:
-            if thread < step and thread + step < active:
-                if beats(values[thread + step], indices[thread + step], values[thread], indices[thread]):
-                    values[thread] = values[thread + step]
-                    indices[thread] = indices[thread + step]
+            other = thread + step
+            if (
+                thread < step
+                and other < active
+                and beats(values[other], indices[other], values[thread], indices[thread])
+            ):
+                values[thread] = values[other]
+                indices[thread] = indices[other]
             cuda.syncthreads()
             step //= 2
         if thread == 0:

@@ -1,0 +1,111 @@
+"""Activations: each thread computes one element, then the one a whole grid further on, on arrays of any shape.
+
+The arithmetic is in the arrays' own dtype: a bare 0 or 1 beside a float32 would make the GPU compute in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinycnn.kernels.cuda._runtime import Array, contiguous, cuda, empty, kernel, launch
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0)."""
+    return _elementwise(relu_kernel, x)
+
+
+def relu_backward(grad: Any, out: Any) -> Any:
+    """0 where the output of :func:`relu` is 0, else grad."""
+    return _elementwise(relu_backward_kernel, grad, out)
+
+
+def leaky_relu(x: Any, negative_slope: float) -> Any:
+    """``x`` where x > 0, else negative_slope * x."""
+    return _elementwise(leaky_relu_kernel, x, x, negative_slope)
+
+
+def leaky_relu_backward(grad: Any, x: Any, negative_slope: float) -> Any:
+    """``grad`` where x > 0, else negative_slope * grad: the forward's kernel, applied to grad."""
+    return _elementwise(leaky_relu_kernel, grad, x, negative_slope)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e**-x), without overflow."""
+    return _elementwise(sigmoid_kernel, x)
+
+
+def sigmoid_backward(grad: Any, out: Any) -> Any:
+    """``grad * out * (1 - out)``, from the output of :func:`sigmoid`."""
+    return _elementwise(sigmoid_backward_kernel, grad, out)
+
+
+def tanh(x: Any) -> Any:
+    """The hyperbolic tangent."""
+    return _elementwise(tanh_kernel, x)
+
+
+def tanh_backward(grad: Any, out: Any) -> Any:
+    """``grad * (1 - out**2)``, from the output of :func:`tanh`."""
+    return _elementwise(tanh_backward_kernel, grad, out)
+
+
+def _elementwise(function: Any, *arguments: Any) -> Any:
+    """Launch a kernel on flat arrays and numbers of their dtype; the result has their shape."""
+    arrays = [contiguous(a).reshape(-1) for a in arguments if isinstance(a, Array)]
+    out = empty(arguments[0].shape, arguments[0].dtype)
+    numbers = (out.dtype.type(a) for a in arguments[len(arrays) :])
+    launch(function, out.size, *arrays, *numbers, out.reshape(-1))
+    return out
+
+
+# -- kernels -------------------------------------------------------------------------------------------------
+
+
+@kernel
+def relu_kernel(x, out):
+    zero = x.dtype.type(0)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = zero if x[i] <= zero else x[i]
+
+
+@kernel
+def relu_backward_kernel(grad, x, out):
+    zero = x.dtype.type(0)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = zero if x[i] <= zero else grad[i]
+
+
+@kernel
+def leaky_relu_kernel(value, x, slope, out):
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = value[i] if x[i] > 0 else value[i] * slope
+
+
+@kernel
+def sigmoid_kernel(x, out):
+    one = x.dtype.type(1)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        e = x.dtype.type(math.exp(-abs(x[i])))
+        out[i] = (one if x[i] >= 0 else e) / (one + e)
+
+
+@kernel
+def sigmoid_backward_kernel(grad, s, out):
+    one = s.dtype.type(1)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = grad[i] * (one - s[i]) * s[i]
+
+
+@kernel
+def tanh_kernel(x, out):
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = math.tanh(x[i])
+
+
+@kernel
+def tanh_backward_kernel(grad, t, out):
+    one = t.dtype.type(1)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = grad[i] * (one - t[i] * t[i])

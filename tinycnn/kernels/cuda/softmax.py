@@ -1,0 +1,232 @@
+"""Softmax, its logarithm and cross-entropy: stable, because the largest element is subtracted first.
+
+An array is seen as (outer, length, inner), the axis in the middle; a row is the ``length`` elements of one outer and one
+inner index. One block of threads does one row: each thread takes every so-manieth element, and sums over the row
+are trees over the threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinycnn.kernels.cuda._reduction import block_max, block_sum, threads_for
+from tinycnn.kernels.cuda._runtime import THREADS, contiguous, cuda, device_function, empty, kernel, launch_grid
+
+
+def softmax(x: Any, axis: int) -> Any:
+    """e**x / sum(e**x) along an axis; a row of nothing but -inf gives NaN."""
+    return _along(axis, softmax_kernel, x)
+
+
+def softmax_backward(grad: Any, out: Any, axis: int) -> Any:
+    """``out * (grad - sum(grad * out))``, from the output of :func:`softmax`."""
+    return _along(axis, softmax_backward_kernel, grad, out)
+
+
+def log_softmax(x: Any, axis: int) -> Any:
+    """``x - log(sum(e**x))`` along an axis."""
+    return _along(axis, log_softmax_kernel, x)
+
+
+def log_softmax_backward(grad: Any, out: Any, axis: int) -> Any:
+    """``grad - e**out * sum(grad)``, from the output of :func:`log_softmax`."""
+    return _along(axis, log_softmax_backward_kernel, grad, out)
+
+
+def cross_entropy(
+    logits: Any,
+    target: Any,
+    weight: Any | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> tuple[Any, Any, Any]:
+    """-log softmax(logits)[target], not reduced.
+
+    With smoothing e it is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), l being the log-probabilities
+    (Szegedy et al. 2016, section 7).
+
+    Parameters
+    ----------
+    logits : (N, C, inner)
+    target : (N, inner)
+        Class indices; where it is ``ignore_index``, loss and sample weight are 0.
+    weight : (C,) or None
+    ignore_index : int
+    label_smoothing : float
+
+    Returns
+    -------
+    losses : (N, inner)
+    sample_weights : (N, inner)
+        The weight of each target: what a mean divides by.
+    log_probabilities : (N, C, inner)
+        For :func:`cross_entropy_backward`.
+    """
+    log_probabilities = log_softmax(logits, 1)
+    losses, sample_weights = empty(target.shape, logits.dtype), empty(target.shape, logits.dtype)
+    options = _class_weights(weight, logits), ignore_index, *_shares(label_smoothing, logits)
+    _launch_rows(cross_entropy_kernel, log_probabilities, contiguous(target), *options, losses, sample_weights)
+    return losses, sample_weights, log_probabilities
+
+
+def cross_entropy_backward(
+    grad: Any,
+    log_probabilities: Any,
+    target: Any,
+    weight: Any | None,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Any:
+    """The gradient (N, C, inner) of the logits; plainly grad * (softmax - one_hot(target)).
+
+    Parameters
+    ----------
+    grad : (N, inner)
+        The gradient of each loss.
+    log_probabilities, target, weight, ignore_index, label_smoothing
+        As in and from :func:`cross_entropy`.
+    """
+    out, log_probabilities = empty(log_probabilities.shape, log_probabilities.dtype), contiguous(log_probabilities)
+    options = _class_weights(weight, out), ignore_index, *_shares(label_smoothing, out)
+    _launch_rows(cross_entropy_backward_kernel, log_probabilities, contiguous(target), *options, contiguous(grad), out)
+    return out
+
+
+def _along(axis: int, function: Any, *arrays: Any) -> Any:
+    """Launch a kernel over the rows along an axis."""
+    shape = arrays[0].shape
+    sizes = shape or (1,)
+    axis %= len(sizes)
+    split = math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1 :])
+    out = empty(shape, arrays[0].dtype)
+    _launch_rows(function, *(contiguous(a).reshape(split) for a in (*arrays, out)))
+    return out
+
+
+def _launch_rows(function: Any, rows: Any, *others: Any) -> None:
+    """One block for each row of (outer, length, inner)."""
+    outer, length, inner = rows.shape
+    if rows.size:
+        launch_grid(function, outer * inner, threads_for(length), rows, *others)
+
+
+def _class_weights(weight: Any | None, like: Any) -> Any:
+    if weight is not None:
+        return contiguous(weight.astype(like.dtype, copy=False))
+    ones = empty(like.shape[1:2], like.dtype)
+    ones.fill(1)
+    return ones
+
+
+def _shares(label_smoothing: float, like: Any) -> tuple[Any, Any]:
+    """What of the loss is the target's, and what each class's."""
+    real = like.dtype.type
+    return real(1 - label_smoothing), real(label_smoothing / max(like.shape[1], 1))
+
+
+# -- kernels -------------------------------------------------------------------------------------------------
+
+
+@device_function
+def exp_sum(x, outer, inner, largest, shared):
+    """The sum of e**(x - largest) over a row."""
+    total = x.dtype.type(0)
+    for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
+        total += x.dtype.type(math.exp(x[outer, c, inner] - largest))
+    return block_sum(total, shared)
+
+
+@device_function
+def row_max(x, outer, inner, shared):
+    """The largest element of a row."""
+    largest = x.dtype.type(-math.inf)
+    for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
+        largest = max(largest, x[outer, c, inner])
+    return block_max(largest, shared)
+
+
+@kernel
+def softmax_kernel(x, out):
+    shared = cuda.shared.array(THREADS, x.dtype)
+    outer, inner = cuda.blockIdx.x // x.shape[2], cuda.blockIdx.x % x.shape[2]
+    largest = row_max(x, outer, inner, shared)
+    total = exp_sum(x, outer, inner, largest, shared)
+    for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
+        out[outer, c, inner] = x.dtype.type(math.exp(x[outer, c, inner] - largest)) / total
+
+
+@kernel
+def softmax_backward_kernel(grad, s, out):
+    shared = cuda.shared.array(THREADS, s.dtype)
+    outer, inner = cuda.blockIdx.x // s.shape[2], cuda.blockIdx.x % s.shape[2]
+    total = s.dtype.type(0)
+    for c in range(cuda.threadIdx.x, s.shape[1], cuda.blockDim.x):
+        total += grad[outer, c, inner] * s[outer, c, inner]
+    total = block_sum(total, shared)
+    for c in range(cuda.threadIdx.x, s.shape[1], cuda.blockDim.x):
+        out[outer, c, inner] = s[outer, c, inner] * (grad[outer, c, inner] - total)
+
+
+@kernel
+def log_softmax_kernel(x, out):
+    shared = cuda.shared.array(THREADS, x.dtype)
+    outer, inner = cuda.blockIdx.x // x.shape[2], cuda.blockIdx.x % x.shape[2]
+    largest = row_max(x, outer, inner, shared)
+    log_total = x.dtype.type(math.log(exp_sum(x, outer, inner, largest, shared)))
+    for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
+        out[outer, c, inner] = (x[outer, c, inner] - largest) - log_total
+
+
+@kernel
+def log_softmax_backward_kernel(grad, log_p, out):
+    shared = cuda.shared.array(THREADS, log_p.dtype)
+    outer, inner = cuda.blockIdx.x // log_p.shape[2], cuda.blockIdx.x % log_p.shape[2]
+    total = log_p.dtype.type(0)
+    for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
+        total += grad[outer, c, inner]
+    total = block_sum(total, shared)
+    for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
+        out[outer, c, inner] = grad[outer, c, inner] - log_p.dtype.type(math.exp(log_p[outer, c, inner])) * total
+
+
+@kernel
+def cross_entropy_kernel(log_p, target, weight, ignore_index, on_target, on_each, losses, sample_weights):
+    shared = cuda.shared.array(THREADS, log_p.dtype)
+    outer, inner = cuda.blockIdx.x // log_p.shape[2], cuda.blockIdx.x % log_p.shape[2]
+    smooth = log_p.dtype.type(0)
+    if on_each > 0:  # else 0 * -inf would make NaN of an impossible class
+        for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
+            smooth += weight[c] * log_p[outer, c, inner]
+    smooth = block_sum(smooth, shared)
+    if cuda.threadIdx.x == 0:
+        t = target[outer, inner]
+        if t == ignore_index:
+            losses[outer, inner] = 0
+            sample_weights[outer, inner] = 0
+        else:
+            losses[outer, inner] = -on_target * weight[t] * log_p[outer, t, inner] - on_each * smooth
+            sample_weights[outer, inner] = weight[t]
+
+
+@kernel
+def cross_entropy_backward_kernel(log_p, target, weight, ignore_index, on_target, on_each, grad, out):
+    """The loss is -sum(a_c l_c), a = (1 - e) w_t one_hot(t) + e / C w; the gradient sum(a) e**l_c - a_c."""
+    shared = cuda.shared.array(THREADS, log_p.dtype)
+    outer, inner = cuda.blockIdx.x // log_p.shape[2], cuda.blockIdx.x % log_p.shape[2]
+    total = log_p.dtype.type(0)
+    for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
+        total += weight[c]
+    total = block_sum(total, shared) * on_each
+    t, g = target[outer, inner], grad[outer, inner]
+    ignored = t == ignore_index
+    if not ignored:
+        total += on_target * weight[t]
+    for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
+        if ignored:
+            out[outer, c, inner] = 0
+        else:
+            share = on_each * weight[c]
+            if c == t:
+                share += on_target * weight[c]
+            out[outer, c, inner] = g * (total * log_p.dtype.type(math.exp(log_p[outer, c, inner])) - share)
