@@ -1,41 +1,48 @@
-"""The only file that knows what a device array is: CuPy's on a GPU, a stand-in on NumPy in Numba's simulator.
+"""The only file that knows what a GPU's memory is: CuPy's arrays on hardware, NumPy's in Numba's simulator.
 
 With ``NUMBA_ENABLE_CUDASIM=1`` Numba runs CUDA kernels as Python threads, so that they can be tested anywhere, and read
-with a debugger. The stand-in is as strict as CuPy: only :func:`to_host` and ``item`` turn it into NumPy's, and
-:data:`transfers` counts how often they did.
+with a debugger. :class:`DeviceArray` is the same on both, and strict: only :func:`to_host` and ``item`` copy numbers
+back to the host, which must then wait for the GPU, and :data:`transfers` counts how often they did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+import math as python_math
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 if not hasattr(np, "row_stack"):  # numba-cuda 0.30 uses it in every compilation, NumPy 2.5 no longer has it
     np.row_stack = np.vstack  # type: ignore[attr-defined]  # noqa: NPY201
 
-from numba import config, cuda
+import numba.cuda
+from numba import config
 
-from tinycnn.kernels.cuda import _simulated
-
+cuda: Any = numba.cuda
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
-cupy: Any = None
-if not SIMULATED:
+xp: Any = np
+math: Any = python_math
+if SIMULATED:
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+    from numba.cuda.simulator.kernel import _get_kernel_context
+
+    # As on a GPU, inf and NaN in place of errors, and float32 stays float32.
+    math = SimpleNamespace(exp=np.exp, log=np.log, log1p=np.log1p, sqrt=np.sqrt, tanh=np.tanh, pow=np.power)
+else:
     try:
-        import cupy  # type: ignore[no-redef]
+        import cupy as xp  # type: ignore[no-redef]
     except ImportError:
-        cupy = None
+        xp = None
 
 # The simulator starts a Python thread for each CUDA thread, one block at a time.
 THREADS = 8 if SIMULATED else 256
 BLOCKS_PER_PROCESSOR = 2 if SIMULATED else 32
-
-Array: type = _simulated.DeviceArray if cupy is None else cupy.ndarray
-
-transfers = _simulated.transfers
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------
@@ -48,7 +55,24 @@ def kernel(function: Callable) -> Any:
 
 def device_function(function: Callable) -> Any:
     """A function that kernels call, of their own file or of another."""
-    return _simulated.device_function(function) if SIMULATED else cuda.jit(device=True)(function)
+    return _simulated_device_function(function) if SIMULATED else cuda.jit(device=True)(function)
+
+
+def _simulated_device_function(function: Callable) -> Callable:
+    """A function that sees the running kernel's threads under the name ``cuda``, where it uses it.
+
+    Numba's simulator puts them into the function's file, for all threads at once, and takes them out when the first
+    thread returns; another file than the kernel's is then left without them.
+    """
+    if "cuda" not in function.__code__.co_names:
+        return function
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        names = {**function.__globals__, "cuda": _get_kernel_context()}
+        return FunctionType(function.__code__, names, closure=function.__closure__)(*arguments)
+
+    return call
 
 
 @cache
@@ -69,7 +93,19 @@ def launch(function: Any, size: int, *arguments: Any) -> None:
 
 def launch_grid(function: Any, grid: int | tuple[int, ...], block: int | tuple[int, ...], *arguments: Any) -> None:
     """Run a kernel on a grid of blocks of threads. Arguments are contiguous arrays, and numbers of NumPy's or int."""
-    function[grid, block](*map(_simulated.unwrap, arguments) if SIMULATED else arguments)
+    if not SIMULATED:
+        function[grid, block](*(a.raw if isinstance(a, DeviceArray) else a for a in arguments))
+        return
+    for argument in arguments:
+        if isinstance(argument, DeviceArray) and not argument.flags.c_contiguous:
+            raise ValueError(f"an array of shape {argument.shape} is not contiguous: pass contiguous(array)")
+        if type(argument) in (float, np.ndarray):  # float would make float64 arithmetic
+            raise TypeError(
+                f"a kernel got a {type(argument).__name__}, expected device arrays, int, dtype.type(number)"
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        function[grid, block](*(FakeCUDAArray(a.raw) if isinstance(a, DeviceArray) else a for a in arguments))
 
 
 def synchronize() -> None:
@@ -81,38 +117,286 @@ def synchronize() -> None:
 # -- arrays ------------------------------------------------------------------------------------------------------------
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """A new array whose elements are not set."""
-    return _simulated.empty(shape, dtype) if SIMULATED else cupy.empty(shape, dtype)
+class Transfers:
+    """How many arrays and numbers were copied back to the host."""
+
+    count = 0
 
 
-def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
-    """A new array of zeros."""
-    out = empty(shape, dtype)
-    out.fill(0)
+transfers = Transfers()
+
+
+class DeviceArray(NDArrayOperatorsMixin):
+    """An array on the device. NumPy's operators and functions on it run the kernels of this package.
+
+    Slices, transposes and reshapes are views where they are in NumPy. What it cannot do raises TypeError.
+
+    Attributes
+    ----------
+    raw : array
+        The memory: CuPy's array, in the simulator NumPy's.
+    """
+
+    __slots__ = ("raw",)
+    __array_priority__ = 100
+    device = "cuda"
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    shape = property(lambda self: self.raw.shape)
+    dtype = property(lambda self: self.raw.dtype)
+    strides = property(lambda self: self.raw.strides)
+    ndim = property(lambda self: self.raw.ndim)
+    size = property(lambda self: self.raw.size)
+    nbytes = property(lambda self: self.raw.nbytes)
+    itemsize = property(lambda self: self.raw.itemsize)
+    flags = property(lambda self: self.raw.flags)
+    T = property(lambda self: DeviceArray(self.raw.T))
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __iter__(self) -> Iterator[DeviceArray]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"DeviceArray(shape={self.shape}, dtype={self.dtype})"
+
+    # -- views and copies ----------------------------------------------------------------------------------------------
+
+    def reshape(self, *shape: Any) -> DeviceArray:
+        """The same elements in another shape; a copy if they do not lie in its order."""
+        return DeviceArray(contiguous(self).raw.reshape(*shape))
+
+    def ravel(self) -> DeviceArray:
+        """All elements in one dimension."""
+        return self.reshape(-1)
+
+    def transpose(self, *axes: Any) -> DeviceArray:
+        """A view with the dimensions in another order."""
+        order = axes if all(isinstance(axis, (int, np.integer)) for axis in axes) else axes[0]
+        return DeviceArray(self.raw.transpose(*map(int, order)) if order else self.raw.T)
+
+    def swapaxes(self, first: int, second: int) -> DeviceArray:
+        """A view with two dimensions exchanged."""
+        return DeviceArray(self.raw.swapaxes(first, second))
+
+    def squeeze(self, axis: Any = None) -> DeviceArray:
+        """A view without dimensions of size 1."""
+        return DeviceArray(self.raw.squeeze(axis))
+
+    def astype(self, dtype: Any, copy: bool = True) -> DeviceArray:
+        """The elements converted to a dtype."""
+        if not copy and self.dtype == dtype:
+            return self
+        return _copied(self, dtype)
+
+    def copy(self, order: str = "C") -> DeviceArray:
+        """A contiguous copy on the device."""
+        return _copied(self, self.dtype)
+
+    def fill(self, value: float) -> None:
+        """Set all elements to one number."""
+        self.raw.fill(value)
+
+    def __getitem__(self, index: Any) -> DeviceArray:
+        if is_basic(index):
+            return DeviceArray(_as_raw(self.raw[index]))
+        from tinycnn.kernels.cuda import indexing
+
+        return indexing.take(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        from tinycnn.kernels.cuda import indexing, layout
+
+        if is_basic(index):
+            layout.assign(self[index], value)
+        else:
+            indexing.put(self, index, value)
+
+    # -- reductions ----------------------------------------------------------------------------------------------------
+
+    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> DeviceArray:
+        """The sum over some dimensions."""
+        from tinycnn.kernels.cuda import reduction
+
+        return reduction.reduce(np.add, self if dtype is None else self.astype(dtype, copy=False), axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> DeviceArray:
+        """The mean over some dimensions."""
+        total = self.sum(axis, keepdims=keepdims)
+        return total / (self.size // total.size if total.size else 1)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> DeviceArray:
+        """The largest along some dimensions; NaN if one is."""
+        from tinycnn.kernels.cuda import reduction
+
+        return reduction.reduce(np.maximum, self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> DeviceArray:
+        """The smallest along some dimensions; NaN if one is."""
+        from tinycnn.kernels.cuda import reduction
+
+        return reduction.reduce(np.minimum, self, axis, keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> DeviceArray:
+        """Where the first of the largest is."""
+        from tinycnn.kernels.cuda import reduction
+
+        return reduction.argmax(self, axis, keepdims)
+
+    # -- NumPy's functions ---------------------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = (None,), **options: Any) -> Any:
+        from tinycnn.kernels.cuda import elementwise, indexing
+
+        if method == "at" and ufunc is np.add:
+            return indexing.add_at(*inputs)
+        if method != "__call__" or set(options) - {"dtype"}:
+            raise TypeError(f"{ufunc.__name__}.{method} with {sorted(options)} is not for device arrays")
+        result = elementwise.evaluate(ufunc, *map(_operand, inputs), out=out[0])
+        return result.astype(options["dtype"], copy=False) if options.get("dtype") is not None else result
+
+    def __array_function__(self, function: Callable, types: Any, arguments: Any, options: Any) -> Any:
+        from tinycnn.kernels.cuda import numpy_functions
+
+        own = getattr(numpy_functions, function.__name__, None)
+        if own is None:
+            raise TypeError(f"numpy.{function.__name__} is not for device arrays")
+        return own(*arguments, **options)
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("an array on the GPU does not turn into a NumPy array by itself; use tensor.numpy()")
+
+    # -- numbers on the host -------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The only element, copied to the host."""
+        if self.size != 1:
+            raise ValueError(f"item: the array has {self.size} elements, shape {self.shape}; expected one")
+        return to_host(self).item()
+
+    def tolist(self) -> Any:
+        """All elements, copied to the host."""
+        return to_host(self).tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self._number())
+
+    def __float__(self) -> float:
+        return float(self._number())
+
+    def __int__(self) -> int:
+        return int(self._number())
+
+    def _number(self) -> Any:
+        if self.size != 1:
+            raise TypeError(f"only an array of one element is a number, this has shape {self.shape}")
+        return self.item()
+
+
+Array = DeviceArray
+
+
+def is_basic(index: Any) -> bool:
+    """Whether an index makes a view: of numbers, slices, None and Ellipsis."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(
+        part is None or part is Ellipsis or (isinstance(part, (int, np.integer, slice)) and not isinstance(part, bool))
+        for part in parts
+    )
+
+
+def _as_raw(value: Any) -> Any:
+    """In the simulator one element is a number of NumPy's, on a GPU an array of no dimensions."""
+    return np.asarray(value) if SIMULATED else value
+
+
+def _operand(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise TypeError(f"a NumPy array of shape {value.shape} met an array on the GPU; move it with to('cuda')")
+    return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _copied(array: DeviceArray, dtype: Any) -> DeviceArray:
+    from tinycnn.kernels.cuda import layout
+
+    out = empty(array.shape, dtype)
+    layout.assign(out, array)
     return out
 
 
-def contiguous(array: Any) -> Any:
+def empty(shape: Any, dtype: Any) -> DeviceArray:
+    """A new array whose elements are not set. CuPy keeps freed memory and hands it out again.
+
+    Raises
+    ------
+    MemoryError
+        If the GPU has no room for it.
+    """
+    raw = xp.empty(shape, dtype)
+    if SIMULATED and raw.dtype.kind == "f":
+        raw.fill(np.nan)  # shows what is read before it was written
+    return DeviceArray(raw)
+
+
+def zeros(shape: Any, dtype: Any) -> DeviceArray:
+    """A new array of zeros."""
+    return DeviceArray(xp.zeros(shape, dtype))
+
+
+def contiguous(array: DeviceArray) -> DeviceArray:
     """The array itself if its elements lie in memory as its shape says, else a copy whose elements do."""
     return array if array.flags.c_contiguous else array.copy()
 
 
-def from_host(array: np.ndarray) -> Any:
+def from_host(array: np.ndarray) -> DeviceArray:
     """A copy of a NumPy array on the device."""
-    return _simulated.from_host(array) if SIMULATED else cupy.array(array, order="C")
+    return DeviceArray(xp.array(array, order="C"))
 
 
-def to_host(array: Any) -> np.ndarray:
+def to_host(array: DeviceArray) -> np.ndarray:
     """A copy of a device array as a NumPy array."""
-    return _simulated.to_host(array) if SIMULATED else cupy.asnumpy(array)
+    transfers.count += 1
+    return array.raw.copy() if SIMULATED else xp.asnumpy(array.raw)
 
 
-def owner(array: Any) -> Any:
+def window(array: DeviceArray) -> tuple[DeviceArray, int]:
+    """A view's memory from its lowest to its highest element, in one dimension, and where in it element 0 lies."""
+    raw = array.raw
+    if raw.flags.c_contiguous:
+        return DeviceArray(raw.reshape(-1)), 0
+    downward = [stride < 0 for stride in raw.strides]
+    raw = raw[tuple(slice(None, None, -1) if down else slice(None) for down in downward)]
+    reach = [(n - 1) * (stride // raw.itemsize) for n, stride in zip(raw.shape, raw.strides)]
+    flat = xp.lib.stride_tricks.as_strided(raw, (sum(reach) + 1 if raw.size else 0,), (raw.itemsize,))
+    return DeviceArray(flat), sum(n for n, down in zip(reach, downward) if down)
+
+
+def repeated(array: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
+    """A view of a larger shape, as NumPy broadcasts."""
+    return DeviceArray(xp.broadcast_to(array.raw, shape))
+
+
+def owner(array: DeviceArray) -> Any:
     """What owns an array's memory: two arrays that share memory have the same owner."""
-    return _simulated.owner(array) if SIMULATED else array.data.mem
+    if not SIMULATED:
+        return array.raw.data.mem
+    raw = array.raw
+    while isinstance(raw.base, np.ndarray):
+        raw = raw.base
+    return raw
 
 
-def matmul(a: Any, b: Any) -> Any:
+def is_whole(array: DeviceArray) -> bool:
+    """Whether an array's elements are all of its memory, each once."""
+    raw = array.raw
+    if raw.base is None:
+        return True
+    return raw.base.nbytes == raw.nbytes and all(stride or n < 2 for n, stride in zip(raw.shape, raw.strides))
+
+
+def matmul(a: DeviceArray, b: DeviceArray) -> DeviceArray:
     """The matrix product by cuBLAS; in the simulator by NumPy."""
-    return np.matmul(a, b) if SIMULATED else cupy.matmul(a, b)
+    return DeviceArray(xp.matmul(a.raw, b.raw))

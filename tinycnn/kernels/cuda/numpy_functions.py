@@ -1,0 +1,87 @@
+"""What NumPy's functions do with device arrays, under NumPy's names: ``np.where(x > 0, x, 0)`` runs :func:`where`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinycnn.kernels.cuda import elementwise, indexing, layout
+from tinycnn.kernels.cuda._runtime import DeviceArray, empty, repeated, zeros
+
+
+def shape(x: DeviceArray) -> tuple[int, ...]:
+    return x.shape
+
+
+def result_type(*values: Any) -> np.dtype:
+    return np.result_type(*(x.dtype if isinstance(x, DeviceArray) else x for x in values))
+
+
+def where(condition: DeviceArray, a: Any, b: Any) -> DeviceArray:
+    return elementwise.choose(condition, a, b)
+
+
+def clip(x: DeviceArray, low: float, high: float, out: DeviceArray | None = None) -> DeviceArray:
+    held = elementwise.evaluate(np.maximum, x, low)
+    return elementwise.evaluate(np.minimum, held, high, out=out)
+
+
+def broadcast_to(x: DeviceArray, shape: Any) -> DeviceArray:
+    return repeated(x, shape)
+
+
+def concatenate(arrays: Sequence[DeviceArray], axis: int = 0) -> DeviceArray:
+    return layout.join(arrays, axis)
+
+
+def stack(arrays: Sequence[DeviceArray], axis: int = 0) -> DeviceArray:
+    place = axis % (arrays[0].ndim + 1)
+    return layout.join([x[(slice(None),) * place + (None,)] for x in arrays], place)
+
+
+def split(x: DeviceArray, cuts: Sequence[int], axis: int = 0) -> list[DeviceArray]:
+    edges = [0, *map(int, cuts), x.shape[axis]]
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(start, stop))] for start, stop in pairwise(edges)]
+
+
+def moveaxis(x: DeviceArray, source: int, destination: int) -> DeviceArray:
+    order = [axis for axis in range(x.ndim) if axis != source % x.ndim]
+    order.insert(destination % x.ndim, source % x.ndim)
+    return x.transpose(*order)
+
+
+def take_along_axis(x: DeviceArray, indices: DeviceArray, axis: int) -> DeviceArray:
+    return indexing.take_along(x, indices, axis)
+
+
+def put_along_axis(x: DeviceArray, indices: DeviceArray, values: DeviceArray, axis: int) -> None:
+    indexing.put_along(x, indices, values, axis)
+
+
+def zeros_like(x: DeviceArray, dtype: Any = None) -> DeviceArray:
+    return zeros(x.shape, dtype or x.dtype)
+
+
+def ones_like(x: DeviceArray, dtype: Any = None) -> DeviceArray:
+    return full_like(x, 1, dtype)
+
+
+def empty_like(x: DeviceArray, dtype: Any = None) -> DeviceArray:
+    return empty(x.shape, dtype or x.dtype)
+
+
+def full_like(x: DeviceArray, value: float, dtype: Any = None) -> DeviceArray:
+    out = empty_like(x, dtype)
+    out.fill(value)
+    return out
+
+
+def norm(x: DeviceArray, order: float = 2) -> DeviceArray:
+    """Of a vector."""
+    if order == np.inf:
+        return abs(x).max()
+    return (abs(x) ** order).sum() ** (1 / order) if order != 2 else np.sqrt((x * x).sum())
