@@ -196,7 +196,7 @@ def batch_norm_gradient_sums(dtype):
 def batch_norm_backward_input(dtype):
     for grad, *others in batch_norm_backward(dtype):
         sums = cpu.batch_norm_gradient_sums(grad, *others[:2])
-        yield grad, *others, *(s / max(grad.shape[0] * grad.shape[2], 1) for s in sums)
+        yield grad, *others, *((s / max(grad.shape[0] * grad.shape[2], 1)).astype(dtype) for s in sums)
 
 
 @case("local_response_norm")

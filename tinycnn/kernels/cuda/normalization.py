@@ -47,10 +47,10 @@ def batch_norm_statistics(x: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     channels = x.shape[1]
     if not x.size:
         return zeros((channels,), x.dtype), zeros((channels,), x.dtype)
+    x = contiguous(x)
     means, squares = _chunk_sums(chunk_moments_kernel, x)
     mean, var = empty((channels,), x.dtype), empty((channels,), x.dtype)
-    merge = threads_for(means.shape[1])
-    launch_grid(merge_moments_kernel, channels, merge, x.size // channels, means, squares, mean, var)
+    launch_grid(merge_moments_kernel, channels, threads_for(means.shape[1]), x, means, squares, mean, var)
     return mean, var
 
 
@@ -180,18 +180,22 @@ def local_response_norm_backward(
 
 @kernel
 def chunk_moments_kernel(x, means, squares):
-    """Block = chunk: its mean and sum of squared deviations."""
+    """Block = chunk: its mean and sum of squared deviations.
+
+    All of it less the channel's first element, so that no digits are lost where the mean is larger than the spread.
+    """
     shared = cuda.shared.array(THREADS, x.dtype)
     images, _, inner = x.shape
     channel, chunk = cuda.blockIdx.x // means.shape[1], cuda.blockIdx.x % means.shape[1]
     first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, images * inner)
+    shift = x[0, channel, 0]
     total = x.dtype.type(0)
     for p in range(first + cuda.threadIdx.x, last, cuda.blockDim.x):
-        total += x[p // inner, channel, p % inner]
+        total += x[p // inner, channel, p % inner] - shift
     mean = block_sum(total, shared) / x.dtype.type(last - first)
     square = x.dtype.type(0)
     for p in range(first + cuda.threadIdx.x, last, cuda.blockDim.x):
-        deviation = x[p // inner, channel, p % inner] - mean
+        deviation = x[p // inner, channel, p % inner] - shift - mean
         square += deviation * deviation
     square = block_sum(square, shared)
     if cuda.threadIdx.x == 0:
@@ -200,10 +204,10 @@ def chunk_moments_kernel(x, means, squares):
 
 
 @kernel
-def merge_moments_kernel(count, means, squares, mean, var):
+def merge_moments_kernel(x, means, squares, mean, var):
     """Block = channel: mean and variance from those of its chunks."""
-    shared = cuda.shared.array(THREADS, means.dtype)
-    channel, real = cuda.blockIdx.x, means.dtype.type
+    shared = cuda.shared.array(THREADS, x.dtype)
+    channel, count, real = cuda.blockIdx.x, x.shape[0] * x.shape[2], x.dtype.type
     total = real(0)
     for chunk in range(cuda.threadIdx.x, means.shape[1], cuda.blockDim.x):
         total += means[channel, chunk] * real(min(CHUNK, count - chunk * CHUNK))
@@ -214,7 +218,7 @@ def merge_moments_kernel(count, means, squares, mean, var):
         total += squares[channel, chunk] + deviation * deviation * real(min(CHUNK, count - chunk * CHUNK))
     total = block_sum(total, shared)
     if cuda.threadIdx.x == 0:
-        mean[channel] = center
+        mean[channel] = x[0, channel, 0] + center
         var[channel] = total / real(count)
 
 
