@@ -379,6 +379,14 @@ def repeated(array: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
     return DeviceArray(xp.broadcast_to(array.raw, shape))
 
 
+def cut(array: DeviceArray, axis: int, pieces: int) -> DeviceArray:
+    """A view with a dimension cut into equal pieces: (..., n, ...) as (..., pieces, n / pieces, ...)."""
+    raw, length = array.raw, array.shape[axis] // pieces
+    shape = (*raw.shape[:axis], pieces, length, *raw.shape[axis + 1 :])
+    strides = (*raw.strides[:axis], raw.strides[axis] * length, *raw.strides[axis:])
+    return DeviceArray(xp.lib.stride_tricks.as_strided(raw, shape, strides))
+
+
 def owner(array: DeviceArray) -> Any:
     """What owns an array's memory: two arrays that share memory have the same owner."""
     if not SIMULATED:
@@ -397,6 +405,6 @@ def is_whole(array: DeviceArray) -> bool:
     return raw.base.nbytes == raw.nbytes and all(stride or n < 2 for n, stride in zip(raw.shape, raw.strides))
 
 
-def matmul(a: DeviceArray, b: DeviceArray) -> DeviceArray:
-    """The matrix product by cuBLAS; in the simulator by NumPy."""
+def library_matmul(a: DeviceArray, b: DeviceArray) -> DeviceArray:
+    """Matrix products by cuBLAS; in the simulator by NumPy."""
     return DeviceArray(xp.matmul(a.raw, b.raw))

@@ -1,0 +1,138 @@
+"""Convolution, forward and backward: columns (:mod:`.im2col`) and a matrix product for each image and group.
+
+As many images at a time as have columns of ``MEMORY`` bytes. The gradient of the weight adds up products of several
+images in one matrix product, and what remains in a reduction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.kernels.cuda import gemm
+from tinycnn.kernels.cuda._runtime import SIMULATED, DeviceArray, contiguous, empty, processors, repeated, zeros
+from tinycnn.kernels.cuda.elementwise import evaluate
+from tinycnn.kernels.cuda.im2col import col2im, im2col, output_grid
+
+MEMORY = 2**10 if SIMULATED else 2**28
+ALGORITHMS = ("auto", "im2col")
+
+Size = tuple[int, int]
+
+
+def conv2d(
+    x: DeviceArray,
+    weight: DeviceArray,
+    bias: DeviceArray | None,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
+    algorithm: str = "auto",
+) -> DeviceArray:
+    """Images (N, C, H, W) and weights (O, C / groups, kH, kW) to (N, O, H_out, W_out).
+
+    Raises
+    ------
+    ValueError
+        If the algorithm is unknown here.
+    """
+    _check(algorithm)
+    geometry = weight.shape[2:], stride, padding, dilation
+    grid = output_grid(x.shape, *geometry)
+    out = empty((x.shape[0], weight.shape[0], *grid), x.dtype)
+    for some in _batches(x.shape, weight.shape, grid):
+        kernels, columns = _by_group(weight, groups, len(x[some])), _columns(x[some], groups, *geometry)
+        out[some] = gemm.multiply(kernels, columns).reshape(out[some].shape)
+    if bias is not None:
+        evaluate(np.add, out, bias.reshape(-1, 1, 1), out=out)
+    return out
+
+
+def conv2d_backward_input(
+    grad: DeviceArray,
+    weight: DeviceArray,
+    input_shape: tuple[int, ...],
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
+    algorithm: str = "auto",
+) -> DeviceArray:
+    """Gradient with respect to the input: columns from the transposed weights, added up where they came from."""
+    _check(algorithm)
+    geometry = weight.shape[2:], stride, padding, dilation
+    out = empty(input_shape, grad.dtype)
+    for some in _batches(input_shape, weight.shape, grad.shape[2:]):
+        kernels = _by_group(weight, groups, len(grad[some])).swapaxes(2, 3)
+        columns = gemm.multiply(kernels, _pixels(grad[some], groups))
+        if _is_pointwise(*geometry):
+            out[some] = columns.reshape(out[some].shape)
+        else:
+            out[some] = col2im(columns, out[some].shape, *geometry)
+    return out
+
+
+def conv2d_backward_weight(
+    grad: DeviceArray,
+    x: DeviceArray,
+    weight_shape: tuple[int, ...],
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+    groups: int,
+    algorithm: str = "auto",
+) -> DeviceArray:
+    """Gradient with respect to the weight: output gradients times the pixels they came from, over the whole batch."""
+    _check(algorithm)
+    geometry = weight_shape[2:], stride, padding, dilation
+    parts = []
+    for some in _batches(x.shape, weight_shape, grad.shape[2:]):
+        columns = _columns(x[some], groups, *geometry).swapaxes(2, 3)
+        tiles = groups * -(-weight_shape[0] // groups // gemm.BLOCK) * -(-columns.shape[3] // gemm.BLOCK)
+        steps = max(1, len(columns) * tiles // (4 * processors()))
+        parts.append(gemm.multiply(_pixels(grad[some], groups), columns, steps).sum(axis=0))
+    total = sum(parts[1:], parts[0]) if parts else zeros(weight_shape, x.dtype)
+    return total.reshape(weight_shape)
+
+
+def conv2d_backward_bias(grad: DeviceArray) -> DeviceArray:
+    """Gradient with respect to the bias: the sum over images and pixels."""
+    return grad.reshape(*grad.shape[:2], grad.shape[2] * grad.shape[3]).sum(axis=2).sum(axis=0)
+
+
+def _check(algorithm: str) -> None:
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"conv2d: algorithm is {algorithm!r}, on the GPU expected one of: {', '.join(ALGORITHMS)}")
+
+
+def _batches(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], grid: Size) -> list[slice]:
+    """Slices of images whose columns take MEMORY bytes or, if it takes more, one image."""
+    images, channels = input_shape[:2]
+    size = 4 * channels * int(np.prod(weight_shape[2:])) * grid[0] * grid[1]
+    count = max(1, MEMORY // max(size, 1))
+    return [slice(start, min(start + count, images)) for start in range(0, images, count)]
+
+
+def _columns(x: DeviceArray, groups: int, *geometry: Any) -> DeviceArray:
+    """Columns (N, groups, C / groups kH kW, pixels): of a 1x1 kernel the images themselves."""
+    columns = contiguous(x) if _is_pointwise(*geometry) else im2col(x, *geometry)
+    rows = x.shape[1] // groups * geometry[0][0] * geometry[0][1]
+    return columns.reshape(x.shape[0], groups, rows, columns.size // max(x.shape[0] * groups * rows, 1))
+
+
+def _is_pointwise(kernel: Size, stride: Size, padding: Size, dilation: Size) -> bool:
+    return tuple(kernel) == tuple(stride) == (1, 1) and tuple(padding) == (0, 0)
+
+
+def _by_group(weight: DeviceArray, groups: int, images: int) -> DeviceArray:
+    """Weights (N, groups, O / groups, C / groups kH kW), the same for all images."""
+    rows = contiguous(weight).reshape(groups, weight.shape[0] // groups, weight.size // max(weight.shape[0], 1))
+    return repeated(rows, (images, *rows.shape))
+
+
+def _pixels(images: DeviceArray, groups: int) -> DeviceArray:
+    """(N, C, H, W) as (N, groups, C / groups, pixels)."""
+    n, channels, height, width = images.shape
+    return contiguous(images).reshape(n, groups, channels // groups, height * width)

@@ -1,0 +1,86 @@
+"""im2col and its adjoint. Thread = number that is written: im2col's threads copy, col2im's gather and add, in order.
+
+Neighbouring threads write neighbouring numbers, and mostly read neighbours: a warp's 32 reads are few of the memory's.
+"""
+
+from __future__ import annotations
+
+from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, empty, kernel, launch
+
+Size = tuple[int, int]
+
+
+def im2col(x: DeviceArray, kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> DeviceArray:
+    """Images (N, C, H, W) to columns (N, C kH kW, H_out W_out)."""
+    rows, columns = output_grid(x.shape, kernel_size, stride, padding, dilation)
+    out = empty((x.shape[0], x.shape[1] * kernel_size[0] * kernel_size[1], rows * columns), x.dtype)
+    launch(im2col_kernel, out.size, contiguous(x), *kernel_size, *stride, *padding, *dilation, columns, out)
+    return out
+
+
+def col2im(
+    columns: DeviceArray,
+    input_shape: tuple[int, ...],
+    kernel_size: Size,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+) -> DeviceArray:
+    """The adjoint of im2col, <im2col(x), c> = <x, adjoint(c)>: columns (N, C kH kW, H_out W_out) to (N, C, H, W)."""
+    grid = output_grid(input_shape, kernel_size, stride, padding, dilation)
+    out = empty(input_shape, columns.dtype)
+    parts = contiguous(columns).reshape(input_shape[0] * input_shape[1], kernel_size[0] * kernel_size[1], *grid)
+    launch(col2im_kernel, out.size, parts, *kernel_size, *stride, *padding, *dilation, out)
+    return out
+
+
+def output_grid(shape: tuple[int, ...], kernel: Size, stride: Size, padding: Size, dilation: Size) -> Size:
+    """Height and width of the output."""
+    height, width = (
+        (size + 2 * p - d * (k - 1) - 1) // s + 1
+        for size, k, s, p, d in zip(shape[2:], kernel, stride, padding, dilation)
+    )
+    return height, width
+
+
+# -- kernels -----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def im2col_kernel(
+    x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out_columns, out
+):  # fmt: skip
+    """Thread = element of a column: a pixel of the image, or 0 in the padding."""
+    channels, height, width = x.shape[1:]
+    pixels = out.shape[2]
+    for index in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        pixel, row = index % pixels, index // pixels
+        j, i = row % kernel_x, row // kernel_x % kernel_y
+        plane = row // (kernel_x * kernel_y)
+        y = pixel // out_columns * stride_y - pad_y + i * dilation_y
+        at = pixel % out_columns * stride_x - pad_x + j * dilation_x
+        value = x.dtype.type(0)
+        if 0 <= y < height and 0 <= at < width:
+            value = x[plane // channels, plane % channels, y, at]
+        out[plane // channels, row % out.shape[1], pixel] = value
+
+
+@kernel
+def col2im_kernel(columns, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out):
+    """Thread = pixel: it adds up all its copies."""
+    channels, height, width = out.shape[1:]
+    out_y, out_x = columns.shape[2:]
+    for index in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        x, y = index % width, index // width % height
+        plane = index // (width * height)
+        total = out.dtype.type(0)
+        for i in range(kernel_y):
+            top = y + pad_y - i * dilation_y
+            row = top // stride_y
+            if row * stride_y == top and 0 <= row < out_y:
+                for j in range(kernel_x):
+                    left = x + pad_x - j * dilation_x
+                    column = left // stride_x
+                    if column * stride_x == left and 0 <= column < out_x:
+                        total += columns[plane, i * kernel_x + j, row, column]
+        out[plane // channels, plane % channels, y, x] = total
