@@ -176,7 +176,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     def transpose(self, *axes: Any) -> DeviceArray:
         """A view with the dimensions in another order."""
         order = axes if all(isinstance(axis, (int, np.integer)) for axis in axes) else axes[0]
-        return DeviceArray(self.raw.transpose(*map(int, order)) if order else self.raw.T)
+        return DeviceArray(self.raw.transpose(*map(int, order)) if len(order) else self.raw.T)
 
     def swapaxes(self, first: int, second: int) -> DeviceArray:
         """A view with two dimensions exchanged."""
@@ -276,6 +276,10 @@ class DeviceArray(NDArrayOperatorsMixin):
         if self.size != 1:
             raise ValueError(f"item: the array has {self.size} elements, shape {self.shape}; expected one")
         return to_host(self).item()
+
+    def to_host(self) -> np.ndarray:
+        """A copy as a NumPy array."""
+        return to_host(self)
 
     def tolist(self) -> Any:
         """All elements, copied to the host."""
