@@ -99,7 +99,7 @@ def launch_grid(function: Any, grid: int | tuple[int, ...], block: int | tuple[i
     for argument in arguments:
         if isinstance(argument, DeviceArray) and not argument.flags.c_contiguous:
             raise ValueError(f"an array of shape {argument.shape} is not contiguous: pass contiguous(array)")
-        if isinstance(argument, (float, np.ndarray)):  # float would make float64 arithmetic
+        if type(argument) in (float, np.ndarray):  # float would make float64 arithmetic
             raise TypeError(
                 f"a kernel got a {type(argument).__name__}, expected device arrays, int, dtype.type(number)"
             )

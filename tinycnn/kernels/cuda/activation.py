@@ -5,66 +5,66 @@ The arithmetic is in the arrays' own dtype: a bare 0 or 1 beside a float32 would
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from tinycnn.kernels.cuda._runtime import Array, contiguous, cuda, empty, kernel, launch
+from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, empty, kernel, launch, math
 
 
-def relu(x: Any) -> Any:
+def relu(x: DeviceArray) -> DeviceArray:
     """max(x, 0)."""
     return _elementwise(relu_kernel, x)
 
 
-def relu_backward(grad: Any, out: Any) -> Any:
+def relu_backward(grad: DeviceArray, out: DeviceArray) -> DeviceArray:
     """0 where the output of :func:`relu` is 0, else grad."""
     return _elementwise(relu_backward_kernel, grad, out)
 
 
-def leaky_relu(x: Any, negative_slope: float) -> Any:
+def leaky_relu(x: DeviceArray, negative_slope: float) -> DeviceArray:
     """``x`` where x > 0, else negative_slope * x."""
     return _elementwise(leaky_relu_kernel, x, x, negative_slope)
 
 
-def leaky_relu_backward(grad: Any, x: Any, negative_slope: float) -> Any:
+def leaky_relu_backward(grad: DeviceArray, x: DeviceArray, negative_slope: float) -> DeviceArray:
     """``grad`` where x > 0, else negative_slope * grad: the forward's kernel, applied to grad."""
     return _elementwise(leaky_relu_kernel, grad, x, negative_slope)
 
 
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: DeviceArray) -> DeviceArray:
     """1 / (1 + e**-x), without overflow."""
     return _elementwise(sigmoid_kernel, x)
 
 
-def sigmoid_backward(grad: Any, out: Any) -> Any:
+def sigmoid_backward(grad: DeviceArray, out: DeviceArray) -> DeviceArray:
     """``grad * out * (1 - out)``, from the output of :func:`sigmoid`."""
     return _elementwise(sigmoid_backward_kernel, grad, out)
 
 
-def tanh(x: Any) -> Any:
+def tanh(x: DeviceArray) -> DeviceArray:
     """The hyperbolic tangent."""
     return _elementwise(tanh_kernel, x)
 
 
-def tanh_backward(grad: Any, out: Any) -> Any:
+def tanh_backward(grad: DeviceArray, out: DeviceArray) -> DeviceArray:
     """``grad * (1 - out**2)``, from the output of :func:`tanh`."""
     return _elementwise(tanh_backward_kernel, grad, out)
 
 
-def _elementwise(function: Any, *arguments: Any) -> Any:
+def _elementwise(function: Any, *arguments: Any) -> DeviceArray:
     """Launch a kernel on flat arrays and numbers of their dtype; the result has their shape."""
-    arrays = [contiguous(a).reshape(-1) for a in arguments if isinstance(a, Array)]
+    arrays = [contiguous(a).reshape(-1) for a in arguments if isinstance(a, DeviceArray)]
     out = empty(arguments[0].shape, arguments[0].dtype)
     numbers = (out.dtype.type(a) for a in arguments[len(arrays) :])
     launch(function, out.size, *arrays, *numbers, out.reshape(-1))
     return out
 
 
-# -- kernels -------------------------------------------------------------------------------------------------
+# -- kernels -----------------------------------------------------------------------------------------------------------
 
 
 @kernel
 def relu_kernel(x, out):
+    """Thread = element."""
     zero = x.dtype.type(0)
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = zero if x[i] <= zero else x[i]
@@ -72,6 +72,7 @@ def relu_kernel(x, out):
 
 @kernel
 def relu_backward_kernel(grad, x, out):
+    """Thread = element."""
     zero = x.dtype.type(0)
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = zero if x[i] <= zero else grad[i]
@@ -79,20 +80,23 @@ def relu_backward_kernel(grad, x, out):
 
 @kernel
 def leaky_relu_kernel(value, x, slope, out):
+    """Thread = element."""
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = value[i] if x[i] > 0 else value[i] * slope
 
 
 @kernel
 def sigmoid_kernel(x, out):
+    """Thread = element."""
     one = x.dtype.type(1)
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        e = x.dtype.type(math.exp(-abs(x[i])))
+        e = math.exp(-abs(x[i]))
         out[i] = (one if x[i] >= 0 else e) / (one + e)
 
 
 @kernel
 def sigmoid_backward_kernel(grad, s, out):
+    """Thread = element."""
     one = s.dtype.type(1)
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = grad[i] * (one - s[i]) * s[i]
@@ -100,12 +104,14 @@ def sigmoid_backward_kernel(grad, s, out):
 
 @kernel
 def tanh_kernel(x, out):
+    """Thread = element."""
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = math.tanh(x[i])
 
 
 @kernel
 def tanh_backward_kernel(grad, t, out):
+    """Thread = element."""
     one = t.dtype.type(1)
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = grad[i] * (one - t[i] * t[i])

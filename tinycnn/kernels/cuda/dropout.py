@@ -6,11 +6,9 @@ in any order, and backward computes the mask again instead of storing it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import contiguous, cuda, device_function, empty, kernel, launch
+from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, device_function, empty, kernel, launch
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
@@ -18,7 +16,7 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
-def dropout(x: Any, p: float, seed: int, stream: int, first: int = 0) -> Any:
+def dropout(x: DeviceArray, p: float, seed: int, stream: int, first: int = 0) -> DeviceArray:
     """Each element is multiplied by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
 
     Backward is the same call on the gradient.
@@ -48,7 +46,7 @@ def dropout(x: Any, p: float, seed: int, stream: int, first: int = 0) -> Any:
     return out
 
 
-# -- Philox --------------------------------------------------------------------------------------------------
+# -- Philox ------------------------------------------------------------------------------------------------------------
 # Words of 32 bits, each in a uint64: a product of two of them fits exactly.
 
 
@@ -69,7 +67,7 @@ def philox(block, stream, key):
     return a, b, c, d
 
 
-# -- kernels -------------------------------------------------------------------------------------------------
+# -- kernels -----------------------------------------------------------------------------------------------------------
 
 
 @device_function
@@ -81,6 +79,7 @@ def keep_or_drop(i, word, threshold, scale, x, out):
 
 @kernel
 def dropout_kernel(x, first_block, origin, blocks, threshold, scale, seed, stream, out):
+    """Thread = block of four elements."""
     for number in range(cuda.grid(1), blocks, cuda.gridsize(1)):
         block = first_block + number
         a, b, c, d = philox(np.uint64(block), stream, seed)

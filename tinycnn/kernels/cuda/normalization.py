@@ -7,13 +7,12 @@ float32 grow with the depth of the tree, not with the number of elements.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from tinycnn.kernels.cuda._reduction import block_sum, threads_for
 from tinycnn.kernels.cuda._runtime import (
     SIMULATED,
     THREADS,
+    DeviceArray,
     contiguous,
     cuda,
     device_function,
@@ -21,15 +20,17 @@ from tinycnn.kernels.cuda._runtime import (
     kernel,
     launch,
     launch_grid,
+    math,
     zeros,
 )
+from tinycnn.kernels.cuda._tree import block_sum, threads_for
 
 CHUNK = (2 if SIMULATED else 16) * THREADS
 
-# -- batch normalisation -------------------------------------------------------------------------------------
+# -- batch normalisation -----------------------------------------------------------------------------------------------
 
 
-def batch_norm_statistics(x: Any) -> tuple[Any, Any]:
+def batch_norm_statistics(x: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     """Mean and biased variance of each channel; 0 where there is nothing to average.
 
     Each chunk's mean and squared deviations are merged as in Chan, Golub and LeVeque (1983), which loses no
@@ -46,14 +47,16 @@ def batch_norm_statistics(x: Any) -> tuple[Any, Any]:
     channels = x.shape[1]
     if not x.size:
         return zeros((channels,), x.dtype), zeros((channels,), x.dtype)
+    x = contiguous(x)
     means, squares = _chunk_sums(chunk_moments_kernel, x)
     mean, var = empty((channels,), x.dtype), empty((channels,), x.dtype)
-    merge = threads_for(means.shape[1])
-    launch_grid(merge_moments_kernel, channels, merge, x.size // channels, means, squares, mean, var)
+    launch_grid(merge_moments_kernel, channels, threads_for(means.shape[1]), x, means, squares, mean, var)
     return mean, var
 
 
-def batch_norm(x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any) -> Any:
+def batch_norm(
+    x: DeviceArray, mean: DeviceArray, inv_std: DeviceArray, weight: DeviceArray, bias: DeviceArray
+) -> DeviceArray:
     """(x - mean) * inv_std * weight + bias (Ioffe and Szegedy 2015).
 
     Parameters
@@ -66,7 +69,9 @@ def batch_norm(x: Any, mean: Any, inv_std: Any, weight: Any, bias: Any) -> Any:
     return out
 
 
-def batch_norm_backward(grad: Any, x: Any, mean: Any, inv_std: Any, weight: Any) -> tuple[Any, Any, Any]:
+def batch_norm_backward(
+    grad: DeviceArray, x: DeviceArray, mean: DeviceArray, inv_std: DeviceArray, weight: DeviceArray
+) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
     """Gradients of x, weight and bias where mean and inv_std are those of x.
 
     With z = (x - mean) inv_std and averages over a channel:
@@ -78,7 +83,7 @@ def batch_norm_backward(grad: Any, x: Any, mean: Any, inv_std: Any, weight: Any)
     return dx, (product_sum * inv_std).astype(x.dtype, copy=False), grad_sum
 
 
-def batch_norm_gradient_sums(grad: Any, x: Any, mean: Any) -> tuple[Any, Any]:
+def batch_norm_gradient_sums(grad: DeviceArray, x: DeviceArray, mean: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     """sum(grad) and sum(grad (x - mean)) of each channel, in the dtype of x."""
     channels = x.shape[1]
     if not x.size:
@@ -90,8 +95,14 @@ def batch_norm_gradient_sums(grad: Any, x: Any, mean: Any) -> tuple[Any, Any]:
 
 
 def batch_norm_backward_input(
-    grad: Any, x: Any, mean: Any, inv_std: Any, weight: Any, grad_mean: Any, product_mean: Any
-) -> Any:
+    grad: DeviceArray,
+    x: DeviceArray,
+    mean: DeviceArray,
+    inv_std: DeviceArray,
+    weight: DeviceArray,
+    grad_mean: DeviceArray,
+    product_mean: DeviceArray,
+) -> DeviceArray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     out = empty(x.shape, x.dtype)
     vectors = _vectors(x, mean, inv_std, weight, grad_mean, product_mean)
@@ -99,7 +110,9 @@ def batch_norm_backward_input(
     return out
 
 
-def batch_norm_eval_backward(grad: Any, x: Any, mean: Any, inv_std: Any, weight: Any) -> tuple[Any, Any, Any]:
+def batch_norm_eval_backward(
+    grad: DeviceArray, x: DeviceArray, mean: DeviceArray, inv_std: DeviceArray, weight: DeviceArray
+) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
     """Gradients of x, weight and bias where mean and inv_std are constants: dx = weight inv_std grad."""
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     zero = zeros(mean.shape, x.dtype)
@@ -107,7 +120,7 @@ def batch_norm_eval_backward(grad: Any, x: Any, mean: Any, inv_std: Any, weight:
     return dx, (product_sum * inv_std).astype(x.dtype, copy=False), grad_sum
 
 
-def _chunk_sums(function: Any, x: Any, *others: Any) -> tuple[Any, Any]:
+def _chunk_sums(function: Any, x: DeviceArray, *others: Any) -> tuple[DeviceArray, DeviceArray]:
     """Two numbers (C, chunks) of each chunk of each channel."""
     channels, chunks = x.shape[1], -(-x.shape[0] * x.shape[2] // CHUNK)
     first, second = empty((channels, chunks), x.dtype), empty((channels, chunks), x.dtype)
@@ -115,15 +128,17 @@ def _chunk_sums(function: Any, x: Any, *others: Any) -> tuple[Any, Any]:
     return first, second
 
 
-def _vectors(x: Any, *vectors: Any) -> list[Any]:
+def _vectors(x: DeviceArray, *vectors: DeviceArray) -> list[DeviceArray]:
     """One number a channel, in the dtype of x."""
     return [contiguous(v.astype(x.dtype, copy=False)) for v in vectors]
 
 
-# -- local response normalisation ----------------------------------------------------------------------------
+# -- local response normalisation --------------------------------------------------------------------------------------
 
 
-def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> tuple[Any, Any]:
+def local_response_norm(
+    x: DeviceArray, size: int, alpha: float, beta: float, k: float
+) -> tuple[DeviceArray, DeviceArray]:
     """``x / scale**beta`` with scale = k + alpha / size * sum of x**2 over a window of channels.
 
     The window of channel c holds channels c - size // 2 to c + (size - 1) // 2. Krizhevsky et al. 2012,
@@ -145,7 +160,9 @@ def local_response_norm(x: Any, size: int, alpha: float, beta: float, k: float) 
     return out, scale
 
 
-def local_response_norm_backward(grad: Any, x: Any, out: Any, scale: Any, size: int, alpha: float, beta: float) -> Any:
+def local_response_norm_backward(
+    grad: DeviceArray, x: DeviceArray, out: DeviceArray, scale: DeviceArray, size: int, alpha: float, beta: float
+) -> DeviceArray:
     """dx_c = grad_c / scale_c**beta - 2 alpha beta / size x_c * sum of grad_j out_j / scale_j.
 
     The sum is over the channels j whose windows hold c.
@@ -157,24 +174,28 @@ def local_response_norm_backward(grad: Any, x: Any, out: Any, scale: Any, size: 
     return dx
 
 
-# -- kernels -------------------------------------------------------------------------------------------------
+# -- kernels -----------------------------------------------------------------------------------------------------------
 # Element p of a channel is element p % inner of image p // inner.
 
 
 @kernel
 def chunk_moments_kernel(x, means, squares):
-    """Mean and sum of squared deviations: one block does one chunk."""
+    """Block = chunk: its mean and sum of squared deviations.
+
+    All of it less the channel's first element, so that no digits are lost where the mean is larger than the spread.
+    """
     shared = cuda.shared.array(THREADS, x.dtype)
     images, _, inner = x.shape
     channel, chunk = cuda.blockIdx.x // means.shape[1], cuda.blockIdx.x % means.shape[1]
     first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, images * inner)
+    shift = x[0, channel, 0]
     total = x.dtype.type(0)
     for p in range(first + cuda.threadIdx.x, last, cuda.blockDim.x):
-        total += x[p // inner, channel, p % inner]
+        total += x[p // inner, channel, p % inner] - shift
     mean = block_sum(total, shared) / x.dtype.type(last - first)
     square = x.dtype.type(0)
     for p in range(first + cuda.threadIdx.x, last, cuda.blockDim.x):
-        deviation = x[p // inner, channel, p % inner] - mean
+        deviation = x[p // inner, channel, p % inner] - shift - mean
         square += deviation * deviation
     square = block_sum(square, shared)
     if cuda.threadIdx.x == 0:
@@ -183,10 +204,10 @@ def chunk_moments_kernel(x, means, squares):
 
 
 @kernel
-def merge_moments_kernel(count, means, squares, mean, var):
-    """Mean and variance of a channel from those of its chunks: one block does one channel."""
-    shared = cuda.shared.array(THREADS, means.dtype)
-    channel, real = cuda.blockIdx.x, means.dtype.type
+def merge_moments_kernel(x, means, squares, mean, var):
+    """Block = channel: mean and variance from those of its chunks."""
+    shared = cuda.shared.array(THREADS, x.dtype)
+    channel, count, real = cuda.blockIdx.x, x.shape[0] * x.shape[2], x.dtype.type
     total = real(0)
     for chunk in range(cuda.threadIdx.x, means.shape[1], cuda.blockDim.x):
         total += means[channel, chunk] * real(min(CHUNK, count - chunk * CHUNK))
@@ -197,13 +218,13 @@ def merge_moments_kernel(count, means, squares, mean, var):
         total += squares[channel, chunk] + deviation * deviation * real(min(CHUNK, count - chunk * CHUNK))
     total = block_sum(total, shared)
     if cuda.threadIdx.x == 0:
-        mean[channel] = center
+        mean[channel] = x[0, channel, 0] + center
         var[channel] = total / real(count)
 
 
 @kernel
 def chunk_gradients_kernel(x, grad, mean, sums, products):
-    """sum(grad) and sum(grad (x - mean)): one block does one chunk."""
+    """Block = chunk: its sum(grad) and sum(grad (x - mean))."""
     shared = cuda.shared.array(THREADS, x.dtype)
     images, _, inner = x.shape
     channel, chunk = cuda.blockIdx.x // sums.shape[1], cuda.blockIdx.x % sums.shape[1]
@@ -222,7 +243,7 @@ def chunk_gradients_kernel(x, grad, mean, sums, products):
 
 @kernel
 def merge_sums_kernel(sums, products, grad_sum, product_sum):
-    """The sums of a channel from those of its chunks: one block does one channel."""
+    """Block = channel: the sums of its chunks' sums."""
     shared = cuda.shared.array(THREADS, sums.dtype)
     channel = cuda.blockIdx.x
     total, product = sums.dtype.type(0), sums.dtype.type(0)
@@ -245,6 +266,7 @@ def place(number, channels, inner):
 
 @kernel
 def batch_norm_kernel(x, mean, inv_std, weight, bias, out):
+    """Thread = element."""
     _, channels, inner = x.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         n, c, i = place(number, channels, inner)
@@ -253,6 +275,7 @@ def batch_norm_kernel(x, mean, inv_std, weight, bias, out):
 
 @kernel
 def batch_norm_backward_kernel(grad, x, mean, inv_std, weight, grad_mean, product_mean, out):
+    """Thread = element."""
     _, channels, inner = x.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         n, c, i = place(number, channels, inner)
@@ -262,6 +285,7 @@ def batch_norm_backward_kernel(grad, x, mean, inv_std, weight, grad_mean, produc
 
 @kernel
 def local_response_norm_kernel(x, size, ratio, beta, k, out, scale):
+    """Thread = element."""
     _, channels, inner = x.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         n, c, i = place(number, channels, inner)
@@ -270,16 +294,17 @@ def local_response_norm_kernel(x, size, ratio, beta, k, out, scale):
             total += x[n, j, i] * x[n, j, i]
         total = k + ratio * total
         scale[n, c, i] = total
-        out[n, c, i] = x[n, c, i] * x.dtype.type(math.pow(total, -beta))
+        out[n, c, i] = x[n, c, i] * math.pow(total, -beta)
 
 
 @kernel
 def local_response_norm_backward_kernel(grad, x, out, scale, size, factor, beta, dx):
+    """Thread = element."""
     _, channels, inner = x.shape
     for number in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
         n, c, i = place(number, channels, inner)
         total = x.dtype.type(0)
         for j in range(max(0, c - (size - 1) // 2), min(channels, c + size // 2 + 1)):
             total += grad[n, j, i] * out[n, j, i] / scale[n, j, i]
-        power = x.dtype.type(math.pow(scale[n, c, i], -beta))
+        power = math.pow(scale[n, c, i], -beta)
         dx[n, c, i] = grad[n, c, i] * power - factor * x[n, c, i] * total

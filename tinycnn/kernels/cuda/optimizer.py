@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from tinycnn.kernels.cuda._runtime import contiguous, cuda, kernel, launch
+from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, kernel, launch, math
 
 
 def sgd_update(
-    parameter: Any,
-    grad: Any,
-    momentum_buffer: Any | None,
+    parameter: DeviceArray,
+    grad: DeviceArray,
+    momentum_buffer: DeviceArray | None,
     first_step: bool,
     lr: float,
     momentum: float,
@@ -50,10 +49,10 @@ def sgd_update(
 
 
 def adam_update(
-    parameter: Any,
-    grad: Any,
-    exp_avg: Any,
-    exp_avg_sq: Any,
+    parameter: DeviceArray,
+    grad: DeviceArray,
+    exp_avg: DeviceArray,
+    exp_avg_sq: DeviceArray,
     step: int,
     lr: float,
     beta1: float,
@@ -88,7 +87,7 @@ def adam_update(
     )
 
 
-def _in_place(function: Any, changed: tuple[Any, ...], grad: Any, *constants: float) -> None:
+def _in_place(function: Any, changed: tuple[DeviceArray, ...], grad: DeviceArray, *constants: float) -> None:
     """Launch a kernel on flat arrays; what is not contiguous is changed in a copy, then written back."""
     real = changed[0].dtype.type
     work = [contiguous(array) for array in changed]
@@ -99,17 +98,19 @@ def _in_place(function: Any, changed: tuple[Any, ...], grad: Any, *constants: fl
             array[...] = result
 
 
-# -- kernels -------------------------------------------------------------------------------------------------
+# -- kernels -----------------------------------------------------------------------------------------------------------
 
 
 @kernel
 def sgd_kernel(parameter, grad, minus_lr, weight_decay):
+    """Thread = parameter."""
     for i in range(cuda.grid(1), parameter.size, cuda.gridsize(1)):
         parameter[i] += minus_lr * (grad[i] + weight_decay * parameter[i])
 
 
 @kernel
 def sgd_momentum_kernel(parameter, velocity, grad, minus_lr, momentum, take, weight_decay, take_grad, take_velocity):
+    """Thread = parameter."""
     for i in range(cuda.grid(1), parameter.size, cuda.gridsize(1)):
         g = grad[i] + weight_decay * parameter[i]
         v = momentum * velocity[i] + take * g
@@ -119,9 +120,10 @@ def sgd_momentum_kernel(parameter, velocity, grad, minus_lr, momentum, take, wei
 
 @kernel
 def adam_kernel(parameter, m, v, grad, keep, decay, take1, keep2, take2, root, eps, minus_step):
+    """Thread = parameter."""
     for i in range(cuda.grid(1), parameter.size, cuda.gridsize(1)):
         p = keep * parameter[i]
         g = grad[i] + decay * p
         m[i] += take1 * (g - m[i])
         v[i] = keep2 * v[i] + take2 * g * g
-        parameter[i] = p + minus_step * m[i] / (v.dtype.type(math.sqrt(v[i])) / root + eps)
+        parameter[i] = p + minus_step * m[i] / (math.sqrt(v[i]) / root + eps)

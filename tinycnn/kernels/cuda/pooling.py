@@ -6,21 +6,18 @@ gathers from the windows that hold it, so that no two threads ever add to the sa
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 
 from tinycnn.kernels.cpu.pooling import pooled_size
-from tinycnn.kernels.cuda._runtime import contiguous, cuda, device_function, empty, kernel, launch
+from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, device_function, empty, kernel, launch
 
 Pair = tuple[int, int]
 Windows = tuple[int, int, int, int, bool]
 
 
 def max_pool2d(
-    x: Any, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> tuple[Any, Any]:
+    x: DeviceArray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> tuple[DeviceArray, DeviceArray]:
     """The largest element of each window, NaN counting as larger than anything and padding as -inf.
 
     Parameters
@@ -61,14 +58,14 @@ def max_pool2d(
 
 
 def max_pool2d_backward(
-    grad: Any,
-    taken: Any,
+    grad: DeviceArray,
+    taken: DeviceArray,
     input_shape: tuple[int, ...],
     kernel_size: Pair,
     stride: Pair,
     padding: Pair,
     dilation: Pair,
-) -> Any:
+) -> DeviceArray:
     """Each gradient goes to the element that was taken: each element gathers from the windows it is in."""
     out = empty(input_shape, grad.dtype)
     geometry = *kernel_size, *stride, *padding, *dilation
@@ -76,35 +73,37 @@ def max_pool2d_backward(
     return out
 
 
-def avg_pool2d(x: Any, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool) -> Any:
+def avg_pool2d(
+    x: DeviceArray, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool
+) -> DeviceArray:
     """The average of each window; with ``count_include_pad`` the zeros of the padding count.
 
     What hangs over the padded image in ceil mode never counts.
     """
     geometry = zip(x.shape[2:], kernel_size, stride, padding)
-    size = tuple(pooled_size(*axis, 1, ceil_mode) for axis in geometry)
-    return _average(x, size, *_avg_windows(kernel_size, stride, padding, count_include_pad))
+    rows, columns = (pooled_size(*axis, 1, ceil_mode) for axis in geometry)
+    return _average(x, (rows, columns), *_avg_windows(kernel_size, stride, padding, count_include_pad))
 
 
 def avg_pool2d_backward(
-    grad: Any,
+    grad: DeviceArray,
     input_shape: tuple[int, ...],
     kernel_size: Pair,
     stride: Pair,
     padding: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
-) -> Any:
+) -> DeviceArray:
     """Each gradient is spread evenly over its window."""
     return _spread(grad, input_shape, *_avg_windows(kernel_size, stride, padding, count_include_pad))
 
 
-def adaptive_avg_pool2d(x: Any, output_size: Pair) -> Any:
+def adaptive_avg_pool2d(x: DeviceArray, output_size: Pair) -> DeviceArray:
     """The average of windows chosen so that the output is (N, C, *output_size)."""
     return _average(x, output_size, *map(_adaptive_windows, x.shape[2:], output_size))
 
 
-def adaptive_avg_pool2d_backward(grad: Any, input_shape: tuple[int, ...]) -> Any:
+def adaptive_avg_pool2d_backward(grad: DeviceArray, input_shape: tuple[int, ...]) -> DeviceArray:
     """Each gradient is spread evenly over its window."""
     return _spread(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
@@ -120,24 +119,24 @@ def _adaptive_windows(size: int, count: int) -> Windows:
     return size, count, size, 0, False
 
 
-def _average(x: Any, output_size: Pair, rows: Windows, columns: Windows) -> Any:
+def _average(x: DeviceArray, output_size: Pair, rows: Windows, columns: Windows) -> DeviceArray:
     out = empty((*x.shape[:2], *output_size), x.dtype)
     launch(average_kernel, out.size, _planes(x), *rows, *columns, _planes(out))
     return out
 
 
-def _spread(grad: Any, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> Any:
+def _spread(grad: DeviceArray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> DeviceArray:
     out = empty(input_shape, grad.dtype)
     launch(spread_kernel, out.size, _planes(grad), *rows, *columns, _planes(out))
     return out
 
 
-def _planes(x: Any) -> Any:
+def _planes(x: DeviceArray) -> DeviceArray:
     """(N, C, H, W) as (N * C, H, W): pooling sees planes, and which image they belong to makes no difference."""
     return contiguous(x).reshape(x.shape[0] * x.shape[1], *x.shape[2:])
 
 
-# -- kernels -------------------------------------------------------------------------------------------------
+# -- kernels -----------------------------------------------------------------------------------------------------------
 
 
 @device_function
@@ -149,11 +148,12 @@ def place(i, height, width):
 
 @kernel
 def max_pool2d_kernel(x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out, taken):
+    """Thread = output element."""
     _, height, width = x.shape
     _, rows, columns = out.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         plane, row, column = place(number, rows, columns)
-        best, which = x.dtype.type(-math.inf), -1
+        best, which = x.dtype.type(-np.inf), -1
         for i in range(kernel_y):
             y = row * stride_y - pad_y + i * dilation_y
             if 0 <= y < height:
@@ -171,6 +171,7 @@ def max_pool2d_kernel(x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, d
 def max_pool2d_backward_kernel(
     grad, taken, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out
 ):
+    """Thread = input element: it sums the gradients of the windows that took it."""
     _, height, width = out.shape
     _, rows, columns = grad.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
@@ -179,13 +180,15 @@ def max_pool2d_backward_kernel(
         for i in range(kernel_y):
             top = y + pad_y - i * dilation_y
             row = top // stride_y
-            if row * stride_y == top and 0 <= row < rows:
-                for j in range(kernel_x):
-                    left = at + pad_x - j * dilation_x
-                    column = left // stride_x
-                    if column * stride_x == left and 0 <= column < columns:
-                        if taken[plane, row, column] == i * kernel_x + j:
-                            total += grad[plane, row, column]
+            if row * stride_y != top or row < 0 or row >= rows:
+                continue
+            for j in range(kernel_x):
+                left = at + pad_x - j * dilation_x
+                column = left // stride_x
+                if column * stride_x != left or column < 0 or column >= columns:
+                    continue
+                if taken[plane, row, column] == i * kernel_x + j:
+                    total += grad[plane, row, column]
         out[plane, y, at] = total
 
 
@@ -207,6 +210,7 @@ def windows_of(place, count, step, parts, length, pad):
 
 @kernel
 def average_kernel(x, step_y, parts_y, length_y, pad_y, padded_y, step_x, parts_x, length_x, pad_x, padded_x, out):
+    """Thread = output element."""
     _, height, width = x.shape
     _, rows, columns = out.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
@@ -224,6 +228,7 @@ def average_kernel(x, step_y, parts_y, length_y, pad_y, padded_y, step_x, parts_
 
 @kernel
 def spread_kernel(grad, step_y, parts_y, length_y, pad_y, padded_y, step_x, parts_x, length_x, pad_x, padded_x, out):
+    """Thread = input element: it sums its shares of the windows that hold it."""
     _, height, width = out.shape
     _, rows, columns = grad.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):

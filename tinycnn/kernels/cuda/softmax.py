@@ -1,46 +1,58 @@
 """Softmax, its logarithm and cross-entropy: stable, because the largest element is subtracted first.
 
-An array is seen as (outer, length, inner), the axis in the middle; a row is the ``length`` elements of one outer and one
-inner index. One block of threads does one row: each thread takes every so-manieth element, and sums over the row
-are trees over the threads.
+An array is seen as (outer, length, inner), the axis in the middle; a row is the ``length`` elements of one outer and
+one inner index. One block of threads does one row: its threads take turns at the elements, and a sum over the row is a
+tree over the threads.
 """
 
 from __future__ import annotations
 
-import math
+from math import prod
 from typing import Any
 
-from tinycnn.kernels.cuda._reduction import block_max, block_sum, threads_for
-from tinycnn.kernels.cuda._runtime import THREADS, contiguous, cuda, device_function, empty, kernel, launch_grid
+import numpy as np
+
+from tinycnn.kernels.cuda._runtime import (
+    THREADS,
+    DeviceArray,
+    contiguous,
+    cuda,
+    device_function,
+    empty,
+    kernel,
+    launch_grid,
+    math,
+)
+from tinycnn.kernels.cuda._tree import block_max, block_sum, threads_for
 
 
-def softmax(x: Any, axis: int) -> Any:
+def softmax(x: DeviceArray, axis: int) -> DeviceArray:
     """e**x / sum(e**x) along an axis; a row of nothing but -inf gives NaN."""
     return _along(axis, softmax_kernel, x)
 
 
-def softmax_backward(grad: Any, out: Any, axis: int) -> Any:
+def softmax_backward(grad: DeviceArray, out: DeviceArray, axis: int) -> DeviceArray:
     """``out * (grad - sum(grad * out))``, from the output of :func:`softmax`."""
     return _along(axis, softmax_backward_kernel, grad, out)
 
 
-def log_softmax(x: Any, axis: int) -> Any:
+def log_softmax(x: DeviceArray, axis: int) -> DeviceArray:
     """``x - log(sum(e**x))`` along an axis."""
     return _along(axis, log_softmax_kernel, x)
 
 
-def log_softmax_backward(grad: Any, out: Any, axis: int) -> Any:
+def log_softmax_backward(grad: DeviceArray, out: DeviceArray, axis: int) -> DeviceArray:
     """``grad - e**out * sum(grad)``, from the output of :func:`log_softmax`."""
     return _along(axis, log_softmax_backward_kernel, grad, out)
 
 
 def cross_entropy(
-    logits: Any,
-    target: Any,
-    weight: Any | None,
+    logits: DeviceArray,
+    target: DeviceArray,
+    weight: DeviceArray | None,
     ignore_index: int,
     label_smoothing: float,
-) -> tuple[Any, Any, Any]:
+) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
     """-log softmax(logits)[target], not reduced.
 
     With smoothing e it is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), l being the log-probabilities
@@ -71,13 +83,13 @@ def cross_entropy(
 
 
 def cross_entropy_backward(
-    grad: Any,
-    log_probabilities: Any,
-    target: Any,
-    weight: Any | None,
+    grad: DeviceArray,
+    log_probabilities: DeviceArray,
+    target: DeviceArray,
+    weight: DeviceArray | None,
     ignore_index: int,
     label_smoothing: float,
-) -> Any:
+) -> DeviceArray:
     """The gradient (N, C, inner) of the logits; plainly grad * (softmax - one_hot(target)).
 
     Parameters
@@ -93,25 +105,25 @@ def cross_entropy_backward(
     return out
 
 
-def _along(axis: int, function: Any, *arrays: Any) -> Any:
+def _along(axis: int, function: Any, *arrays: DeviceArray) -> DeviceArray:
     """Launch a kernel over the rows along an axis."""
     shape = arrays[0].shape
     sizes = shape or (1,)
     axis %= len(sizes)
-    split = math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1 :])
+    split = prod(sizes[:axis]), sizes[axis], prod(sizes[axis + 1 :])
     out = empty(shape, arrays[0].dtype)
     _launch_rows(function, *(contiguous(a).reshape(split) for a in (*arrays, out)))
     return out
 
 
-def _launch_rows(function: Any, rows: Any, *others: Any) -> None:
+def _launch_rows(function: Any, rows: DeviceArray, *others: Any) -> None:
     """One block for each row of (outer, length, inner)."""
     outer, length, inner = rows.shape
     if rows.size:
         launch_grid(function, outer * inner, threads_for(length), rows, *others)
 
 
-def _class_weights(weight: Any | None, like: Any) -> Any:
+def _class_weights(weight: DeviceArray | None, like: DeviceArray) -> DeviceArray:
     if weight is not None:
         return contiguous(weight.astype(like.dtype, copy=False))
     ones = empty(like.shape[1:2], like.dtype)
@@ -119,13 +131,13 @@ def _class_weights(weight: Any | None, like: Any) -> Any:
     return ones
 
 
-def _shares(label_smoothing: float, like: Any) -> tuple[Any, Any]:
+def _shares(label_smoothing: float, like: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     """What of the loss is the target's, and what each class's."""
     real = like.dtype.type
     return real(1 - label_smoothing), real(label_smoothing / max(like.shape[1], 1))
 
 
-# -- kernels -------------------------------------------------------------------------------------------------
+# -- kernels -----------------------------------------------------------------------------------------------------------
 
 
 @device_function
@@ -133,14 +145,14 @@ def exp_sum(x, outer, inner, largest, shared):
     """The sum of e**(x - largest) over a row."""
     total = x.dtype.type(0)
     for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
-        total += x.dtype.type(math.exp(x[outer, c, inner] - largest))
+        total += math.exp(x[outer, c, inner] - largest)
     return block_sum(total, shared)
 
 
 @device_function
 def row_max(x, outer, inner, shared):
     """The largest element of a row."""
-    largest = x.dtype.type(-math.inf)
+    largest = x.dtype.type(-np.inf)
     for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
         largest = max(largest, x[outer, c, inner])
     return block_max(largest, shared)
@@ -148,16 +160,18 @@ def row_max(x, outer, inner, shared):
 
 @kernel
 def softmax_kernel(x, out):
+    """Block = row."""
     shared = cuda.shared.array(THREADS, x.dtype)
     outer, inner = cuda.blockIdx.x // x.shape[2], cuda.blockIdx.x % x.shape[2]
     largest = row_max(x, outer, inner, shared)
     total = exp_sum(x, outer, inner, largest, shared)
     for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
-        out[outer, c, inner] = x.dtype.type(math.exp(x[outer, c, inner] - largest)) / total
+        out[outer, c, inner] = math.exp(x[outer, c, inner] - largest) / total
 
 
 @kernel
 def softmax_backward_kernel(grad, s, out):
+    """Block = row."""
     shared = cuda.shared.array(THREADS, s.dtype)
     outer, inner = cuda.blockIdx.x // s.shape[2], cuda.blockIdx.x % s.shape[2]
     total = s.dtype.type(0)
@@ -170,16 +184,18 @@ def softmax_backward_kernel(grad, s, out):
 
 @kernel
 def log_softmax_kernel(x, out):
+    """Block = row."""
     shared = cuda.shared.array(THREADS, x.dtype)
     outer, inner = cuda.blockIdx.x // x.shape[2], cuda.blockIdx.x % x.shape[2]
     largest = row_max(x, outer, inner, shared)
-    log_total = x.dtype.type(math.log(exp_sum(x, outer, inner, largest, shared)))
+    log_total = math.log(exp_sum(x, outer, inner, largest, shared))
     for c in range(cuda.threadIdx.x, x.shape[1], cuda.blockDim.x):
         out[outer, c, inner] = (x[outer, c, inner] - largest) - log_total
 
 
 @kernel
 def log_softmax_backward_kernel(grad, log_p, out):
+    """Block = row."""
     shared = cuda.shared.array(THREADS, log_p.dtype)
     outer, inner = cuda.blockIdx.x // log_p.shape[2], cuda.blockIdx.x % log_p.shape[2]
     total = log_p.dtype.type(0)
@@ -187,11 +203,12 @@ def log_softmax_backward_kernel(grad, log_p, out):
         total += grad[outer, c, inner]
     total = block_sum(total, shared)
     for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
-        out[outer, c, inner] = grad[outer, c, inner] - log_p.dtype.type(math.exp(log_p[outer, c, inner])) * total
+        out[outer, c, inner] = grad[outer, c, inner] - math.exp(log_p[outer, c, inner]) * total
 
 
 @kernel
 def cross_entropy_kernel(log_p, target, weight, ignore_index, on_target, on_each, losses, sample_weights):
+    """Block = row."""
     shared = cuda.shared.array(THREADS, log_p.dtype)
     outer, inner = cuda.blockIdx.x // log_p.shape[2], cuda.blockIdx.x % log_p.shape[2]
     smooth = log_p.dtype.type(0)
@@ -211,7 +228,10 @@ def cross_entropy_kernel(log_p, target, weight, ignore_index, on_target, on_each
 
 @kernel
 def cross_entropy_backward_kernel(log_p, target, weight, ignore_index, on_target, on_each, grad, out):
-    """The loss is -sum(a_c l_c), a = (1 - e) w_t one_hot(t) + e / C w; the gradient sum(a) e**l_c - a_c."""
+    """Block = row.
+
+    The loss is -sum(a_c l_c), a = (1 - e) w_t one_hot(t) + e / C w; the gradient sum(a) e**l_c - a_c.
+    """
     shared = cuda.shared.array(THREADS, log_p.dtype)
     outer, inner = cuda.blockIdx.x // log_p.shape[2], cuda.blockIdx.x % log_p.shape[2]
     total = log_p.dtype.type(0)
@@ -229,4 +249,4 @@ def cross_entropy_backward_kernel(log_p, target, weight, ignore_index, on_target
             share = on_each * weight[c]
             if c == t:
                 share += on_target * weight[c]
-            out[outer, c, inner] = g * (total * log_p.dtype.type(math.exp(log_p[outer, c, inner])) - share)
+            out[outer, c, inner] = g * (total * math.exp(log_p[outer, c, inner]) - share)
