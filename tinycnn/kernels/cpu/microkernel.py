@@ -164,13 +164,13 @@ def _emit_correlate_tile(context, builder, signature, args):
 
 
 def _emit_tile_map(matrix):
-    """Code for out = matrix @ tile @ matrix^T on MAP_LANES tiles at once; zeros of the matrix cost nothing."""
+    """Code for out = matrix @ tile @ matrix^T on MAP_LANES channels at once; zeros of the matrix cost nothing."""
     rows, size = len(matrix), len(matrix[0])
 
     def emit_map(context, builder, signature, args):
         emit = _Emitter(context, builder, signature, args)
-        a, b = emit.pointer(0, 1), emit.pointer(4, 5)
-        (a_row, a_step), (b_row, b_step), count = args[2:4], args[6:8], args[8]
+        a, b = emit.pointer(0, 1), emit.pointer(5, 6)
+        (a_row, a_step, a_next), (b_row, b_step, b_next), (count, tiles) = args[2:5], args[7:10], args[10:12]
         kind = emit.vector(MAP_LANES)
 
         def places(start, row, step, lines):
@@ -180,22 +180,63 @@ def _emit_tile_map(matrix):
 
         sources, targets = places(a, a_row, a_step, size), places(b, b_row, b_step, rows)
 
-        def step(i, state):
-            at = builder.mul(i, emit.index(MAP_LANES))
-            columns = []
-            for j in range(size):
-                column = [emit.load(sources[i][j], at, kind) for i in range(size)]
-                columns.append([_combination(emit, row, column) for row in matrix])
-            for i in range(rows):
-                line = [column[i] for column in columns]
-                for j, row in enumerate(matrix):
-                    emit.store(_combination(emit, row, line), targets[i][j], at)
-            return state
+        def tile(t, state):
+            a_at, b_at = builder.mul(t, a_next), builder.mul(t, b_next)
 
-        emit.loop(builder.sdiv(count, emit.index(MAP_LANES)), [], step)
+            def step(c, state):
+                first = builder.mul(c, emit.index(MAP_LANES))
+                source, target = builder.add(a_at, first), builder.add(b_at, first)
+                columns = []
+                for j in range(size):
+                    column = [emit.load(sources[i][j], source, kind) for i in range(size)]
+                    columns.append(_product(emit, matrix, column))
+                for i in range(rows):
+                    for j, value in enumerate(_product(emit, matrix, [column[i] for column in columns])):
+                        emit.store(value, targets[i][j], target)
+                return state
+
+            return emit.loop(builder.sdiv(count, emit.index(MAP_LANES)), state, step)
+
+        emit.loop(tiles, [], tile)
         return context.get_dummy_value()
 
     return emit_map
+
+
+def _product(emit, matrix, lines):
+    """The lines of matrix @ lines. Rows that differ in signs only share their sums, columns their lines' sums."""
+    matrix, lines = _fold_columns(emit, matrix, lines)
+    results = {}
+    for i, row in enumerate(matrix):
+        mate = next((k for k in range(i + 1, len(matrix)) if k not in results and _is_mate(row, matrix[k])), None)
+        if i in results:
+            continue
+        if mate is None:
+            results[i] = _combination(emit, row, lines)
+            continue
+        same, opposite = (
+            _combination(emit, [a if a == sign * b else 0 for a, b in zip(row, matrix[mate])], lines)
+            for sign in (1, -1)
+        )
+        results[i], results[mate] = emit.builder.fadd(same, opposite), emit.builder.fsub(same, opposite)
+    return [results[i] for i in range(len(matrix))]
+
+
+def _fold_columns(emit, matrix, lines):
+    """The same product by lines a + b and a - b, for two columns that differ in signs only."""
+    columns, lines = [list(column) for column in zip(*matrix)], list(lines)
+    for j in range(len(columns)):
+        for k in range(j + 1, len(columns)):
+            if _is_mate(columns[j], columns[k]):
+                pairs = list(zip(columns[j], columns[k]))
+                columns[j], columns[k] = ([a if a == sign * b else 0 for a, b in pairs] for sign in (1, -1))
+                lines[j], lines[k] = emit.builder.fadd(lines[j], lines[k]), emit.builder.fsub(lines[j], lines[k])
+    return list(zip(*columns)), lines
+
+
+def _is_mate(a, b):
+    """Whether two lists of coefficients agree in some of their numbers, and in the others but for the sign."""
+    return all(abs(x) == abs(y) for x, y in zip(a, b)) and any(x == y != 0 for x, y in zip(a, b)) and a != b
 
 
 def _combination(emit, coefficients, lines):
@@ -255,29 +296,33 @@ if JIT_DISABLED:
         """Plain NumPy in place of the vector code: out = matrix @ tile @ matrix^T."""
         weights = np.array(matrix)
 
-        def apply(a, a_start, a_row, a_step, b, b_start, b_row, b_step, count):
+        def apply(a, a_start, a_row, a_step, a_next, b, b_start, b_row, b_step, b_next, count, tiles):
             rows, size = weights.shape
-            lines = [[a[a_start + i * a_row + j * a_step :][:count] for j in range(size)] for i in range(size)]
-            result = np.einsum("pi,ijk,qj->pqk", weights, np.array(lines), weights).astype(a.dtype)
-            for i in range(rows):
-                for j in range(rows):
-                    b[b_start + i * b_row + j * b_step :][:count] = result[i, j]
+            for t in range(tiles):
+                source, target = a_start + t * a_next, b_start + t * b_next
+                lines = [[a[source + i * a_row + j * a_step :][:count] for j in range(size)] for i in range(size)]
+                result = np.einsum("pi,ijk,qj->pqk", weights, np.array(lines), weights).astype(a.dtype)
+                for i in range(rows):
+                    for j in range(rows):
+                        b[target + i * b_row + j * b_step :][:count] = result[i, j]
 
         return apply
 
 else:
 
     def tile_map(matrix):
-        """A function ``(a, a_start, a_row, a_step, b, b_start, b_row, b_step, count)``: b = matrix @ a @ matrix^T.
+        """A function ``(a, a_start, a_row, a_step, a_next, b, ..., count, tiles)``: b = matrix @ a @ matrix^T.
 
-        Element (i, j) of ``a`` is the ``count`` numbers from ``a_start + i a_row + j a_step`` on, likewise of ``b``;
-        ``count`` is a multiple of MAP_LANES.
+        Element (i, j) of tile t of ``a`` is the ``count`` numbers from ``a_start + i a_row + j a_step + t a_next`` on,
+        likewise of ``b``; ``count`` is a multiple of MAP_LANES, and there is at least one tile.
         """
 
         @intrinsic
-        def apply(typing_context, a, a_start, a_row, a_step, b, b_start, b_row, b_step, count):
+        def apply(
+            typing_context, a, a_start, a_row, a_step, a_next, b, b_start, b_row, b_step, b_next, count, tiles
+        ):  # fmt: skip
             n = types.intp
-            return types.void(a, n, n, n, b, n, n, n, n), _emit_tile_map(matrix)
+            return types.void(a, n, n, n, n, b, n, n, n, n, n, n), _emit_tile_map(matrix)
 
         return apply
 
