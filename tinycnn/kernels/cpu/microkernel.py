@@ -4,6 +4,7 @@ A processor reaches its peak only when operands stay in registers. The two tiles
 
     correlate_tile   C += A B      rows of A contiguous along k, anywhere in memory; B packed (k, LANES)
     outer_tile       C += A^T B    ROWS scalars of A and LANES of B contiguous for each k, one step apart along k
+    stream_tile      C = A^T B     the same from zero, past the caches: for a C that is larger than they are
 
 ``tile_map`` multiplies small tiles with a constant matrix from both sides: the transforms of Winograd's convolution.
 
@@ -23,6 +24,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinycnn.kernels.cpu._jit import JIT_DISABLED
+from tinycnn.kernels.cpu.memory import ALIGNMENT
 
 _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
@@ -130,6 +132,31 @@ def _emit_outer_tile(context, builder, signature, args):
     tile = emit.loop(rows, [emit.load(c, line, kind) for line in lines], row)
     for value, line in zip(tile, lines):
         emit.store(value, c, line)
+    return context.get_dummy_value()
+
+
+def _emit_stream_tile(context, builder, signature, args):
+    emit = _Emitter(context, builder, signature, args)
+    a, b, c = emit.pointer(0, 1), emit.pointer(2, 3), emit.pointer(5, 6)
+    length, c_step = args[4], args[7]
+    kind = emit.vector(LANES)
+
+    def step(k, tile):
+        line, column = emit.load(b, builder.mul(k, emit.index(LANES)), kind), builder.mul(k, emit.index(ROWS))
+        scalars = [emit.load(a, builder.add(column, emit.index(i)), emit.scalar) for i in range(ROWS)]
+        return [emit.multiply_add(emit.broadcast(s, LANES), line, t) for s, t in zip(scalars, tile)]
+
+    tile = emit.loop(length, [ir.Constant(kind, [0] * LANES)] * ROWS, step)
+    past_caches = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+    for i, value in enumerate(tile):
+        address = builder.gep(c, [builder.mul(c_step, emit.index(i))])
+        store = builder.store(value, builder.bitcast(address, kind.as_pointer()), align=ALIGNMENT)
+        store.set_metadata("nontemporal", past_caches)
+    return context.get_dummy_value()
+
+
+def _emit_fence(context, builder, signature, args):
+    builder.fence("seq_cst")
     return context.get_dummy_value()
 
 
@@ -264,6 +291,16 @@ if JIT_DISABLED:
                 for i in range(ROWS):
                     c[c_start + i * c_step :][:LANES] += a[at + i] * b[line : line + LANES]
 
+    def stream_tile(a, a_start, b, b_start, length, c, c_start, c_step):
+        """Plain NumPy in place of the vector code: C = A^T B."""
+        columns = a[a_start : a_start + length * ROWS].reshape(length, ROWS)
+        tile = columns.T @ b[b_start : b_start + length * LANES].reshape(length, LANES)
+        for i in range(ROWS):
+            c[c_start + i * c_step :][:LANES] = tile[i]
+
+    def stream_end():
+        """Nothing to wait for."""
+
     def correlate_tile(
         a,
         a_start,
@@ -337,6 +374,20 @@ else:
         """
         n = types.intp
         return types.void(a, n, n, n, b, n, n, n, n, n, c, n, n), _emit_outer_tile
+
+    @intrinsic
+    def stream_tile(typing_context, a, a_start, b, b_start, length, c, c_start, c_step):
+        """C = A^T B from packed panels, written past the caches; lines of C begin at a multiple of ALIGNMENT bytes.
+
+        ``c[c_start + i c_step + j] = sum over k of a[a_start + k ROWS + i] b[b_start + k LANES + j]``
+        """
+        n = types.intp
+        return types.void(a, n, b, n, n, c, n, n), _emit_stream_tile
+
+    @intrinsic
+    def stream_end(typing_context):
+        """Wait until what was streamed can be seen by other threads."""
+        return types.void(), _emit_fence
 
     @intrinsic
     def correlate_tile(
