@@ -153,9 +153,15 @@ def _add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the run (default: model-data)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, bit for bit")
-    parser.add_argument("--device", choices=["cpu"], default="cpu", help="where to compute")
+    _add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_train)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    from tinycnn.kernels import DEVICES
+
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu)")
 
 
 def _given(options: argparse.Namespace, table: Sequence[tuple[str, type, str]]) -> dict[str, Any]:
@@ -195,7 +201,7 @@ def _train_with(communicator: Any, options: argparse.Namespace) -> int:
     print(f"{settings['model']} on {settings['data']}, into {folder}" + _by_ranks(communicator))
     try:
         result = runs.train(
-            runs.Settings(**settings), folder, bool(options.resume), options.quiet, communicator=communicator
+            runs.Settings(**settings), folder, bool(options.resume), options.quiet, communicator, options.device
         )
     except KeyboardInterrupt:
         status = _stopped(folder, "stopped")
@@ -297,6 +303,7 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="test these in place of the run's: a .tcz file, say"
     )
+    _add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_evaluate)
 
@@ -327,7 +334,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             f"convert them by --channels {channels}"
         )
     test.transform = transforms.Normalize(extra["mean"], extra["std"])
-    result = evaluate(model, DataLoader(test, 256), options.quiet)
+    result = evaluate(model.to(options.device), DataLoader(test, 256), options.quiet)
     print(f"{folder} on {test.name}, {len(test)} images: loss {result.loss:.4f}")
     print(f"accuracy {100 * result.accuracy:.2f} %, among the five best {100 * result.top5:.2f} %")
 

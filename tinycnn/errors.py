@@ -22,6 +22,10 @@ class CheckpointError(TinyCNNError, ValueError):
     """A checkpoint that is damaged or belongs to another run."""
 
 
+class DeviceError(TinyCNNError, RuntimeError):
+    """A device that is not there, or too small."""
+
+
 class UnknownNameError(TinyCNNError, LookupError):
     """A model, data set or option that does not exist."""
 

@@ -419,7 +419,7 @@ def nll_loss(
 def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """(input - target)**2, with shapes that must be equal."""
     input = _float_tensor("mse_loss", input)
-    target = target if isinstance(target, Tensor) else Tensor(target, dtype=input.dtype)
+    target = target if isinstance(target, Tensor) else Tensor(target, dtype=input.dtype).to(input.device)
     if input.shape != target.shape:
         raise ValueError(f"mse_loss: input has shape {input.shape} but target has shape {target.shape}")
     difference = input - target
@@ -460,7 +460,7 @@ def _targets(
     name: str, input: Tensor, target: Any, weight: Any, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Targets as int64 and weights as an array of the input's dtype, or the error that says what is wrong."""
-    labels = np.asarray(target.data if isinstance(target, Tensor) else target)
+    labels = np.asarray(target.numpy() if isinstance(target, Tensor) else target)
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: target has dtype {labels.dtype}, expected integers (class indices)")
     if input.ndim < 1:
@@ -479,7 +479,7 @@ def _targets(
         )
     if weight is None:
         return labels, None
-    weights = np.asarray(weight.data if isinstance(weight, Tensor) else weight, dtype=input.dtype)
+    weights = np.asarray(weight.numpy() if isinstance(weight, Tensor) else weight, dtype=input.dtype)
     if weights.shape != (classes,):
         raise ValueError(f"{name}: weight has shape {weights.shape}, expected ({classes},)")
     return labels, weights

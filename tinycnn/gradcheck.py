@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn import random
+from tinycnn.kernels import for_device, on_host
 from tinycnn.tensor import Tensor, no_grad
 
 _STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -223,7 +224,7 @@ def gradcheck_model(
     rng = np.random.default_rng(seed)
     before = [(parameter, parameter.data.copy()) for parameter in model.parameters()]
     for parameter, data in before:
-        parameter.data += 0.01 * (_typical(parameter) * rng.normal(size=data.shape))
+        _put(parameter, on_host(data) + 0.01 * (_typical(parameter) * rng.normal(size=data.shape)))
     try:
         return _check_model(model, x, target, directions, samples, Report(tolerance), seed, rng, raise_error)
     finally:
@@ -234,7 +235,8 @@ def gradcheck_model(
 def _check_model(model, x, target, directions, samples, report, seed, rng, raise_error) -> Report:
     from tinycnn.functional import cross_entropy
 
-    image = Tensor(np.asarray(x, dtype=np.float64), requires_grad=True)
+    device = next((parameter.device for parameter in model.parameters()), "cpu")
+    image = Tensor(Tensor(np.asarray(x, dtype=np.float64)).to(device), requires_grad=True)
     checked = [("input", image), *model.named_parameters()]
     run = (lambda: model(image)) if target is None else (lambda: cross_entropy(model(image), target))
     objective = _Objective(run, checked, seed, model)
@@ -284,7 +286,7 @@ class _Objective:
         for tensor in self._checked.values():
             tensor.grad = None
         output.backward(self._cotangent)
-        gradients = {n: np.zeros(t.shape) if t.grad is None else t.grad for n, t in self._checked.items()}
+        gradients = {n: np.zeros(t.shape) if t.grad is None else on_host(t.grad) for n, t in self._checked.items()}
         for name, tensor in self._checked.items():
             tensor.grad = kept[name]
         return gradients
@@ -292,7 +294,7 @@ class _Objective:
     def _terms(self) -> np.ndarray:
         """The weighted outputs, whose sum is the objective: differences are taken before summing, to round less."""
         with no_grad():
-            return self._forward().data * self._cotangent
+            return self._forward().numpy() * self._cotangent
 
     def _slope(self, above: np.ndarray, below: np.ndarray, step: float) -> _Slope:
         rounding = 8 * np.finfo(np.float64).eps * float(np.abs(self._centre).sum()) / step
@@ -303,7 +305,7 @@ class _Objective:
         """The slope along one element, as a function of the step."""
 
         def estimate(step: float) -> _Slope:
-            centre = tensor.data[index]
+            centre = float(tensor.data[index])
             try:
                 tensor.data[index] = centre + step
                 above = self._terms()
@@ -318,19 +320,23 @@ class _Objective:
         """The slope along a direction through all tensors, as a function of the step."""
 
         def estimate(step: float) -> _Slope:
-            centre = {name: tensor.data.copy() for name, tensor in self._checked.items()}
+            centre = {name: tensor.numpy().copy() for name, tensor in self._checked.items()}
             terms = []
             try:
                 for sign in (1, -1):
                     for name, tensor in self._checked.items():
-                        tensor.data[...] = centre[name] + sign * step * direction[name]
+                        _put(tensor, centre[name] + sign * step * direction[name])
                     terms.append(self._terms())
             finally:
                 for name, tensor in self._checked.items():
-                    tensor.data[...] = centre[name]
+                    _put(tensor, centre[name])
             return self._slope(terms[0], terms[1], step)
 
         return estimate
+
+
+def _put(tensor: Tensor, values: np.ndarray) -> None:
+    tensor.data[...] = for_device(tensor.device).as_array(values)
 
 
 def _scale(gradient: np.ndarray) -> float:
@@ -339,7 +345,7 @@ def _scale(gradient: np.ndarray) -> float:
 
 def _typical(tensor: Tensor) -> float:
     """The size of a tensor's elements, so that a direction moves each tensor by the same share of itself."""
-    return float(np.sqrt(np.mean(tensor.data**2))) or 1.0 if tensor.size else 1.0
+    return float(np.sqrt(np.mean(tensor.numpy() ** 2))) or 1.0 if tensor.size else 1.0
 
 
 def _sample_indices(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:

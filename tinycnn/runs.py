@@ -161,7 +161,7 @@ def build_schedule(settings: Settings, optimizer: Optimizer, steps: int) -> Sche
 
 
 def build_trainer(
-    settings: Settings, folder: Path, quiet: bool, communicator: Communicator = ALONE
+    settings: Settings, folder: Path, quiet: bool, communicator: Communicator = ALONE, device: str = "cpu"
 ) -> tuple[Trainer, ArrayDataset]:
     """A trainer with everything that it needs, and the test set."""
     settings.check()
@@ -171,7 +171,7 @@ def build_trainer(
     train.transform = transforms.Compose([*_augmentation(settings, train.images.shape[2]), normalize])
     test.transform = normalize
     shape = train.images.shape[1:]
-    model = build_model(settings, len(train.classes), shape)
+    model = build_model(settings, len(train.classes), shape).to(device)
     if settings.batch_norm == "synchronised" and communicator.size > 1:
         synchronize_batch_norm(model, communicator)
     loader = DataLoader(
@@ -229,14 +229,19 @@ def new_folder(out: Path, name: str) -> Path:
 
 
 def train(
-    settings: Settings, folder: Path, resume: bool = False, quiet: bool = False, communicator: Communicator = ALONE
+    settings: Settings,
+    folder: Path,
+    resume: bool = False,
+    quiet: bool = False,
+    communicator: Communicator = ALONE,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Train into a folder and return the result (also in result.json), or with ``interrupted`` set after Ctrl-C.
 
     Of several ranks, rank 0 reads and writes the folder.
     """
     start, first = time.perf_counter(), communicator.rank == 0
-    trainer, test = build_trainer(settings, folder, quiet, communicator)
+    trainer, test = build_trainer(settings, folder, quiet, communicator, device)
     before = 0.0
     if resume:
         state = share(communicator, lambda: load_checkpoint(folder / CHECKPOINT))
@@ -290,7 +295,7 @@ def draw_figures(folder: Path, trainer: Trainer, test: ArrayDataset, evaluation:
         "learning_curves": plotting.learning_curves(trainer.history),
         "confusion_matrix": plotting.confusion_matrix(evaluation.confusion, test.classes),
         "predictions": plotting.prediction_grid(test.images, test.labels, evaluation.probabilities, test.classes),
-        "filters": plotting.filter_grid(first.weight.data),
+        "filters": plotting.filter_grid(first.weight.numpy()),
     }
     for name, figure in figures.items():
         plotting.save(figure, folder / f"{name}.png")

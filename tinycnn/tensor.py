@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels import Kernels, for_device
+from tinycnn.kernels import DEVICES, Kernels, for_device, on_host
 
 FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -157,13 +157,16 @@ class Function:
         Inputs that are not tensors (numbers, arrays, None) are constants.
         """
         node = cls()
-        node.kernels = for_device(_common_device(cls.__name__, inputs))
+        device = _common_device(cls.__name__, inputs)
+        kernels = node.kernels = for_device(device)
         recording = is_grad_enabled()
         node.needs_input_grad = tuple(recording and isinstance(x, Tensor) and x.requires_grad for x in inputs)
         arrays = [_as_operand(x) for x in inputs]
+        if device != "cpu":
+            arrays = [kernels.as_array(a) if isinstance(a, np.ndarray) else a for a in arrays]
         name = cls.__name__.lower()
         try:
-            output = np.asanyarray(node.forward(*arrays, **options))
+            output = _as_array(node.forward(*arrays, **options))
         except ValueError as error:
             shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
             raise ValueError(f"{name}: inputs of shape {shapes}: {error}") from error
@@ -189,8 +192,13 @@ _FREED = (
 _EXACT, _SPARSE = 4096, 256
 
 
-def _sample(array: np.ndarray) -> bytes:
-    """Bytes that change when the array does: all of a small one, evenly spaced elements of a large one."""
+def _sample(array: Any) -> bytes:
+    """Bytes that change when the array does: all of a small one, evenly spaced elements of a large one.
+
+    None of a number or of an array on the GPU, which would have to be waited for.
+    """
+    if not isinstance(array, np.ndarray):
+        return b""
     if array.size <= _EXACT:
         return array.tobytes()
     step = array.size // _SPARSE
@@ -202,6 +210,11 @@ def _common_device(name: str, inputs: tuple[Any, ...]) -> str:
     if len(devices) > 1:
         raise ValueError(f"{name.lower()}: inputs are on different devices: {', '.join(sorted(devices))}")
     return devices.pop() if devices else "cpu"
+
+
+def _as_array(value: Any) -> Any:
+    """The array itself, wherever it is; of a number, an array of no dimensions."""
+    return value if getattr(value, "device", "cpu") != "cpu" else np.asanyarray(value)
 
 
 def _as_operand(value: Any) -> Any:
@@ -233,10 +246,10 @@ class Tensor:
     Attributes
     ----------
     data : ndarray
-        The values.
+        The values; on a GPU an array of that device.
     grad : ndarray or None
-        Gradient of the last loss with respect to this tensor: the shape and dtype of ``data``. It accumulates over
-        backward passes until it is set to None.
+        Gradient of the last loss with respect to this tensor: the shape, dtype and device of ``data``. It accumulates
+        over backward passes until it is set to None.
 
     Examples
     --------
@@ -271,18 +284,23 @@ class Tensor:
         def __ge__(self, other: Any) -> Tensor: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         def __neg__(self) -> Tensor: ...
+        def _move(self, device: str) -> Tensor: ...
         def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
             data = data.data
         try:
-            array = np.array(data, dtype=dtype)
+            array = (
+                np.array(data, dtype=dtype)
+                if getattr(data, "device", "cpu") == "cpu"
+                else data.astype(dtype or data.dtype)
+            )
         except ValueError as error:
             raise ValueError(
                 f"Tensor: data is no array of one shape, are its rows of different lengths? {error}"
             ) from error
-        if dtype is None and array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
+        if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):
             array = array.astype(np.float32)
         if array.dtype not in FLOAT_TYPES and array.dtype.kind not in "iub":
             raise TypeError(f"Tensor: data has dtype {array.dtype}, expected float32, float64, an integer type or bool")
@@ -327,8 +345,8 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        """Where the values are."""
-        return "cpu"
+        """Where the values are: "cpu" or "cuda"."""
+        return self.data.device
 
     @property
     def is_leaf(self) -> bool:
@@ -379,7 +397,9 @@ class Tensor:
             facts.append(f"grad_fn={type(self._node).__name__}")
         elif self._requires_grad:
             facts.append("requires_grad=True")
-        return f"{type(self).__name__}({_describe(self.data)}, {', '.join(facts)})"
+        if self.device != "cpu":
+            facts.append(f"device={self.device}")
+        return f"{type(self).__name__}({_describe(self.numpy())}, {', '.join(facts)})"
 
     # -- out of the graph ----------------------------------------------------------------------------------------------
 
@@ -390,22 +410,27 @@ class Tensor:
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        """The values as an array, which shares memory with the tensor."""
-        return self.data
+        """The values as an array, which shares memory with the tensor; from a GPU a copy of them."""
+        return on_host(self.data)
 
     def detach(self) -> Tensor:
         """The same values outside the graph, sharing memory."""
         return Tensor._of(self.data)
 
     def to(self, target: Any) -> Tensor:
-        """Move to a device (a name) or convert to a dtype. A tensor of the graph is converted inside the graph."""
-        if isinstance(target, str) and target in ("cpu", "cuda"):
-            for_device(target)
-            return self
+        """Move to a device (a name) or convert to a dtype. A tensor of the graph is converted inside the graph.
+
+        Raises
+        ------
+        DeviceError
+            If the device is not there, with what to install.
+        """
+        if isinstance(target, str) and target in DEVICES:
+            return self if self.device == target else self._move(target)
         try:
             dtype = np.dtype(target)
         except TypeError as error:
-            raise TypeError(f"to: {target!r} is neither a device (cpu, cuda) nor a dtype") from error
+            raise TypeError(f"to: {target!r} is neither a device ({', '.join(DEVICES)}) nor a dtype") from error
         return self if self.dtype == dtype else self.astype(dtype)
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -474,8 +499,9 @@ class Tensor:
                     f"backward: a tensor of shape {self.shape} needs backward(gradient) of that shape; only a scalar "
                     "loss needs none (reduce with .sum() or .mean())"
                 )
-            return np.ones(self.shape, self.dtype)
-        array = np.array(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=self.dtype)
+            gradient = np.ones(self.shape, self.dtype)
+        given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=self.dtype)
+        array = given.to(self.device).data.astype(self.dtype)
         if array.shape != self.shape:
             raise ValueError(f"backward: gradient has shape {array.shape}, expected {self.shape}")
         return array
@@ -577,15 +603,16 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
             f"{type(node).__name__}.backward returned {len(parts)} gradients for {len(node.edges)} inputs"
         )
     memory_of = node.kernels.memory_of
+    is_array = node.kernels.is_array
     others = [grad, *(node._saved or ()), *vars(node).values()]
-    shared = [memory_of(array) for array in others if isinstance(array, np.ndarray)]
+    shared = [memory_of(array) for array in others if is_array(array)]
     for edge, part in zip(node.edges, parts):
         if edge is None:
             continue
         if part is None:
             yield edge, None, False
             continue
-        fitted = _fit(np.asarray(part), edge, type(node).__name__)
+        fitted = _fit(_as_array(part), edge, type(node).__name__)
         memory = memory_of(fitted)
         unshared = node.kernels.is_alone(fitted) and not any(memory is other for other in shared)
         shared.append(memory)
@@ -612,7 +639,7 @@ def _run_hooks(hooks: dict[int, Callable], grad: np.ndarray | None) -> np.ndarra
     for hook in list(hooks.values()) if grad is not None else ():
         replaced = hook(grad)
         if replaced is not None:
-            grad = np.asarray(replaced.data if isinstance(replaced, Tensor) else replaced)
+            grad = _as_array(replaced.data if isinstance(replaced, Tensor) else replaced)
     return grad
 
 
@@ -629,7 +656,7 @@ def _accumulate(leaf: Tensor, grad: np.ndarray | None, unshared: bool) -> None:
     if leaf.grad is not None:
         leaf.grad = leaf.grad + seen
     else:
-        leaf.grad = seen if unshared and not leaf._hooks else np.array(seen)
+        leaf.grad = seen if unshared and not leaf._hooks else seen.copy(order="K")
     for hook in list(leaf._after.values()):
         hook(leaf)
 

@@ -75,7 +75,7 @@ def evaluate(
             place = slice(end, end := end + len(labels_of_batch))
             labels[place] = labels_of_batch
             if number % communicator.size == communicator.rank:
-                logits[place] = _logits(model, images, classes).data
+                logits[place] = _logits(model, images, classes).numpy()
                 right += int((logits[place].argmax(axis=1) == labels_of_batch).sum())
                 seen += len(labels_of_batch)
             progress.update(len(labels_of_batch), accuracy=right / max(seen, 1))
@@ -96,13 +96,18 @@ def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
 
 def _logits(model: Module, images: np.ndarray, classes: int) -> Tensor:
     """The model's output, checked to have a column for each class."""
-    output = model(Tensor(images))
+    output = model(Tensor(images).to(_device_of(model)))
     if output.shape != (len(images), classes):
         raise ValueError(
             f"the model gives an output of shape {output.shape}, expected {(len(images), classes)}: "
             f"{len(images)} images, {classes} classes"
         )
     return output
+
+
+def _device_of(model: Module) -> str:
+    """Where the model's parameters are."""
+    return next((parameter.device for parameter in model.parameters()), "cpu")
 
 
 def _images_of(loader: DataLoader) -> int:
@@ -133,6 +138,7 @@ class Trainer:
     Parameters
     ----------
     model : Module
+        Trained where its parameters are: on the CPU, or after ``model.to("cuda")`` on a GPU.
     loader : DataLoader
     optimizer : Optimizer
     epochs : int
@@ -199,6 +205,8 @@ class Trainer:
         self.checkpoint, self.quiet = (checkpoint, quiet) if communicator.rank == 0 else (None, True)
         if epochs < 1:
             raise ValueError(f"Trainer: epochs is {epochs}, expected at least 1")
+        if communicator.size > 1 and _device_of(model) != "cpu":
+            raise ValueError(f"Trainer: {communicator.size} ranks train together on the CPU, but the model is on a GPU")
         if not len(loader):
             raise ValueError(
                 f"Trainer: {len(loader.dataset)} images make no batch of {loader.batch_size}; take a smaller "
@@ -273,7 +281,7 @@ class Trainer:
         logits = _logits(self.model, images, len(self.loader.dataset.classes))
         generator.row = 0
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        own, own_right = float(loss.item()), int((logits.data.argmax(axis=1) == labels).sum())
+        own, own_right = float(loss.item()), int((logits.numpy().argmax(axis=1) == labels).sum())
         count, loss_sum, right = self._total(len(labels), own * len(labels), own_right)
         value = loss_sum / count
         if not np.isfinite(value):
@@ -448,14 +456,14 @@ def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
 
     def look(name: str) -> Callable:
         def hook(module: Module, inputs: tuple, output: Any) -> None:
-            if isinstance(output, Tensor) and not np.isfinite(output.data).all():
+            if isinstance(output, Tensor) and not np.isfinite(output.numpy()).all():
                 broken.append(f"{name} ({type(module).__name__})")
 
         return hook
 
     hooks = [m.register_forward_hook(look(name)) for name, m in model.named_modules() if name and not m._modules]
     with no_grad():
-        model(Tensor(images))
+        model(Tensor(images).to(_device_of(model)))
     for hook in hooks:
         hook.remove()
     place = (
@@ -469,7 +477,7 @@ def _broken_parameter(model: Module) -> str:
 
     Backward runs from the last layer to the first and carries NaN along, so the last broken one is where it began.
     """
-    broken = [name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all()]
+    broken = [name for name, parameter in model.named_parameters() if not np.isfinite(parameter.numpy()).all()]
     if not broken:
         return ""
     layer = broken[-1].rpartition(".")[0] or broken[-1]

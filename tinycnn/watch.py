@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinycnn import nn
+from tinycnn.kernels import on_host
 from tinycnn.tensor import Hook, Tensor, is_grad_enabled
 from tinycnn.weights.atomic import atomic_write
 
@@ -65,7 +66,12 @@ class Watch:
                 return
             self._runs[name] += 1
             again = f"#{self._runs[name]}" if self._runs[name] > 1 else ""
-            row = {"step": self.steps, "layer": name + again, "kind": type(layer).__name__, **_statistics(output.data)}
+            row = {
+                "step": self.steps,
+                "layer": name + again,
+                "kind": type(layer).__name__,
+                **_statistics(output.numpy()),
+            }
             self.rows.append(row)
             latest = row
             output.register_hook(lambda grad: row.update(gradient=_size(grad)))
@@ -212,7 +218,7 @@ def _statistics(array: np.ndarray) -> dict[str, float]:
 
 def _size(array: np.ndarray) -> float:
     """The root of the mean square, in float64 where the squares leave float32."""
-    flat = array.ravel(order="K")
+    flat = on_host(array).ravel(order="K")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = float(np.vdot(flat, flat))
         if not 1e-30 < square < 1e37:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinycnn.kernels.protocol import FILE_OF
 
-DEVICES = ("cpu",)
+DEVICES = ("cpu", "cuda")
 
 
 class Kernels:
@@ -25,6 +25,11 @@ class Kernels:
         return kernel
 
 
+def on_host(value: Any) -> Any:
+    """The value itself; of an array on a GPU, a copy that NumPy can use."""
+    return value if getattr(value, "device", "cpu") == "cpu" else value.to_host()
+
+
 @cache
 def for_device(device: str) -> Kernels:
     """The kernels of a device.
@@ -32,8 +37,12 @@ def for_device(device: str) -> Kernels:
     Raises
     ------
     ValueError
-        If there are no kernels for ``device``.
+        If there is no such name.
+    DeviceError
+        If the device is not there, with what to install.
     """
     if device not in DEVICES:
-        raise ValueError(f"device {device!r} is not available, expected one of: {', '.join(DEVICES)}")
+        raise ValueError(f"device is {device!r}, expected one of: {', '.join(DEVICES)}")
+    if device == "cuda":
+        import_module(f"{__name__}.cuda._found").require()
     return Kernels(device)

@@ -11,7 +11,8 @@ import numpy as np
 
 from tinycnn import weights
 from tinycnn.errors import WeightsError
-from tinycnn.tensor import FLOAT_TYPES, Hook, Tensor
+from tinycnn.kernels import DEVICES, for_device, on_host
+from tinycnn.tensor import FLOAT_TYPES, Hook, Tensor, _as_array
 
 
 class Parameter(Tensor):
@@ -66,7 +67,7 @@ class Module:
         elif name in self._parameters and value is not None:
             raise TypeError(f"{name} is a parameter of {type(self).__name__}: assign a Parameter, or to .data")
         elif name in self._buffers:
-            self._buffers[name] = None if value is None else np.asarray(value)
+            self._buffers[name] = None if value is None else _as_array(value)
         else:
             for table in (self._parameters, self._modules):
                 table.pop(name, None)
@@ -90,7 +91,7 @@ class Module:
 
     def register_buffer(self, name: str, value: np.ndarray | None) -> None:
         """Add an array that is saved with the parameters but not learned."""
-        self._register(self._buffers, name, None if value is None else np.asarray(value))
+        self._register(self._buffers, name, None if value is None else _as_array(value))
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
         """Add a parameter under a name, or None where the layer has none (no bias, say)."""
@@ -179,7 +180,14 @@ class Module:
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """All parameters' and buffers' arrays by path (not copies: save or copy them before training on)."""
+        """All parameters' and buffers' arrays by path (not copies: save or copy them before training on).
+
+        Those on a GPU are copied from there.
+        """
+        return {name: on_host(array) for name, array in self._arrays().items()}
+
+    def _arrays(self) -> dict[str, Any]:
+        """All parameters' and buffers' arrays by path, where they are."""
         state = {}
         for path, module in self.named_modules():
             for name, parameter in module._parameters.items():
@@ -207,7 +215,7 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict: the state is a {type(state).__name__}, expected a dict of name to array")
-        own = self.state_dict()
+        own = self._arrays()
         counters = {name for name in own if name.endswith("num_batches_tracked")}  # older files lack them
         wrong = {
             "missing": [name for name in own if name not in state and name not in counters] if strict else [],
@@ -223,7 +231,7 @@ class Module:
             raise WeightsError("\n".join([f"load_state_dict: the state does not fit {type(self).__name__}:", *lines]))
         for name, array in own.items():
             if name in state:
-                array[...] = np.asarray(state[name])
+                array[...] = for_device(array.device).as_array(np.asarray(state[name]))
 
     def save(self, path: str | Path) -> None:
         """Write ``state_dict`` to a .safetensors or .npz file, atomically."""
@@ -263,22 +271,32 @@ class Module:
             parameter.grad = None
 
     def to(self, target: Any) -> Module:
-        """Convert floating-point parameters and buffers to a dtype, or move to a device (a name)."""
-        if isinstance(target, str) and target in ("cpu", "cuda"):
-            Tensor(0.0).to(target)
-            return self
-        dtype = np.dtype(target)
-        if dtype not in FLOAT_TYPES:
-            raise TypeError(f"to: dtype is {dtype}, expected float32 or float64")
+        """Convert floating-point parameters and buffers to a dtype, or move them to a device (a name).
+
+        Raises
+        ------
+        DeviceError
+            If the device is not there, with what to install.
+        """
+        change = self._change_to(target)
         for module in self.modules():
             for parameter in module._parameters.values():
                 if parameter is not None:
-                    parameter.data = parameter.data.astype(dtype, copy=False)
+                    parameter.data = change(parameter.data)
                     parameter.grad = None
             for name, array in module._buffers.items():
                 if array is not None and array.dtype in FLOAT_TYPES:
-                    module._buffers[name] = array.astype(dtype, copy=False)
+                    module._buffers[name] = change(array)
         return self
+
+    @staticmethod
+    def _change_to(target: Any) -> Callable[[Any], Any]:
+        if isinstance(target, str) and target in DEVICES:
+            return for_device(target).as_array
+        dtype = np.dtype(target)
+        if dtype not in FLOAT_TYPES:
+            raise TypeError(f"to: dtype is {dtype}, expected float32 or float64")
+        return lambda array: array.astype(dtype, copy=False)
 
     # -- text ----------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ _METHODS = {
     "__gt__": elementwise.gt,
     "__ge__": elementwise.ge,
     "__getitem__": shape.getitem,
+    "_move": shape.move,
     "T": property(lambda x: shape.permute(x, *reversed(range(x.ndim)))),
 }
 for _name in (

@@ -11,7 +11,7 @@ from tinycnn.tensor import Function, Tensor
 
 def _alike(a: Any, b: Any) -> bool:
     """Whether two operands are arrays of floats of one shape and dtype."""
-    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+    if not hasattr(a, "shape") or not hasattr(b, "shape"):
         return False
     return a.shape == b.shape and a.dtype == b.dtype and a.dtype.kind == "f"
 
@@ -40,7 +40,7 @@ class Mul(Function):
     """a * b. Backward: each gets the gradient times the other."""
 
     def forward(self, a, b):
-        self.save(*map(np.asarray, (a, b)))
+        self.save(a, b)
         return a * b
 
     def backward(self, grad):
@@ -53,7 +53,7 @@ class Div(Function):
     """a / b. Backward: grad / b and -grad * a / b**2."""
 
     def forward(self, a, b):
-        self.save(*map(np.asarray, (a, b)))
+        self.save(a, b)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.true_divide(a, b)
 
@@ -70,7 +70,7 @@ class Pow(Function):
     def forward(self, a, b):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             out = np.power(a, b)
-        self.save(*map(np.asarray, (a, b, out)))
+        self.save(a, b, out)
         return out
 
     def backward(self, grad):
@@ -151,7 +151,7 @@ class Maximum(Function):
     """The larger of a and b; NaN if either is. Backward: to the larger; half to each where they are equal."""
 
     def forward(self, a, b):
-        self.save(*map(np.asarray, (a, b)))
+        self.save(a, b)
         return np.maximum(a, b)
 
     def backward(self, grad):
@@ -281,7 +281,7 @@ def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tenso
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """Elements of ``a`` where the condition (booleans) holds, of ``b`` elsewhere."""
-    dtype = np.asarray(condition.data if isinstance(condition, Tensor) else condition).dtype
+    dtype = condition.dtype if isinstance(condition, Tensor) else np.asarray(condition).dtype
     if dtype != np.bool_:
         raise TypeError(f"where: the condition has dtype {dtype}, expected bool; compare first, such as x > 0")
     return Where.apply(condition, a, b)

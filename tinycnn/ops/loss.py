@@ -13,6 +13,7 @@ class CrossEntropy(Function):
     """
 
     def forward(self, logits, target, weight, ignore_index, label_smoothing):
+        weight = None if weight is None else self.kernels.as_array(weight)
         self.options = weight, ignore_index, label_smoothing
         losses, _, log_probabilities = self.kernels.cross_entropy(logits, target, *self.options)
         self.save(log_probabilities, target)

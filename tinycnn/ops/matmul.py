@@ -27,7 +27,7 @@ class MatMul(Function):
             return self.kernels.matmul(a, b)
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         a, b = (np.broadcast_to(x, (*batch, *x.shape[-2:])) for x in (a, b))
-        out = np.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+        out = self.kernels.empty((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
         for index in np.ndindex(*batch):
             out[index] = self.kernels.matmul(a[index], b[index])
         return out

@@ -27,8 +27,8 @@ class BatchNorm(Function):
         else:
             mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
         inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype)
-        scale = np.ones(channels, x.dtype) if weight is None else weight
-        shift = np.zeros(channels, x.dtype) if bias is None else bias
+        scale = np.ones_like(inv_std) if weight is None else weight
+        shift = np.zeros_like(inv_std) if bias is None else bias
         self.save(flat, mean, inv_std, scale)
         return self.kernels.batch_norm(flat, mean, inv_std, scale, shift).reshape(x.shape)
 

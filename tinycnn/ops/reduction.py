@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinycnn.tensor import Function, Tensor
+from tinycnn.tensor import Function, Tensor, _as_array
 
 Dim = int | tuple[int, ...] | None
 
@@ -73,7 +73,7 @@ class MaxAll(Function):
 
     def backward(self, grad):
         (x,) = self.saved
-        hit = np.isnan(x) if np.isnan(self.largest) else x == self.largest
+        hit = (x == self.largest) | (x != x)  # if one is NaN, all NaN are largest
         return grad * hit / hit.sum()
 
 
@@ -88,7 +88,8 @@ class MaxAlong(Function):
 
     def backward(self, grad):
         (indices,) = self.saved
-        out = np.zeros(self.shape, grad.dtype)
+        out = self.kernels.empty(self.shape, grad.dtype)
+        out.fill(0)
         np.put_along_axis(out, indices, grad.reshape(indices.shape), self.dim)
         return out
 
@@ -140,7 +141,7 @@ def max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | Ma
 
 def argmax(x: Tensor, dim: int | None = None) -> Tensor:
     """The index of the first largest element (of the flattened tensor, or along ``dim``); no gradient."""
-    return Tensor._of(np.asarray(x.data.argmax(axis=dim)))
+    return Tensor._of(_as_array(x.data.argmax(axis=dim)))
 
 
 def _dims(name: str, x: Tensor, dim: Dim) -> tuple[int, ...] | None:

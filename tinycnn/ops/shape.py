@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn.kernels import Kernels, for_device
 from tinycnn.tensor import Function, Tensor, _plain_index
 
 
@@ -48,10 +49,10 @@ class GetItem(Function):
     def forward(self, x, index):
         self.shape, self.index, self.axes = x.shape, index, _axes_in_memory(x)
         out = x[index]
-        return out.copy(order="K") if isinstance(out, np.ndarray) else out
+        return out.copy(order="K")
 
     def backward(self, grad):
-        out = _filled(self.shape, self.axes, grad.dtype, 0)
+        out = _filled(self.kernels, self.shape, self.axes, grad.dtype, 0)
         if _takes_once(self.index):
             out[self.index] = grad
         else:
@@ -64,9 +65,10 @@ def _axes_in_memory(array: np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
 
 
-def _filled(shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, value: float) -> np.ndarray:
+def _filled(kernels: Kernels, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, value: float) -> Any:
     """A new array that lies in memory in this order of dimensions."""
-    out = np.full([shape[axis] for axis in axes], value, dtype)
+    out = kernels.empty([shape[axis] for axis in axes], dtype)
+    out.fill(value)
     return out.transpose(np.argsort(axes))
 
 
@@ -106,12 +108,28 @@ class Pad(Function):
     def forward(self, x, widths, value):
         self.inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
         shape = tuple(before + n + after for (before, after), n in zip(widths, x.shape))
-        out = _filled(shape, _axes_in_memory(x), x.dtype, value)
+        out = _filled(self.kernels, shape, _axes_in_memory(x), x.dtype, value)
         out[self.inner] = x
         return out
 
     def backward(self, grad):
         return grad[self.inner]
+
+
+class Move(Function):
+    """The same numbers on another device. Backward: the gradient moves back."""
+
+    def forward(self, x, device):
+        self.device = x.device
+        return for_device(device).as_array(x)
+
+    def backward(self, grad):
+        return for_device(self.device).as_array(grad)
+
+
+def move(x: Tensor, device: str) -> Tensor:
+    """On another device; on its own a tensor that does not require gradients stays out of the graph."""
+    return Move.apply(x, device=device)
 
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:

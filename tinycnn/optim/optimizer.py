@@ -68,7 +68,11 @@ class Optimizer:
             if parameter.grad is not None:
                 state = self.state.setdefault(number, {"step": 0})
                 state["step"] += 1
-                self._update(kernels.for_device(parameter.device), parameter, state, group)
+                device = kernels.for_device(parameter.device)
+                for name, value in state.items():
+                    if getattr(value, "device", parameter.device) != parameter.device:  # the model has moved
+                        state[name] = device.as_array(value)
+                self._update(device, parameter, state, group)
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
@@ -84,7 +88,11 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Options and state as plain numbers and arrays: ``{"groups": [...], "state": {number: {...}}}``."""
         groups = [{name: value for name, value in g.items() if name != "params"} for g in self.param_groups]
-        return {"groups": groups, "state": {number: dict(values) for number, values in self.state.items()}}
+        state = {
+            number: {name: kernels.on_host(value) for name, value in values.items()}
+            for number, values in self.state.items()
+        }
+        return {"groups": groups, "state": state}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Continue from what :meth:`state_dict` gave for parameters of the same shapes in the same order.

@@ -116,6 +116,16 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return out
 
 
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of this device."""
+    return isinstance(value, np.ndarray)
+
+
+def as_array(value: Any) -> np.ndarray:
+    """The value itself if it is an array of this device, else a copy of it as one."""
+    return value.to_host() if getattr(value, "device", "cpu") != "cpu" else np.asanyarray(value)
+
+
 def memory_of(array: np.ndarray) -> np.ndarray:
     """What owns the memory of an array: the array itself, or that of which it is a view. Two that share it are equal.
 

@@ -42,7 +42,7 @@ def evaluate(function: np.ufunc, *operands: Any, out: DeviceArray | None = None)
         return choose(x > 0, 1, choose(x < 0, -1, x))
     if function not in FUNCTIONS:
         raise TypeError(f"numpy.{function.__name__} is not for device arrays")
-    kinds = tuple(x.dtype if isinstance(x, DeviceArray) else type(x) for x in operands)
+    kinds = tuple(x.dtype if isinstance(x, (DeviceArray, np.generic)) else type(x) for x in map(_boolean, operands))
     *dtypes, dtype = function.resolve_dtypes((*kinds, None))
     operands = tuple(
         x.astype(t, copy=False) if isinstance(x, DeviceArray) else t.type(x) for x, t in zip(operands, dtypes)
@@ -57,6 +57,11 @@ def evaluate(function: np.ufunc, *operands: Any, out: DeviceArray | None = None)
         return result
     assign(out, result)
     return out
+
+
+def _boolean(value: Any) -> Any:
+    """NumPy knows the kinds of Python's int and float, not of its bool."""
+    return np.bool_(value) if isinstance(value, bool) else value
 
 
 def choose(condition: DeviceArray, a: Any, b: Any) -> DeviceArray:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinycnn.kernels.cuda._runtime import DeviceArray, cuda, device_function, empty, kernel, launch, repeated, window
 
 RANK = 4
@@ -28,7 +30,7 @@ def join(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
     """Arrays that differ in one dimension's size, one behind the other along it."""
     shape = list(parts[0].shape)
     shape[axis] = sum(part.shape[axis] for part in parts)
-    out = empty(tuple(shape), parts[0].dtype)
+    out = empty(tuple(shape), np.result_type(*(part.dtype for part in parts)))
     start = 0
     for part in parts:
         stop = start + part.shape[axis]

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import DeviceArray, from_host, is_whole, owner
+from tinycnn.kernels.cuda._runtime import DeviceArray, empty, from_host, is_whole, owner
+
+__all__ = ["as_array", "empty", "is_alone", "is_array", "memory_of"]
 
 
 def is_array(value: Any) -> bool:

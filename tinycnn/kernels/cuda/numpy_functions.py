@@ -21,12 +21,14 @@ def result_type(*values: Any) -> np.dtype:
 
 
 def where(condition: DeviceArray, a: Any, b: Any) -> DeviceArray:
+    if not isinstance(condition, DeviceArray):
+        return a if condition else b
     return elementwise.choose(condition, a, b)
 
 
-def clip(x: DeviceArray, low: float, high: float, out: DeviceArray | None = None) -> DeviceArray:
-    held = elementwise.evaluate(np.maximum, x, low)
-    return elementwise.evaluate(np.minimum, held, high, out=out)
+def clip(x: DeviceArray, low: float | None, high: float | None, out: DeviceArray | None = None) -> DeviceArray:
+    held = x if low is None else elementwise.evaluate(np.maximum, x, low, out=out)
+    return held if high is None else elementwise.evaluate(np.minimum, held, high, out=out)
 
 
 def broadcast_to(x: DeviceArray, shape: Any) -> DeviceArray:

@@ -1,0 +1,96 @@
+"""What a GPU needs, what of it is here, and what to install: driver, compiler, numba-cuda, CuPy."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from importlib import metadata, util
+from typing import NamedTuple
+
+from tinycnn.errors import DeviceError
+
+Version = tuple[int, int]
+
+EXTRAS = {13: "cuda", 12: "cuda12"}
+SIMULATE = "NUMBA_ENABLE_CUDASIM=1 runs the kernels without a GPU, slowly, in Numba's simulator"
+
+
+class Found(NamedTuple):
+    """Versions, None for what is missing. ``driver`` is the CUDA version up to which the driver goes."""
+
+    driver: Version | None
+    gpus: int
+    compiler: Version | None
+    numba_cuda: str | None
+    cupy: bool
+
+
+def simulated() -> bool:
+    """Whether Numba's simulator stands in for a GPU."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+def look() -> Found:
+    """Look at this machine."""
+    driver, gpus = _driver()
+    compiler = next(filter(None, map(_version, ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"))), None)
+    numba_cuda = metadata.version("numba-cuda") if util.find_spec("numba_cuda") else None
+    return Found(driver, gpus, compiler, numba_cuda, util.find_spec("cupy") is not None)
+
+
+def missing(found: Found) -> str:
+    """What keeps kernels from running on a GPU, and what to do; empty if nothing does.
+
+    >>> missing(Found((12, 4), 1, (13, 0), "0.30.4", True)).split(":")[0]
+    'the compiler makes code for CUDA 13.0, but the driver knows CUDA up to 12.4 (unsupported PTX version)'
+    """
+    if found.driver is None:
+        return f"no NVIDIA driver is found (nvidia-smi would show it); {SIMULATE}"
+    if not found.gpus:
+        return f"there is a driver for CUDA {_text(found.driver)}, but it finds no GPU; {SIMULATE}"
+    extra = EXTRAS[max(min(found.driver[0], 13), 12)]
+    if found.driver < (12, 0):
+        return f"the driver knows CUDA up to {_text(found.driver)}, and 12.0 is needed: install a newer driver"
+    if found.numba_cuda is None or not found.cupy:
+        absent = " and ".join(n for n, here in (("numba-cuda", found.numba_cuda), ("CuPy", found.cupy)) if not here)
+        return f"{absent} is not installed: pip install 'tinycnn[{extra}]'"
+    if found.compiler is not None and found.compiler > found.driver:
+        remedy = f"pip install 'tinycnn[{extra}]' 'cuda-toolkit=={found.driver[0]}.{found.driver[1]}.*'"
+        return (
+            f"the compiler makes code for CUDA {_text(found.compiler)}, but the driver knows CUDA up to "
+            f"{_text(found.driver)} (unsupported PTX version): {remedy}, or install a newer driver"
+        )
+    return ""
+
+
+def require() -> None:
+    """Raise DeviceError, with what to do, unless kernels can run on a GPU or in the simulator."""
+    problem = "" if simulated() else missing(look())
+    if problem:
+        raise DeviceError(f"device 'cuda' is not available: {problem}")
+
+
+def _driver() -> tuple[Version | None, int]:
+    """The CUDA version that the driver knows, and how many GPUs it finds."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        number, count = ctypes.c_int(), ctypes.c_int()
+        driver.cuDriverGetVersion(ctypes.byref(number))
+        if driver.cuInit(0) == 0:
+            driver.cuDeviceGetCount(ctypes.byref(count))
+    except (OSError, AttributeError):
+        return None, 0
+    return (number.value // 1000, number.value % 1000 // 10), count.value
+
+
+def _version(package: str) -> Version | None:
+    try:
+        major, minor = metadata.version(package).split(".")[:2]
+    except metadata.PackageNotFoundError:
+        return None
+    return int(major), int(minor)
+
+
+def _text(version: Version) -> str:
+    return ".".join(map(str, version))
