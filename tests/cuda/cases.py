@@ -78,6 +78,8 @@ def bitwise(dtype):
     x, y = numbers(dtype, 3, 4) > 0, numbers(dtype, 3, 4, seed=1) > 0
     yield x, y
     yield x, y[0]
+    yield True, x
+    yield x, False
 
 
 @case("astype", "copy", "sum", "max", "argmax", "mean", "where", "clip", "concatenate", "rows", "put")
