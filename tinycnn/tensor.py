@@ -595,7 +595,11 @@ class _Sum:
 
 def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[Edge, np.ndarray | None, bool]]:
     """The gradient for each edge of a node, of the shape and dtype of its input, and whether the array is unshared."""
-    parts: Any = (None,) * len(node.edges) if grad is None else node.backward(grad)
+    try:
+        parts: Any = (None,) * len(node.edges) if grad is None else node.backward(grad)
+    except MemoryError as error:
+        place = f"backward of {type(node).__name__} on a gradient of shape {getattr(grad, 'shape', ())}"
+        raise MemoryError(f"{error}, in {place}") from error
     if not isinstance(parts, tuple):
         parts = (parts,)
     if len(parts) != len(node.edges):
