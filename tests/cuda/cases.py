@@ -1,8 +1,12 @@
-"""Arguments for every kernel, on small arrays of different lengths: ``CASES[name](dtype)`` gives tuples of them."""
+"""Arguments for every kernel, on small arrays of different lengths: ``CASES[name](dtype)`` gives tuples of them.
+
+Names are those of the protocol, with a slash and an algorithm where there are several, and of :data:`EXPRESSIONS`.
+"""
 
 import numpy as np
 
 from tinycnn.kernels import for_device
+from tinycnn.kernels.cuda.elementwise import FUNCTIONS
 
 cpu = for_device("cpu")
 
@@ -22,6 +26,147 @@ def case(*names):
 
 def numbers(dtype, *shape, seed=0):
     return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
+
+
+# -- arrays --------------------------------------------------------------------------------------------------
+
+
+def change(x, index, value):
+    x[index] = value
+
+
+EXPRESSIONS = {f"numpy.{function.__name__}": function for function in FUNCTIONS} | {
+    "sign": np.sign,
+    "astype": lambda x: x.astype(np.float32),
+    "copy": lambda x: x.transpose(2, 0, 1).copy(),
+    "sum": lambda x: (x.sum(), x.sum(axis=1), x.sum(axis=(0, 2), keepdims=True)),
+    "max": lambda x: (x.max(), x.max(axis=-1), x.min(axis=0)),
+    "argmax": lambda x: (x.argmax(), x.argmax(axis=1)),
+    "mean": lambda x: x.mean(axis=1),
+    "where": lambda x: (np.where(x > 0, x, x * 2), np.where(x > 0, 0, x)),
+    "clip": lambda x: np.clip(x, -0.5, 0.5),
+    "concatenate": lambda x: (np.concatenate([x, x[:1]]), np.stack([x, x * 2], axis=1)),
+    "rows": lambda x: (x[[2, 0, 2]], x[..., [1]], x[1, :, ::-2]),
+    "put": lambda x: change(x, [2, 0], 7),
+    "take_along_axis": lambda x, where: np.take_along_axis(x, where, 1),
+    "put_along_axis": lambda x, where, y: np.put_along_axis(x, where, y, 1),
+    "add_at": lambda x, y: np.add.at(x, [2, 0, 2], y),
+}
+UNARY = "negative", "absolute", "exp", "log", "sqrt", "isnan", "isfinite"
+
+
+@case(*(f"numpy.{name}" for name in UNARY), "sign")
+def unary(dtype):
+    yield (numbers(dtype, 2, 3, 4),)
+    yield (SPECIAL.astype(dtype),)
+
+
+@case(*(name for name in EXPRESSIONS if name.startswith("numpy.") and name[6:] not in UNARY))
+def binary(dtype):
+    x, y = numbers(dtype, 2, 3, 4), numbers(dtype, 2, 3, 4, seed=1)
+    yield x, y
+    yield abs(x), 2
+    yield 2, x
+    yield x, numbers(dtype, 3, 1)
+    yield numbers(dtype, 4, 3, 2).T, y
+    yield numbers(dtype, 2, 1, 3, 1, 2), numbers(dtype, 3, 1, 2, 1)
+    yield SPECIAL.astype(dtype), np.roll(SPECIAL, 1).astype(dtype)
+
+
+@case("numpy.bitwise_and", "numpy.bitwise_or")
+def bitwise(dtype):
+    x, y = numbers(dtype, 3, 4) > 0, numbers(dtype, 3, 4, seed=1) > 0
+    yield x, y
+    yield x, y[0]
+
+
+@case("astype", "copy", "sum", "max", "argmax", "mean", "where", "clip", "concatenate", "rows", "put")
+def one_array(dtype):
+    yield (numbers(dtype, 3, 5, 4).round(1),)
+
+
+@case("take_along_axis")
+def take_along_axis(dtype):
+    yield numbers(dtype, 3, 5, 2), np.array([[[4, 0]], [[1, 1]], [[3, 2]]])
+
+
+@case("put_along_axis")
+def put_along_axis(dtype):
+    yield *next(take_along_axis(dtype)), numbers(dtype, 3, 1, 2)
+
+
+@case("add_at")
+def add_at(dtype):
+    yield numbers(dtype, 3, 2), numbers(dtype, 3, 2, seed=1)
+
+
+@case("add")
+def add(dtype):
+    yield numbers(dtype, 3, 7), numbers(dtype, 3, 7, seed=1)
+
+
+@case("channels_last")
+def channels_last(dtype):
+    yield (numbers(dtype, 2, 3, 1, 2),)
+
+
+@case("join_channels")
+def join_channels(dtype):
+    yield ([numbers(dtype, 2, channels, 3, 2) for channels in (1, 3, 2)],)
+
+
+# -- products ------------------------------------------------------------------------------------------------
+
+CONVOLUTIONS = (  # images, weight, stride, padding, dilation, groups
+    ((2, 3, 4, 5), (2, 3, 3, 2), (1, 1), (1, 0), (1, 1), 1),
+    ((1, 4, 5, 3), (6, 2, 2, 2), (2, 1), (0, 1), (2, 1), 2),
+    ((3, 2, 3, 4), (2, 1, 3, 3), (3, 2), (2, 2), (1, 1), 2),
+    ((1, 3, 2, 3), (5, 3, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+)
+
+
+@case("matmul", "matmul/naive", "matmul/tiled", "matmul/registers", "matmul/cublas")
+def matmul(dtype):
+    yield numbers(dtype, 5, 7), numbers(dtype, 7, 3)
+    yield numbers(dtype, 4, 2).T, numbers(dtype, 6, 4).T
+    yield numbers(dtype, 1, 64), numbers(dtype, 64, 2)
+    yield numbers(dtype, 2, 0), numbers(dtype, 0, 3)
+
+
+@case("im2col")
+def im2col(dtype):
+    for shape, (_, _, *kernel), *geometry, _ in CONVOLUTIONS:
+        yield numbers(dtype, *shape), tuple(kernel), *geometry
+
+
+@case("col2im")
+def col2im(dtype):
+    for x, *geometry in im2col(dtype):
+        yield numbers(dtype, *cpu.im2col(x, *geometry).shape), x.shape, *geometry
+
+
+@case("conv2d")
+def conv2d(dtype):
+    for shape, weight, *geometry in CONVOLUTIONS:
+        yield numbers(dtype, *shape), numbers(dtype, *weight), numbers(dtype, weight[0]), *geometry, "auto"
+    yield numbers(dtype, 1, 2, 3, 3), numbers(dtype, 1, 2, 2, 2), None, (1, 1), (0, 0), (1, 1), 1, "im2col"
+
+
+@case("conv2d_backward_input")
+def conv2d_backward_input(dtype):
+    for x, weight, bias, *geometry in conv2d(dtype):
+        yield numbers(dtype, *cpu.conv2d(x, weight, bias, *geometry).shape), weight, x.shape, *geometry
+
+
+@case("conv2d_backward_weight")
+def conv2d_backward_weight(dtype):
+    for x, weight, bias, *geometry in conv2d(dtype):
+        yield numbers(dtype, *cpu.conv2d(x, weight, bias, *geometry).shape), x, weight.shape, *geometry
+
+
+@case("conv2d_backward_bias")
+def conv2d_backward_bias(dtype):
+    yield (numbers(dtype, 2, 3, 4, 5),)
 
 
 # -- activation ----------------------------------------------------------------------------------------------

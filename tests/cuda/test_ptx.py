@@ -3,6 +3,7 @@
 It needs ``pip install 'numba-cuda[cu13]'``.
 """
 
+import gc
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.cuda.cases import CASES
-from tests.cuda.test_twins import kernel
+from tests.cuda.test_twins import contiguous, kernel, moved
 from tinycnn.kernels.cuda import _runtime
 
 if _runtime.SIMULATED:
@@ -62,8 +63,7 @@ def type_of(argument):
 def launched_by(name, dtype):
     Noted.launches = {}
     for arguments in CASES[name](np.dtype(dtype)):
-        moved = (_runtime.from_host(a) if isinstance(a, np.ndarray) else a for a in arguments)
-        kernel("cuda", name)(*moved)
+        kernel("cuda", name)(*(moved(_runtime, contiguous, a) for a in arguments))
     return list(Noted.launches)
 
 
@@ -89,11 +89,12 @@ def test_float64_kernels_compile():
 
 def test_every_kernel_was_compiled():
     launched = {dispatcher for name in CASES for dispatcher, _ in launched_by(name, "float32")}
-    files = {import_module(kernel("cuda", name).__module__) for name in CASES}
-    defined = {
-        value
-        for file in files
-        for value in vars(file).values()
-        if isinstance(value, cuda.dispatcher.CUDADispatcher) and not value.targetoptions.get("device")
+    missing = {
+        f"{dispatcher.__module__}.{dispatcher.py_func.__qualname__}"
+        for dispatcher in gc.get_objects()
+        if isinstance(dispatcher, cuda.dispatcher.CUDADispatcher)
+        and not dispatcher.targetoptions.get("device")
+        and dispatcher.__module__.startswith("tinycnn.")
+        and dispatcher not in launched
     }
-    assert not {dispatcher.py_func.__name__ for dispatcher in defined - launched}
+    assert not missing

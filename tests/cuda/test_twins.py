@@ -5,14 +5,26 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from tests.cuda.cases import CASES
+from tests.cuda.cases import CASES, EXPRESSIONS
+from tinycnn.kernels.cuda.gemm import matmul_algorithm
 from tinycnn.kernels.protocol import FILE_OF
 
-EXACT = {"relu", "relu_backward", "dropout", "max_pool2d"}
+EXACT = {"relu", "relu_backward", "dropout", "max_pool2d", "im2col", "add", "join_channels"}
+WIDER_ON_THE_CPU = {"batch_norm_gradient_sums"}
 
 
 def kernel(device, name):
-    return getattr(import_module(f"tinycnn.kernels.{device}.{FILE_OF[name]}"), name)
+    """A kernel of the protocol, with its algorithm chosen if the name has one, or an expression."""
+    if name in EXPRESSIONS:
+        return EXPRESSIONS[name]
+    name, _, algorithm = name.partition("/")
+    function = getattr(import_module(f"tinycnn.kernels.{device}.{FILE_OF[name]}"), name)
+    return matmul_algorithm(algorithm)(function) if algorithm else function
+
+
+def test_every_kernel_of_the_protocol_has_cases():
+    about_memory = {name for name in FILE_OF if FILE_OF[name] == "memory"}
+    assert set(FILE_OF) - about_memory <= set(CASES)
 
 
 def contiguous(runtime, array):
@@ -46,8 +58,8 @@ def flat(*values):
             yield value
 
 
-def assert_equal_to_the_cpu(runtime, name, arguments, place):
-    own = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+def assert_equal_to_the_cpu(runtime, name, dtype, place, arguments):
+    own = [a.copy("K") if isinstance(a, np.ndarray) else a for a in arguments]
     theirs = [moved(runtime, place, a) for a in arguments]
     with np.errstate(all="ignore"):
         expected = kernel("cpu", name)(*own)
@@ -59,9 +71,9 @@ def assert_equal_to_the_cpu(runtime, name, arguments, place):
     for ours, reference in pairs:
         assert isinstance(ours, runtime.DeviceArray)
         assert ours.shape == reference.shape
-        assert ours.dtype == reference.dtype or name == "batch_norm_gradient_sums"
+        assert ours.dtype == reference.dtype or name in WIDER_ON_THE_CPU
         scale = np.abs(reference[np.isfinite(reference)]).max(initial=1)
-        tolerance = 0 if name in EXACT else 20 * np.finfo(own[0].dtype).eps
+        tolerance = 0 if name in EXACT else 20 * np.finfo(dtype).eps
         np.testing.assert_allclose(runtime.to_host(ours), reference, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -69,10 +81,10 @@ def assert_equal_to_the_cpu(runtime, name, arguments, place):
 @pytest.mark.parametrize("name", CASES)
 def test_equal_to_the_cpu(name, dtype, runtime):
     for arguments in CASES[name](np.dtype(dtype)):
-        assert_equal_to_the_cpu(runtime, name, arguments, contiguous)
+        assert_equal_to_the_cpu(runtime, name, dtype, contiguous, arguments)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_any_strides(name, runtime):
-    arguments = next(iter(CASES[name](np.dtype("float32"))))
-    assert_equal_to_the_cpu(runtime, name, arguments, strided)
+    arguments = next(CASES[name](np.dtype("float32")))
+    assert_equal_to_the_cpu(runtime, name, "float32", strided, arguments)

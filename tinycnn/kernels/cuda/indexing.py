@@ -71,10 +71,13 @@ def take_along(x: DeviceArray, indices: DeviceArray, axis: int) -> DeviceArray:
 
 
 def put_along(x: DeviceArray, indices: DeviceArray, values: DeviceArray, axis: int) -> None:
-    """The reverse of :func:`take_along`, into a contiguous x; an element shall be meant once at most."""
+    """The reverse of :func:`take_along`; an element shall be meant once at most."""
     inner = int(np.prod(x.shape[axis % x.ndim + 1 :], dtype=np.int64))
     flat = contiguous(values).reshape(-1), contiguous(indices).reshape(-1)
-    launch(put_along_kernel, indices.size, *flat, x.shape[axis], indices.shape[axis], inner, x.reshape(-1))
+    whole = contiguous(x)
+    launch(put_along_kernel, indices.size, *flat, x.shape[axis], indices.shape[axis], inner, whole.reshape(-1))
+    if whole is not x:
+        assign(x, whole)
 
 
 def _places(shape: tuple[int, ...], index: Any) -> np.ndarray:
