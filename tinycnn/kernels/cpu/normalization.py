@@ -101,9 +101,12 @@ def batch_norm_backward_input(
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
     constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_mean, slope, inv_std * weight))
-    rows = _rows(grad)
-    out = rows if reuse and rows.flags.writeable and np.may_share_memory(rows, grad) else _new_rows(x)
-    batch_norm_backward_loop(len(out), rows, _rows(x), *constants, out)
+    out = _rows(grad)
+    if reuse and out.flags.writeable and np.may_share_memory(out, grad):
+        batch_norm_backward_in_place_loop(len(out), out, _rows(x), *constants)
+    else:
+        rows, out = out, _new_rows(x)
+        batch_norm_backward_loop(len(out), rows, _rows(x), *constants, out)
     return _unrows(out, x.shape)
 
 
@@ -234,6 +237,13 @@ def _batch_norm_backward_loop(begin, end, grad, x, mean, grad_mean, slope, scale
             out[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
 
 
+def _batch_norm_backward_in_place_loop(begin, end, grad, x, mean, grad_mean, slope, scale):
+    """A loop of its own: one whose input and output may overlap does not become vectors."""
+    for r in range(begin, end):
+        for c in range(x.shape[1]):
+            grad[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
+
+
 def _times_power(x, scale, beta, out):
     """X * scale**-beta; the usual beta of 0.75 without a call of pow, which does not vectorise."""
     if beta == 0.75:
@@ -279,5 +289,6 @@ moments_loop = jit(_moments_loop)
 gradient_sums_loop = jit(_gradient_sums_loop)
 affine_loop = jit(_affine_loop)
 batch_norm_backward_loop = jit(_batch_norm_backward_loop)
+batch_norm_backward_in_place_loop = jit(_batch_norm_backward_in_place_loop)
 local_response_norm_loop = jit(_local_response_norm_loop)
 local_response_norm_backward_loop = jit(_local_response_norm_backward_loop)
