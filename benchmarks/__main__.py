@@ -6,7 +6,7 @@ startup   import, compilation of the first step, and a later process
 growth    time and memory over batch size and depth
 
 ``python -m benchmarks.accuracy`` is another program: how far results are from PyTorch's. So is ``python -m
-benchmarks.communication``: what data-parallel training sends.
+benchmarks.communication``: what data-parallel training sends. And ``python -m benchmarks.cuda``: speed on a GPU.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import numpy as np
 from tinycnn.data.registry import IDX, default_root
 from tinycnn.distributed.mpi import find_mpiexec
 from tinycnn.kernels.cpu.pool import get_num_threads
+from tinycnn.kernels.cuda import found
 
 Finding = tuple[str, str]
 
@@ -117,7 +118,17 @@ def _data() -> Iterator[Finding]:
 
 
 def _gpu() -> Iterator[Finding]:
-    yield "note", "this version computes on the CPU; a GPU is not used"
+    if found.simulated():
+        yield "note", "NUMBA_ENABLE_CUDASIM is set: device 'cuda' is Numba's simulator, thousands of times slower"
+        return
+    here = found.look()
+    problem = found.missing(here)
+    if not problem:
+        yield "ok", f"{here.gpus} GPU, driver for CUDA {'.'.join(map(str, here.driver or ()))}: --device cuda"
+    elif here.driver is None:
+        yield "note", f"device 'cuda' is not available: {problem}"
+    else:
+        yield "problem", f"device 'cuda' is not available: {problem}"
 
 
 _TOGETHER = """

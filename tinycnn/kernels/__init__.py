@@ -44,5 +44,5 @@ def for_device(device: str) -> Kernels:
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}, expected one of: {', '.join(DEVICES)}")
     if device == "cuda":
-        import_module(f"{__name__}.cuda._found").require()
+        import_module(f"{__name__}.cuda.found").require()
     return Kernels(device)

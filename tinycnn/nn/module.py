@@ -104,8 +104,17 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
 
     def __call__(self, *inputs: Any) -> Any:
-        """Run ``forward``, then the forward hooks."""
-        output = self.forward(*inputs)
+        """Run ``forward``, then the forward hooks.
+
+        Raises
+        ------
+        MemoryError
+            If there is no room for what it computes, with the layer's path and the sizes of its inputs.
+        """
+        try:
+            output = self.forward(*inputs)
+        except MemoryError as error:
+            raise _NoRoom.of(error, self, inputs) from None
         for hook in list(self._forward_hooks.values()):
             replaced = hook(self, inputs, output)
             if replaced is not None:
@@ -309,6 +318,25 @@ class Module:
             return f"{type(self).__name__}({self.extra_repr()})"
         inner = [f"  ({name}): {_indent(repr(child))}" for name, child in self._modules.items()]
         return "\n".join([f"{type(self).__name__}({self.extra_repr()}", *inner, ")"])
+
+
+class _NoRoom(MemoryError):
+    """A MemoryError that knows in which layer; on its way out each module around it makes the path longer."""
+
+    def __init__(self, said: str, layer: Module, inputs: tuple) -> None:
+        self.said, self.layer, self.path = said, layer, ""
+        self.sizes = ", ".join(str(x.shape) for x in inputs if isinstance(x, Tensor))
+
+    @classmethod
+    def of(cls, error: MemoryError, module: Module, inputs: tuple) -> _NoRoom:
+        """The error as the caller of ``module`` shall see it."""
+        located = error if isinstance(error, cls) else cls(str(error), module, inputs)
+        located.path = next((path for path, inner in module.named_modules() if inner is located.layer), "")
+        return located
+
+    def __str__(self) -> str:
+        place = f"layer {self.path} ({self.layer})" if self.path else str(self.layer)
+        return f"{self.said}, in {place} on input {self.sizes}"
 
 
 def _join(path: str, name: str) -> str:

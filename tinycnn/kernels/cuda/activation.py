@@ -15,8 +15,11 @@ def relu(x: DeviceArray) -> DeviceArray:
     return _elementwise(relu_kernel, x)
 
 
-def relu_backward(grad: DeviceArray, out: DeviceArray) -> DeviceArray:
-    """0 where the output of :func:`relu` is 0, else grad."""
+def relu_backward(grad: DeviceArray, out: DeviceArray, reuse: bool = False) -> DeviceArray:
+    """0 where the output of :func:`relu` is 0, else grad. With ``reuse`` the result may lie where grad does."""
+    if reuse and grad.flags.c_contiguous:
+        launch(relu_backward_kernel, grad.size, grad.reshape(-1), contiguous(out).reshape(-1), grad.reshape(-1))
+        return grad
     return _elementwise(relu_backward_kernel, grad, out)
 
 

@@ -62,9 +62,7 @@ def assign(target: DeviceArray, value: Any) -> None:
 def merged(shape: tuple[int, ...], *arrays: DeviceArray) -> tuple[list[int], list[list[int]]]:
     """The shape and each array's steps (in elements), with dimensions joined where all arrays walk on evenly.
 
-    >>> from tinycnn.kernels.cuda._runtime import zeros
-    >>> merged((2, 3, 4), zeros((2, 3, 4), "f4"))
-    ([24], [[1]])
+    A contiguous array (2, 3, 4) is one dimension of 24 elements, 1 apart.
     """
     sizes: list[int] = []
     steps: list[list[int]] = [[] for _ in arrays]

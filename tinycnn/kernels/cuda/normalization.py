@@ -70,16 +70,21 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    grad: DeviceArray, x: DeviceArray, mean: DeviceArray, inv_std: DeviceArray, weight: DeviceArray
+    grad: DeviceArray,
+    x: DeviceArray,
+    mean: DeviceArray,
+    inv_std: DeviceArray,
+    weight: DeviceArray,
+    reuse: bool = False,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """Gradients of x, weight and bias where mean and inv_std are those of x.
+    """Gradients of x, weight and bias where mean and inv_std are those of x. With ``reuse`` dx may lie where grad does.
 
     With z = (x - mean) inv_std and averages over a channel:
     dx = weight inv_std (grad - average(grad) - z average(grad z)), dweight = sum(grad z), dbias = sum(grad).
     """
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     count = max(x.shape[0] * x.shape[2], 1)
-    dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count)
+    dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count, reuse)
     return dx, (product_sum * inv_std).astype(x.dtype, copy=False), grad_sum
 
 
@@ -102,9 +107,10 @@ def batch_norm_backward_input(
     weight: DeviceArray,
     grad_mean: DeviceArray,
     product_mean: DeviceArray,
+    reuse: bool = False,
 ) -> DeviceArray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
-    out = empty(x.shape, x.dtype)
+    out = grad if reuse and grad.flags.c_contiguous else empty(x.shape, x.dtype)
     vectors = _vectors(x, mean, inv_std, weight, grad_mean, product_mean)
     launch(batch_norm_backward_kernel, out.size, contiguous(grad), contiguous(x), *vectors, out)
     return out

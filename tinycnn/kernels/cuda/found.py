@@ -71,6 +71,20 @@ def require() -> None:
         raise DeviceError(f"device 'cuda' is not available: {problem}")
 
 
+def or_simulator() -> str:
+    """Take Numba's simulator for this process if there is no GPU to use; a sentence that says what is used.
+
+    Call it before anything imports ``numba.cuda``.
+    """
+    problem = "" if simulated() else missing(look())
+    if not problem and not simulated():
+        return "On a GPU."
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.ENABLE_CUDASIM = 1  # it has read the environment already
+    return "In Numba's simulator, which runs each of a GPU's threads as a thread of Python."
+
+
 def _driver() -> tuple[Version | None, int]:
     """The CUDA version that the driver knows, and how many GPUs it finds."""
     try:

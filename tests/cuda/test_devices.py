@@ -1,0 +1,100 @@
+"""Tensors, modules and optimisers move between devices; where there is no GPU, the error says what to do."""
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn import nn
+from tinycnn.errors import DeviceError
+from tinycnn.kernels.cuda import found
+from tinycnn.kernels.cuda.found import Found, missing
+
+needs_simulator = pytest.mark.skipif(not found.simulated(), reason="no GPU; set NUMBA_ENABLE_CUDASIM=1")
+
+GOOD = Found(driver=(13, 0), gpus=1, compiler=(13, 0), numba_cuda="0.30.4", cupy=True)
+
+
+@needs_simulator
+def test_a_gradient_moves_back_to_where_its_tensor_is():
+    x = tc.Tensor([1.0, -2.0], requires_grad=True)
+    y = x.to("cuda") * 3
+    assert (x.device, y.device) == ("cpu", "cuda")
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0] and isinstance(x.grad, np.ndarray)
+    back = y.to("cpu")
+    assert back.device == "cpu" and back.data.tolist() == y.numpy().tolist() == [3.0, -6.0]
+    assert "device=cuda" in repr(y) and "-6." in repr(y)
+
+
+@needs_simulator
+def test_tensors_on_two_devices_do_not_mix():
+    with pytest.raises(ValueError, match="add: inputs are on different devices: cpu, cuda"):
+        tc.Tensor([1.0]) + tc.Tensor([1.0]).to("cuda")
+
+
+@needs_simulator
+def test_a_module_goes_on_with_its_optimiser_where_it_is_moved(tmp_path):
+    layers, optimisers = [], []
+    for places in (("cpu", "cpu"), ("cpu", "cuda"), ("cuda", "cpu")):
+        tc.manual_seed(0)
+        layer = nn.Linear(3, 2)
+        optimiser = tc.optim.Adam(layer.parameters(), lr=0.1)
+        for place in places:
+            layer.to(place)
+            layer.zero_grad()
+            (layer(tc.Tensor([[1.0, 2.0, 3.0]]).to(place)) ** 2).sum().backward()
+            optimiser.step()
+        layers.append(layer)
+        optimisers.append(optimiser)
+    reference = layers[0].state_dict()
+    for layer in layers[1:]:
+        for name, array in layer.state_dict().items():
+            assert isinstance(array, np.ndarray)
+            np.testing.assert_allclose(array, reference[name], rtol=1e-5)
+    layers[1].save(tmp_path / "w.npz")
+    layers[1].load(tmp_path / "w.npz")
+    assert layers[1].weight.device == "cuda"
+    state = optimisers[1].state_dict()
+    assert all(isinstance(state["state"][0][name], np.ndarray) for name in ("exp_avg", "exp_avg_sq"))
+    optimisers[2].load_state_dict(state)
+
+
+@needs_simulator
+def test_out_of_memory_names_the_layer_and_the_sizes(monkeypatch):
+    def full(shape, dtype):
+        raise MemoryError("out of memory allocating 4,000,000,000 bytes")
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).to("cuda")
+    x = tc.Tensor(np.ones((3, 1, 2, 2), np.float32)).to("cuda")
+    monkeypatch.setattr("tinycnn.kernels.cuda.gemm.empty", full)
+    with pytest.raises(MemoryError, match=r"4,000,000,000 bytes, in layer 1 \(Linear\(4, 2\)\) on input \(3, 4\)"):
+        model(x)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (GOOD._replace(driver=None), "no NVIDIA driver is found"),
+        (GOOD._replace(gpus=0), "it finds no GPU"),
+        (GOOD._replace(driver=(11, 4)), "12.0 is needed: install a newer driver"),
+        (
+            GOOD._replace(numba_cuda=None, cupy=False),
+            "numba-cuda and CuPy is not installed: pip install 'tinycnn[cuda]'",
+        ),
+        (GOOD._replace(driver=(12, 8), cupy=False), "CuPy is not installed: pip install 'tinycnn[cuda12]'"),
+        (GOOD._replace(driver=(12, 4)), "up to 12.4 (unsupported PTX version): pip install 'tinycnn[cuda12]'"),
+        (GOOD._replace(driver=(13, 0), compiler=(13, 1)), "'cuda-toolkit==13.0.*'"),
+        (GOOD._replace(driver=(13, 2), compiler=(12, 9)), ""),
+        (GOOD, ""),
+    ],
+)
+def test_what_is_missing_is_said_in_words(found, words):
+    said = missing(found)
+    assert words in said and bool(words) == bool(said)
+
+
+def test_without_a_gpu_the_error_says_what_to_do(monkeypatch):
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(found, "look", lambda: GOOD._replace(driver=None))
+    with pytest.raises(DeviceError, match="device 'cuda' is not available: no NVIDIA driver"):
+        found.require()
