@@ -8,6 +8,7 @@ from tinycnn import nn
 from tinycnn.errors import DeviceError
 from tinycnn.kernels.cuda import found
 from tinycnn.kernels.cuda.found import Found, missing
+from tinycnn.training import Trainer
 
 needs_simulator = pytest.mark.skipif(not found.simulated(), reason="no GPU; set NUMBA_ENABLE_CUDASIM=1")
 
@@ -98,3 +99,26 @@ def test_without_a_gpu_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setattr(found, "look", lambda: GOOD._replace(driver=None))
     with pytest.raises(DeviceError, match="device 'cuda' is not available: no NVIDIA driver"):
         found.require()
+
+
+@needs_simulator
+def test_a_training_on_the_device_is_the_cpus_and_goes_on_there(tmp_path):
+    def trainer(device, epochs):
+        tc.manual_seed(0)
+        data = tc.data.Glyphs(size=8, count=12, difficulty=0.0)
+        data.transform = tc.data.transforms.Normalize.of(data.images)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to(device)
+        optimiser = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        loader = tc.data.DataLoader(data, 6, shuffle=True, seed=0)
+        return Trainer(
+            model, loader, optimiser, epochs, validation=loader, checkpoint=tmp_path / f"{device}.npz", quiet=True
+        )
+
+    expected = trainer("cpu", 2).fit()
+    assert trainer("cuda", 1).fit()[0]["train_loss"] == pytest.approx(expected[0]["train_loss"], rel=1e-5)
+    second = trainer("cuda", 2)
+    second.resume(tmp_path / "cuda.npz")
+    row = second.fit()[1]
+    assert second.model[1].weight.device == "cuda"
+    assert row["train_loss"] == pytest.approx(expected[1]["train_loss"], rel=1e-5)
+    assert row["test_accuracy"] == expected[1]["test_accuracy"]
