@@ -8,6 +8,7 @@ from tinycnn import nn
 from tinycnn.errors import DeviceError
 from tinycnn.kernels.cuda import found
 from tinycnn.kernels.cuda.found import Found, missing
+from tinycnn.kernels.cuda.gemm import matmul_algorithm
 from tinycnn.training import Trainer
 
 needs_simulator = pytest.mark.skipif(not found.simulated(), reason="no GPU; set NUMBA_ENABLE_CUDASIM=1")
@@ -102,6 +103,7 @@ def test_without_a_gpu_the_error_says_what_to_do(monkeypatch):
 
 
 @needs_simulator
+@matmul_algorithm("naive")  # it has no barriers, which are what takes time in the simulator
 def test_a_training_on_the_device_is_the_cpus_and_goes_on_there(tmp_path):
     def trainer(device, epochs):
         tc.manual_seed(0)

@@ -36,7 +36,7 @@ from tinycnn.kernels.cuda._runtime import (
 )
 
 TILE = 2 if SIMULATED else 16
-BLOCK, BLOCK_K, PER_THREAD = (4, 2, 2) if SIMULATED else (64, 8, 4)
+BLOCK, BLOCK_K, PER_THREAD = (4, 4, 2) if SIMULATED else (64, 8, 4)
 SIDE = BLOCK // PER_THREAD  # threads along each side of a block
 MOST_BLOCKS = 2**15
 
@@ -88,7 +88,7 @@ def _pieces(rows: int, columns: int, depth: int) -> int:
     """How many pieces of K give the GPU's processors work, each long enough."""
     blocks = -(-rows // BLOCK) * -(-columns // BLOCK)
     for pieces in (8, 4, 2):
-        if depth % pieces == 0 and depth // pieces >= 16 * BLOCK_K and blocks * pieces <= 4 * processors():
+        if depth % pieces == 0 and depth // pieces >= 8 * BLOCK_K and blocks * pieces <= 4 * processors():
             return pieces
     return 1
 
