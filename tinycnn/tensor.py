@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels import DEVICES, Kernels, for_device, on_host
+from tinycnn.kernels import DEVICES, Kernels, for_device, is_on_gpu, on_host
 
 FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -215,7 +215,7 @@ def _common_device(name: str, inputs: tuple[Any, ...]) -> str:
 
 def _as_array(value: Any) -> Any:
     """The array itself, wherever it is; of a number, an array of no dimensions."""
-    return value if getattr(value, "device", "cpu") != "cpu" else np.asanyarray(value)
+    return value if is_on_gpu(value) else np.asanyarray(value)
 
 
 def _as_operand(value: Any) -> Any:
@@ -292,11 +292,7 @@ class Tensor:
         if isinstance(data, Tensor):
             data = data.data
         try:
-            array = (
-                np.array(data, dtype=dtype)
-                if getattr(data, "device", "cpu") == "cpu"
-                else data.astype(dtype or data.dtype)
-            )
+            array = data.astype(dtype or data.dtype) if is_on_gpu(data) else np.array(data, dtype=dtype)
         except ValueError as error:
             raise ValueError(
                 f"Tensor: data is no array of one shape, are its rows of different lengths? {error}"

@@ -25,9 +25,14 @@ class Kernels:
         return kernel
 
 
+def is_on_gpu(value: Any) -> bool:
+    """Whether a value is one of our arrays on a GPU. (NumPy's arrays have a ``device``, too.)"""
+    return getattr(value, "device", None) == "cuda"
+
+
 def on_host(value: Any) -> Any:
     """The value itself; of an array on a GPU, a copy that NumPy can use."""
-    return value if getattr(value, "device", "cpu") == "cpu" else value.to_host()
+    return value.to_host() if is_on_gpu(value) else value
 
 
 @cache

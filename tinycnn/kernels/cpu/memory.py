@@ -123,7 +123,7 @@ def is_array(value: Any) -> bool:
 
 def as_array(value: Any) -> np.ndarray:
     """The value itself if it is an array of this device, else a copy of it as one."""
-    return value.to_host() if getattr(value, "device", "cpu") != "cpu" else np.asanyarray(value)
+    return value.to_host() if getattr(value, "device", None) == "cuda" else np.asanyarray(value)
 
 
 def memory_of(array: np.ndarray) -> np.ndarray:
