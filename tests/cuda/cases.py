@@ -48,6 +48,7 @@ EXPRESSIONS = {f"numpy.{function.__name__}": function for function in FUNCTIONS}
     "concatenate": lambda x: (np.concatenate([x, x[:1]]), np.stack([x, x * 2], axis=1)),
     "rows": lambda x: (x[[2, 0, 2]], x[..., [1]], x[1, :, ::-2]),
     "put": lambda x: change(x, [2, 0], 7),
+    "put_one": lambda x: change(x, (1, -2, 3), 7),
     "take_along_axis": lambda x, where: np.take_along_axis(x, where, 1),
     "put_along_axis": lambda x, where, y: np.put_along_axis(x, where, y, 1),
     "add_at": lambda x, y: np.add.at(x, [2, 0, 2], y),
@@ -82,7 +83,7 @@ def bitwise(dtype):
     yield x, False
 
 
-@case("astype", "copy", "sum", "max", "argmax", "mean", "where", "clip", "concatenate", "rows", "put")
+@case("astype", "copy", "sum", "max", "argmax", "mean", "where", "clip", "concatenate", "rows", "put", "put_one")
 def one_array(dtype):
     yield (numbers(dtype, 3, 5, 4).round(1),)
 

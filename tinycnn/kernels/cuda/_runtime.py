@@ -208,7 +208,9 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __getitem__(self, index: Any) -> DeviceArray:
         if is_basic(index):
-            return DeviceArray(_as_raw(self.raw[index]))
+            parts = index if isinstance(index, tuple) else (index,)
+            rest = () if any(part is Ellipsis for part in parts) else (...,)  # a view, also of one element
+            return DeviceArray(self.raw[(*parts, *rest)])
         from tinycnn.kernels.cuda import indexing
 
         return indexing.take(self, index)
@@ -316,11 +318,6 @@ def is_basic(index: Any) -> bool:
         part is None or part is Ellipsis or (isinstance(part, (int, np.integer, slice)) and not isinstance(part, bool))
         for part in parts
     )
-
-
-def _as_raw(value: Any) -> Any:
-    """In the simulator one element is a number of NumPy's, on a GPU an array of no dimensions."""
-    return np.asarray(value) if SIMULATED else value
 
 
 def _operand(value: Any) -> Any:
