@@ -304,8 +304,7 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from tinycnn import runs, weights
-    from tinycnn.compression.container import load as load_tcz
+    from tinycnn import runs
     from tinycnn.data import DataLoader, transforms
     from tinycnn.errors import DataError
     from tinycnn.training import evaluate
@@ -313,7 +312,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
     if options.weights:
-        model.load_state_dict((load_tcz if options.weights.suffix == ".tcz" else weights.load)(options.weights))
+        model.load(options.weights)
     channels, height, _ = extra["image_shape"]
     given = _given(options, _DATA_OPTIONS)
     settings = replace(runs.settings_of(extra), limit=None)

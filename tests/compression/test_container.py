@@ -66,12 +66,12 @@ def test_random_arrays_come_back(trial):
     assert all(same_bits(back[name], np.ascontiguousarray(arrays[name])) for name in arrays)
 
 
-def test_a_model_comes_back_by_load_state_dict(tmp_path):
+def test_a_model_comes_back_by_load(tmp_path):
     tc.manual_seed(0)
     first, second = tc.models.resnet8(width=0.25), tc.models.resnet8(width=0.25)
     size = container.save(tmp_path / "m.tcz", first.state_dict())
     assert (tmp_path / "m.tcz").stat().st_size == size
-    second.load_state_dict(container.load(tmp_path / "m.tcz"))
+    second.load(tmp_path / "m.tcz")
     for name, array in first.state_dict().items():
         assert array.tobytes() == second.state_dict()[name].tobytes(), name
 
