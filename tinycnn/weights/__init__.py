@@ -16,9 +16,10 @@ from tinycnn.weights.safetensors import load_safetensors, save_safetensors
 from tinycnn.weights.torch_pickle import load_pth
 
 
-
 def _load_tcz(path: str | Path) -> dict[str, np.ndarray]:
-    from tinycnn.compression.container import load as load_tcz  # the package around it imports networks, which import us
+    from tinycnn.compression.container import (
+        load as load_tcz,
+    )  # the package around it imports networks, which import us
 
     return load_tcz(path)
 
