@@ -215,7 +215,7 @@ def _common_device(name: str, inputs: tuple[Any, ...]) -> str:
 
 def _as_array(value: Any) -> Any:
     """The array itself, wherever it is; of a number, an array of no dimensions."""
-    return value if is_on_gpu(value) else np.asanyarray(value)
+    return value if type(value) is np.ndarray or is_on_gpu(value) else np.asanyarray(value)
 
 
 def _as_operand(value: Any) -> Any:
@@ -504,7 +504,7 @@ class Tensor:
                     f"backward: a tensor of shape {self.shape} needs backward(gradient) of that shape; only a scalar "
                     "loss needs none (reduce with .sum() or .mean())"
                 )
-            gradient = np.ones(self.shape, self.dtype)
+            return for_device(self.device).as_array(np.ones(self.shape, self.dtype))
         given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=self.dtype)
         array = given.to(self.device).data.astype(self.dtype)
         if array.shape != self.shape:
