@@ -134,8 +134,8 @@ def summary(model: nn.Module, input_shape: tuple[int, ...] = (3, 224, 224)) -> S
     """
     if not input_shape or min(input_shape) < 1:
         raise ValueError(f"summary: input_shape is {tuple(input_shape)}, expected (C, H, W) of at least 1 each")
-    dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
-    image = Tensor(np.zeros((1, *input_shape), dtype), requires_grad=True)
+    dtype, device = next(((p.dtype, p.device) for p in model.parameters()), (np.dtype(np.float32), "cpu"))
+    image = Tensor(Tensor(np.zeros((1, *input_shape), dtype)).to(device), requires_grad=True)
     rows: list[Row] = []
     hooks = _add_rows(model, rows, _Fields(image))
     modes = [(module, module.training) for module in model.modules()]

@@ -159,12 +159,10 @@ class Function:
         """
         node = cls()
         device = _common_device(cls.__name__, inputs)
-        kernels = node.kernels = for_device(device)
+        node.kernels = for_device(device)
         recording = is_grad_enabled()
         node.needs_input_grad = tuple(recording and isinstance(x, Tensor) and x.requires_grad for x in inputs)
-        arrays = [_as_operand(x) for x in inputs]
-        if device != "cpu":
-            arrays = [kernels.as_array(a) if isinstance(a, np.ndarray) else a for a in arrays]
+        arrays = _operands(device, inputs)
         name = cls.__name__.lower()
         try:
             output = _as_array(node.forward(*arrays, **options))
@@ -222,6 +220,15 @@ def _as_operand(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.data
     return value.item() if isinstance(value, np.generic) else value  # a NumPy scalar would upcast float32
+
+
+def _operands(device: str, inputs: tuple[Any, ...]) -> list:
+    """The inputs' arrays and numbers; arrays that are constants move to the device."""
+    operands = [_as_operand(x) for x in inputs]
+    if device != "cpu":
+        as_array = for_device(device).as_array
+        operands = [as_array(x) if isinstance(x, np.ndarray) else x for x in operands]
+    return operands
 
 
 def _without_upcast(output: np.ndarray, inputs: list) -> np.ndarray:

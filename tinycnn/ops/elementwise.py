@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.tensor import Function, Tensor
+from tinycnn.tensor import Function, Tensor, _as_array, _common_device, _operands
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -294,8 +294,8 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
 
 def _comparison(compare: Any, symbol: str) -> Any:
     def operation(a: Tensor, b: Any) -> Tensor:
-        other = b.data if isinstance(b, Tensor) else b
-        return Tensor._of(np.asarray(compare(a.data, other)))
+        device = _common_device(compare.__name__, (a, b))
+        return Tensor._of(_as_array(compare(*_operands(device, (a, b)))))
 
     operation.__doc__ = f"a {symbol} b, element by element, as booleans; no gradient."
     return operation
