@@ -98,6 +98,7 @@ class Function:
     kernels: Kernels
     needs_input_grad: tuple[bool, ...] = ()
     owns_grad = False
+    chooses_dtype = False  # whether float64 may come out where none went in
 
     def __init__(self) -> None:
         self.edges: tuple[Edge | None, ...] = ()
@@ -174,7 +175,7 @@ class Function:
             raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
         if output.dtype == object:
             raise TypeError(f"{cls.__name__}.forward returned {output.item(0)!r}, expected an array of numbers")
-        result = Tensor._of(_without_upcast(output, arrays))
+        result = Tensor._of(output if cls.chooses_dtype else _without_upcast(output, arrays))
         if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
             node.edges = tuple(
                 Edge(x._node or x, x.shape, x.dtype) if needed else None

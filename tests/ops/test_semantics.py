@@ -145,3 +145,11 @@ def test_comparisons_have_no_gradient():
 def test_integers_divide_and_average_to_float32():
     x = tc.Tensor([1, 2])
     assert (x / 2).data.tolist() == [0.5, 1.0] and (x / 2).dtype == x.mean().dtype == np.float32
+
+
+def test_a_tensor_converts_to_float64_and_its_gradient_back():
+    x = tc.Tensor([1.0, 2.0], requires_grad=True)
+    y = x.to(np.float64)
+    assert y.dtype == x.astype(np.float64).dtype == np.float64
+    (y * y).sum().backward()
+    assert x.grad.dtype == np.float32 and x.grad.tolist() == [2.0, 4.0]

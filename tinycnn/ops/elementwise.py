@@ -189,6 +189,8 @@ class Where(Function):
 class AsType(Function):
     """Another dtype. Backward: the engine converts the gradient to the input's dtype."""
 
+    chooses_dtype = True
+
     def forward(self, x, dtype):
         return x.astype(dtype)
 
