@@ -71,6 +71,9 @@ def test_assignment_by_slices_arrays_and_masks():
         return b
 
     same(change, X)
+    same(lambda a: a.astype(bool) & (a > 0.5), X)
+    with pytest.raises(TypeError, match=r"a NumPy array of shape \(3, 4\) met an array on the GPU"):
+        from_host(X)[0] = X[0]
     places, mask = np.array([1, 0, 1]), X[:, 0] > 0
     same(lambda a: a[places, :, np.array([0, 1, 2])], X)
     same(lambda a: a[:, 0][mask], X)

@@ -36,6 +36,9 @@ if SIMULATED:
     # As on a GPU, inf and NaN in place of errors, and float32 stays float32.
     math = SimpleNamespace(exp=np.exp, log=np.log, log1p=np.log1p, sqrt=np.sqrt, tanh=np.tanh, pow=np.power)
 else:
+    from numba.cuda import dispatcher
+
+    dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has small grids
     try:
         import cupy as xp  # type: ignore[no-redef]
     except ImportError:
@@ -95,7 +98,7 @@ def launch(function: Any, size: int, *arguments: Any) -> None:
 def launch_grid(function: Any, grid: int | tuple[int, ...], block: int | tuple[int, ...], *arguments: Any) -> None:
     """Run a kernel on a grid of blocks of threads. Arguments are contiguous arrays, and numbers of NumPy's or int."""
     if not SIMULATED:
-        function[grid, block](*(a.raw if isinstance(a, DeviceArray) else a for a in arguments))
+        function[grid, block](*map(_argument, arguments))
         return
     for argument in arguments:
         if isinstance(argument, DeviceArray) and not argument.flags.c_contiguous:
@@ -109,9 +112,17 @@ def launch_grid(function: Any, grid: int | tuple[int, ...], block: int | tuple[i
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            function[grid, block](*(FakeCUDAArray(a.raw) if isinstance(a, DeviceArray) else a for a in arguments))
+            function[grid, block](*map(_argument, arguments))
     finally:
         sys.setswitchinterval(interval)
+
+
+def _argument(value: Any) -> Any:
+    """What a kernel gets of an array: memory; booleans as bytes, which every library can hand over."""
+    if not isinstance(value, DeviceArray):
+        return value
+    raw = value.raw.view(np.uint8) if value.raw.dtype == np.bool_ else value.raw
+    return FakeCUDAArray(raw) if SIMULATED else raw
 
 
 def synchronize() -> None:
@@ -263,7 +274,7 @@ class DeviceArray(NDArrayOperatorsMixin):
             return indexing.add_at(*inputs)
         if method != "__call__" or set(options) - {"dtype"}:
             raise TypeError(f"{ufunc.__name__}.{method} with {sorted(options)} is not for device arrays")
-        result = elementwise.evaluate(ufunc, *map(_operand, inputs), out=out[0])
+        result = elementwise.evaluate(ufunc, *map(number_or_array, inputs), out=out[0])
         return result.astype(options["dtype"], copy=False) if options.get("dtype") is not None else result
 
     def __array_function__(self, function: Callable, types: Any, arguments: Any, options: Any) -> Any:
@@ -320,7 +331,8 @@ def is_basic(index: Any) -> bool:
     )
 
 
-def _operand(value: Any) -> Any:
+def number_or_array(value: Any) -> Any:
+    """A device array, or a number as Python's; a NumPy array raises TypeError."""
     if isinstance(value, np.ndarray) and value.ndim:
         raise TypeError(f"a NumPy array of shape {value.shape} met an array on the GPU; move it with to('cuda')")
     return value.item() if isinstance(value, (np.ndarray, np.generic)) else value
@@ -359,7 +371,7 @@ def contiguous(array: DeviceArray) -> DeviceArray:
 
 
 def from_host(array: np.ndarray) -> DeviceArray:
-    """A copy of a NumPy array on the device."""
+    """A copy of a NumPy array on the device. CuPy sends it from pinned memory, and the host does not wait."""
     return DeviceArray(xp.array(array, order="C"))
 
 

@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import DeviceArray, cuda, device_function, empty, kernel, launch, repeated, window
+from tinycnn.kernels.cuda._runtime import (
+    DeviceArray,
+    cuda,
+    device_function,
+    empty,
+    kernel,
+    launch,
+    number_or_array,
+    repeated,
+    window,
+)
 
 RANK = 4
 
@@ -41,9 +51,12 @@ def join(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
 
 def assign(target: DeviceArray, value: Any) -> None:
     """target[...] = value: a number or an array that broadcasts, converted to the target's dtype."""
+    value = number_or_array(value)
     if not isinstance(value, DeviceArray):
         target.fill(value)
         return
+    if target.dtype == np.bool_ != value.dtype:
+        value = value != 0
     value = value if value.shape == target.shape else repeated(value, target.shape)
     shape, strides = merged(target.shape, value, target)
     if len(shape) > RANK:
