@@ -36,9 +36,7 @@ if SIMULATED:
     # As on a GPU, inf and NaN in place of errors, and float32 stays float32.
     math = SimpleNamespace(exp=np.exp, log=np.log, log1p=np.log1p, sqrt=np.sqrt, tanh=np.tanh, pow=np.power)
 else:
-    from numba.cuda import dispatcher
-
-    dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has small grids
+    cuda.dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has small grids
     try:
         import cupy as xp  # type: ignore[no-redef]
     except ImportError:
