@@ -5,6 +5,7 @@ import pytest
 
 import tinycnn as tc
 from tinycnn import functional as F
+from tinycnn.kernels.cuda.gemm import matmul_algorithm
 from tinycnn.models.resnet import BasicBlock, ResNet
 
 
@@ -43,6 +44,7 @@ def step(build, size, device, runtime):
 
 
 @pytest.mark.parametrize("net", NETS)
+@matmul_algorithm("naive")  # in the simulator the quickest: it has no barriers
 def test_a_training_step_equals_the_cpus(net, runtime):
     loss, arrays = step(*NETS[net], "cuda", runtime)
     expected, references = step(*NETS[net], "cpu", runtime)

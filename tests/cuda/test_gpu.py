@@ -1,0 +1,107 @@
+"""On a GPU at full size: ``pytest -m gpu tests/cuda``. Elsewhere these are skipped."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tests.cuda.cases import numbers
+from tests.cuda.test_twins import contiguous, kernel, moved
+from tinycnn import functional as F
+from tinycnn.kernels.cuda import _runtime
+from tinycnn.kernels.cuda.gemm import ALGORITHMS, matmul_algorithm
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(_runtime.SIMULATED or _runtime.xp is None, reason="no GPU"),
+]
+
+IMAGES = (16, 64, 112, 112)
+GEOMETRY = (3, 3), (2, 2), (1, 1), (1, 1)
+FULL = {
+    "relu": lambda x: (x,),
+    "dropout": lambda x: (x, 0.5, 1, 2, 10_001),
+    "max_pool2d": lambda x: (x, *GEOMETRY, True),
+    "avg_pool2d": lambda x: (x, *GEOMETRY[:3], False, True),
+    "adaptive_avg_pool2d": lambda x: (x, (6, 6)),
+    "batch_norm_statistics": lambda x: (x.reshape(16, 64, -1),),
+    "local_response_norm": lambda x: (x.reshape(16, 64, -1), 5, 5e-4, 0.75, 2.0),
+    "log_softmax": lambda x: (x.reshape(-1, 1000)[:64], 1),
+    "im2col": lambda x: (x[:2], *GEOMETRY),
+    "conv2d": lambda x: (x[:4], numbers(x.dtype, 128, 64, 3, 3), None, (1, 1), (1, 1), (1, 1), 1),
+}
+NETS = ("alexnet", "vgg11", "resnet18", "squeezenet1_1")
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_kernels_at_full_size_equal_the_cpus(name):
+    arguments = FULL[name](numbers("float32", *IMAGES))
+    found = kernel("cuda", name)(*(moved(_runtime, contiguous, a) for a in arguments))
+    expected = kernel("cpu", name)(*arguments)
+    for ours, reference in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, expected)), strict=True):
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(_runtime.to_host(ours), reference, rtol=1e-5, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_matrix_products_at_full_size(algorithm):
+    a, b = numbers("float32", 1000, 777), numbers("float32", 777, 1111)
+    with matmul_algorithm(algorithm):
+        product = kernel("cuda", "matmul")(*map(_runtime.from_host, (a, b)))
+    np.testing.assert_allclose(_runtime.to_host(product), a @ b, atol=1e-3)
+
+
+def step(model, images, target, optimizer):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(images), target)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_training_step_at_224_equals_the_cpus(name):
+    rng = np.random.default_rng(1)
+    images, target = rng.normal(size=(4, 3, 224, 224)).astype(np.float32), rng.integers(1000, size=4)
+    losses, gradients = [], []
+    for device in "cuda", "cpu":
+        tc.manual_seed(0)
+        model = tc.models.build(name).to(device)
+        optimizer = tc.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        losses.append(step(model, tc.Tensor(images).to(device), target, optimizer).item())
+        gradients.append({n: tc.Tensor._of(p.grad).numpy() for n, p in model.named_parameters()})
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for parameter, reference in gradients[1].items():
+        scale = np.linalg.norm(reference)
+        assert np.linalg.norm(gradients[0][parameter] - reference) <= 1e-2 * scale + 1e-6, parameter
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_gradients_at_224(name):
+    model = tc.models.build(name, num_classes=5).to("cuda")
+    images = np.random.default_rng(2).normal(size=(2, 3, 224, 224))
+    assert tc.gradcheck_model(model, images, target=[1, 3], samples=0).max_error < 1e-6
+
+
+def test_a_thousand_steps_leak_nothing():
+    model = tc.models.build("resnet20", num_classes=10).to("cuda")
+    optimizer = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    images, target = tc.Tensor(numbers("float32", 8, 3, 32, 32)).to("cuda"), np.arange(8)
+    pool, used = _runtime.xp.get_default_memory_pool(), []
+    for number in range(1000):
+        step(model, images, target, optimizer)
+        if number in (9, 999):
+            used.append((pool.used_bytes(), pool.total_bytes()))
+    assert used[0] == used[1]
+
+
+def test_compute_sanitizer_finds_nothing():
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed")
+    for tool in "memcheck", "racecheck", "synccheck":
+        command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-q"]
+        subprocess.run([*command, "tests/cuda/test_twins.py"], check=True, timeout=1800)
