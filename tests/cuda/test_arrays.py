@@ -6,6 +6,8 @@ import pytest
 from tinycnn.kernels.cuda import gemm
 from tinycnn.kernels.cuda._runtime import DeviceArray, from_host, to_host, transfers
 
+pytestmark = pytest.mark.usefixtures("runtime")
+
 X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 Y = np.random.default_rng(1).normal(size=(3, 1)).astype(np.float32)
 ODD = X.copy()

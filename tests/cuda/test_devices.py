@@ -11,12 +11,12 @@ from tinycnn.kernels.cuda.found import Found, missing
 from tinycnn.kernels.cuda.gemm import matmul_algorithm
 from tinycnn.training import Trainer
 
-needs_simulator = pytest.mark.skipif(not found.simulated(), reason="no GPU; set NUMBA_ENABLE_CUDASIM=1")
+needs_device = pytest.mark.usefixtures("runtime")
 
 GOOD = Found(driver=(13, 0), gpus=1, compiler=(13, 0), numba_cuda="0.30.4", cupy=True)
 
 
-@needs_simulator
+@needs_device
 def test_a_gradient_moves_back_to_where_its_tensor_is():
     x = tc.Tensor([1.0, -2.0], requires_grad=True)
     y = x.to("cuda") * 3
@@ -28,13 +28,13 @@ def test_a_gradient_moves_back_to_where_its_tensor_is():
     assert "device=cuda" in repr(y) and "-6." in repr(y)
 
 
-@needs_simulator
+@needs_device
 def test_tensors_on_two_devices_do_not_mix():
     with pytest.raises(ValueError, match="add: inputs are on different devices: cpu, cuda"):
         tc.Tensor([1.0]) + tc.Tensor([1.0]).to("cuda")
 
 
-@needs_simulator
+@needs_device
 def test_a_module_goes_on_with_its_optimiser_where_it_is_moved(tmp_path):
     layers, optimisers = [], []
     for places in (("cpu", "cpu"), ("cpu", "cuda"), ("cuda", "cpu")):
@@ -61,7 +61,7 @@ def test_a_module_goes_on_with_its_optimiser_where_it_is_moved(tmp_path):
     optimisers[2].load_state_dict(state)
 
 
-@needs_simulator
+@needs_device
 def test_out_of_memory_names_the_layer_and_the_sizes(monkeypatch):
     def full(shape, dtype):
         raise MemoryError("out of memory allocating 4,000,000,000 bytes")
@@ -102,7 +102,7 @@ def test_without_a_gpu_the_error_says_what_to_do(monkeypatch):
         found.require()
 
 
-@needs_simulator
+@needs_device
 @matmul_algorithm("naive")  # it has no barriers, which are what takes time in the simulator
 def test_a_training_on_the_device_is_the_cpus_and_goes_on_there(tmp_path):
     def trainer(device, epochs):

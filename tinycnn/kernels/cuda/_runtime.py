@@ -84,9 +84,10 @@ def processors() -> int:
 
 
 def launch(function: Any, size: int, *arguments: Any) -> None:
-    """Run a kernel of one dimension over ``size`` elements. The kernel loops with the stride of the grid::
+    """Run a kernel of one dimension over ``size`` elements.
 
-    for i in range(cuda.grid(1), size, cuda.gridsize(1)):
+    There may be fewer threads than elements, so a kernel is a loop with the stride of the grid:
+    ``for i in range(cuda.grid(1), size, cuda.gridsize(1))``.
     """
     if size:
         blocks = min(-(-size // THREADS), BLOCKS_PER_PROCESSOR * processors())
