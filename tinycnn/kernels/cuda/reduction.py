@@ -1,4 +1,4 @@
-"""Sums, largest and smallest elements along dimensions: one block of threads for each output element.
+"""Sums, largest and smallest elements along dimensions: a block of threads, or where few are joined a thread, for each.
 
 Each thread goes through every THREADS-th of the elements, then the block joins the threads' results in a tree in shared
 memory: the order of additions is fixed, and the rounding error of a sum grows with the logarithm of its length.
@@ -19,11 +19,13 @@ from tinycnn.kernels.cuda._runtime import (
     device_function,
     empty,
     kernel,
+    launch,
     launch_grid,
 )
 
 THREADS = 4 if SIMULATED else 256
 BLOCKS = 2**16
+SHORT = 3 if SIMULATED else 32
 
 
 def reduce(function: np.ufunc, x: DeviceArray, axis: Any = None, keepdims: bool = False) -> DeviceArray:
@@ -40,7 +42,11 @@ def reduce(function: np.ufunc, x: DeviceArray, axis: Any = None, keepdims: bool 
             raise ValueError("zero-size array to reduction operation, which has no identity")
         out.fill(0)
     elif out.size:
-        launch_grid(REDUCTIONS[function], min(out.size, BLOCKS), THREADS, rows, out.reshape(-1))
+        by_blocks, by_threads = REDUCTIONS[function]
+        if rows.shape[1] <= SHORT:
+            launch(by_threads, out.size, rows, out.reshape(-1))
+        else:
+            launch_grid(by_blocks, min(out.size, BLOCKS), THREADS, rows, out.reshape(-1))
     return out
 
 
@@ -67,8 +73,11 @@ def _rows(x: DeviceArray, axis: Any, keepdims: bool) -> tuple[DeviceArray, tuple
 # -- kernels -----------------------------------------------------------------------------------------------------------
 
 
-def _reduction(join: Callable) -> Any:
-    """Block = row; ``join`` makes one of two partial results."""
+def _reduction(join: Callable) -> tuple[Any, Any]:
+    """The kernels for long rows (block = row) and for short ones (thread = row).
+
+    ``join`` makes one of two partial results.
+    """
     join = device_function(join)
 
     @kernel
@@ -94,10 +103,18 @@ def _reduction(join: Callable) -> Any:
                 out[row] = partial[0]
             cuda.syncthreads()
 
-    return rows_kernel
+    @kernel
+    def short_rows_kernel(rows, out):
+        for row in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+            value = rows[row, 0]
+            for i in range(1, rows.shape[1]):
+                value = join(value, rows[row, i])
+            out[row] = value
+
+    return rows_kernel, short_rows_kernel
 
 
-REDUCTIONS: dict[np.ufunc, Any] = {
+REDUCTIONS: dict[np.ufunc, tuple[Any, Any]] = {
     np.add: _reduction(lambda a, b: a + b),
     np.maximum: _reduction(lambda a, b: a if a >= b or a != a else b),
     np.minimum: _reduction(lambda a, b: a if a <= b or a != a else b),
