@@ -21,10 +21,12 @@ from tinycnn.kernels.cuda._runtime import (
     kernel,
     launch,
     launch_grid,
+    processors,
 )
 
 THREADS = 4 if SIMULATED else 256
 BLOCKS = 2**16
+CHUNK = 8 if SIMULATED else 2**14
 SHORT = 3 if SIMULATED else 32
 
 
@@ -42,12 +44,22 @@ def reduce(function: np.ufunc, x: DeviceArray, axis: Any = None, keepdims: bool 
             raise ValueError("zero-size array to reduction operation, which has no identity")
         out.fill(0)
     elif out.size:
-        by_blocks, by_threads = REDUCTIONS[function]
-        if rows.shape[1] <= SHORT:
-            launch(by_threads, out.size, rows, out.reshape(-1))
-        else:
-            launch_grid(by_blocks, min(out.size, BLOCKS), THREADS, rows, out.reshape(-1))
+        _join(*REDUCTIONS[function], rows, out.reshape(-1))
     return out
+
+
+def _join(by_blocks: Any, by_threads: Any, rows: DeviceArray, out: DeviceArray) -> None:
+    """Join each row. A few long rows are cut into chunks, so that there is a block for every processor."""
+    count, length = rows.shape
+    if length <= SHORT:
+        launch(by_threads, count, rows, out)
+        return
+    chunk = length if count >= 4 * processors() else CHUNK
+    parts = -(-length // chunk)
+    target = out if parts == 1 else empty((count * parts,), out.dtype)
+    launch_grid(by_blocks, min(target.size, BLOCKS), THREADS, rows, chunk, target)
+    if parts > 1:
+        _join(by_blocks, by_threads, target.reshape(count, parts), out)
 
 
 def argmax(x: DeviceArray, axis: int | None = None, keepdims: bool = False) -> DeviceArray:
@@ -74,22 +86,24 @@ def _rows(x: DeviceArray, axis: Any, keepdims: bool) -> tuple[DeviceArray, tuple
 
 
 def _reduction(join: Callable) -> tuple[Any, Any]:
-    """The kernels for long rows (block = row) and for short ones (thread = row).
+    """The kernels for long rows (block = chunk of a row) and for short ones (thread = row).
 
     ``join`` makes one of two partial results.
     """
     join = device_function(join)
 
     @kernel
-    def rows_kernel(rows, out):
+    def rows_kernel(rows, chunk, out):
         partial = cuda.shared.array(THREADS, rows.dtype)
         thread = cuda.threadIdx.x
-        length = rows.shape[1]
-        active = min(THREADS, length)
-        for row in range(cuda.blockIdx.x, out.size, cuda.gridDim.x):
+        parts = (rows.shape[1] + chunk - 1) // chunk
+        for part in range(cuda.blockIdx.x, out.size, cuda.gridDim.x):
+            row, start = part // parts, part % parts * chunk
+            stop = min(rows.shape[1], start + chunk)
+            active = min(THREADS, stop - start)
             if thread < active:
-                value = rows[row, thread]
-                for i in range(thread + THREADS, length, THREADS):
+                value = rows[row, start + thread]
+                for i in range(start + thread + THREADS, stop, THREADS):
                     value = join(value, rows[row, i])
                 partial[thread] = value
             cuda.syncthreads()
@@ -100,7 +114,7 @@ def _reduction(join: Callable) -> tuple[Any, Any]:
                 cuda.syncthreads()
                 step //= 2
             if thread == 0:
-                out[row] = partial[0]
+                out[part] = partial[0]
             cuda.syncthreads()
 
     @kernel
