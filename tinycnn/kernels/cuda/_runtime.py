@@ -423,6 +423,6 @@ def is_whole(array: DeviceArray) -> bool:
     return raw.base.nbytes == raw.nbytes and all(stride or n < 2 for n, stride in zip(raw.shape, raw.strides))
 
 
-def library_matmul(a: DeviceArray, b: DeviceArray) -> DeviceArray:
+def library_matmul(a: DeviceArray, b: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
     """Matrix products by cuBLAS; in the simulator by NumPy."""
-    return DeviceArray(xp.matmul(a.raw, b.raw))
+    return DeviceArray(xp.matmul(a.raw, b.raw, out=None if out is None else out.raw))

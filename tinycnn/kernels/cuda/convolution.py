@@ -44,7 +44,7 @@ def conv2d(
     out = empty((x.shape[0], weight.shape[0], *grid), x.dtype)
     for some in _batches(x.shape, weight.shape, grid):
         kernels, columns = _by_group(weight, groups, len(x[some])), _columns(x[some], groups, *geometry)
-        out[some] = gemm.multiply(kernels, columns).reshape(out[some].shape)
+        gemm.multiply(kernels, columns, out=out[some])
     if bias is not None:
         evaluate(np.add, out, bias.reshape(-1, 1, 1), out=out)
     return out
@@ -66,10 +66,10 @@ def conv2d_backward_input(
     out = empty(input_shape, grad.dtype)
     for some in _batches(input_shape, weight.shape, grad.shape[2:]):
         kernels = _by_group(weight, groups, len(grad[some])).swapaxes(2, 3)
-        columns = gemm.multiply(kernels, _pixels(grad[some], groups))
         if _is_pointwise(*geometry):
-            out[some] = columns.reshape(out[some].shape)
+            gemm.multiply(kernels, _pixels(grad[some], groups), out=out[some])
         else:
+            columns = gemm.multiply(kernels, _pixels(grad[some], groups))
             out[some] = col2im(columns, out[some].shape, *geometry)
     return out
 

@@ -93,25 +93,27 @@ def _pieces(rows: int, columns: int, depth: int) -> int:
     return 1
 
 
-def multiply(a: DeviceArray, b: DeviceArray, steps: int = 1) -> DeviceArray:
+def multiply(a: DeviceArray, b: DeviceArray, steps: int = 1, out: DeviceArray | None = None) -> DeviceArray:
     """A (images, groups, M, K) times B (images, groups, K, N).
 
     Returns
     -------
     array (ceil(images / steps), groups, M, N)
-        Each the sum of the products of ``steps`` images in turn.
+        Each the sum of the products of ``steps`` images in turn; it lies in ``out``, if given, which is contiguous.
     """
     images, groups, rows, depth = a.shape
     columns = b.shape[3]
-    out = empty((-(-images // steps), groups, rows, columns), np.result_type(a.dtype, b.dtype))
+    shape = -(-images // steps), groups, rows, columns
+    out = empty(shape, np.result_type(a.dtype, b.dtype)) if out is None else out.reshape(shape)
     if not out.size or not depth:
         out.fill(0)
         return out
     algorithm = chosen_algorithm()
     if algorithm == "cublas":
+        if steps == 1:
+            return library_matmul(a, b, out)
         for i in range(len(out)):
-            product = library_matmul(a[i * steps : (i + 1) * steps], b[i * steps : (i + 1) * steps])
-            out[i] = product[0] if steps == 1 else product.sum(axis=0)
+            out[i] = library_matmul(a[i * steps : (i + 1) * steps], b[i * steps : (i + 1) * steps]).sum(axis=0)
         return out
     function = {"naive": naive_kernel, "tiled": tiled_kernel, "registers": registers_kernel}[algorithm]
     tile, threads = (BLOCK, (SIDE * SIDE,)) if algorithm == "registers" else (TILE, (TILE, TILE))
