@@ -14,7 +14,7 @@ from tinycnn.data import DataLoader
 from tinycnn.lesson import FAST, check, fit, glyphs, show
 from tinycnn.training import evaluate
 
-PAPER = (253440, 186624, 64896, 64896, 43264, 4096, 4096, 1000)  # neurons of the eight layers, from section 3.5
+PAPER = (253440, 186624, 64896, 64896, 43264, 4096, 4096, 1000)  # neurons of the eight layers, from figure 2's caption
 
 # %% [markdown]
 # ## The books

@@ -171,6 +171,6 @@ check("in these runs, at equal epochs, 11 layers beat 19", np.mean(runs[11, "_bn
 #
 # 1. Do what the authors did: train VGG-11 without batch norm until it learns (more epochs), copy its first four
 #    convolutions into VGG-19, and train that. Does it get off the ground?
-# 2. Which image size would make fc6 as large as fc7? What does that say about the 7x7 grid?
+# 2. At which image size would fc6 be about as large as fc7? What does that say about the 7x7 grid?
 # 3. Column C has 16 layers with 1x1 kernels, B has 13 without them, D has 16 with 3x3. In the paper C errs in 28.1 %,
 #    B in 28.7 %, D in 27.0 %. Build narrow versions with `convolutions` and see whether you can measure the order.

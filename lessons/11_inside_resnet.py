@@ -134,8 +134,8 @@ first, last = (np.mean([row["test_error"] for row in without[1] if row["block"] 
 
 # %% [markdown]
 # Half of the paper's figure is there. The plain net guesses, whatever block is gone. The residual net hardly misses its
-# last block; but it needs the first ones. In the paper not one of 54 was missed. Ours has seven that can go (those that
-# change the size cannot), and each does a larger part of the work; with more of them, one is missed less.
+# last block; but it needs the first ones. In the paper hardly one of 54 was missed, and most those that change the size.
+# Ours has seven that can go (those cannot), and each does a larger part of the work; with more, one is missed less.
 #
 # And mind what is averaged: a net that is often wrong already has little to lose, so the plain net's *rise* may look as
 # small as the other's (exercise 2). Look at where they end.

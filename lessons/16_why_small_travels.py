@@ -1,7 +1,7 @@
 # %% [markdown] seconds=30
 # # 16 · Why small models travel
 #
-# Four machines train one net four times as fast, if each takes a quarter of every batch. Each has a copy of the
+# Four machines could train one net four times as fast: each takes a quarter of every batch. Each has a copy of the
 # weights, and after each backward pass all need the same thing: the sum of their gradients. A gradient is as large as
 # the weights. So a net's size is what travels, in every step of a training. Here the machines are processes on this
 # one: real ones, that share no memory and talk through sockets.

@@ -6,7 +6,7 @@
 # train the best one longer. Then beat it.
 
 # %%
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -76,14 +76,9 @@ def build(kind, width, growth, stages, blocks):
     return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(inputs, 10))
 
 
-def sample(rng):
-    """A random choice that keeps to the budget, with its parameters and multiply-adds."""
-    while True:
-        choice = {dial: values[rng.integers(len(values))] for dial, values in SPACE.items()}
-        table = tc.summary(build(**choice), (1, 16, 16))
-        if table.parameters <= BUDGET:
-            return choice, table.parameters, table.multiply_adds
-
+choices = [dict(zip(SPACE, values)) for values in product(*SPACE.values())]
+fitting = [choice for choice in choices if sum(p.size for p in build(**choice).parameters()) <= BUDGET]
+print(f"{len(choices)} nets, {len(fitting)} of them with at most {BUDGET:,} parameters")
 
 # %% [markdown]
 # ## Successive halving
@@ -108,10 +103,9 @@ def train_it(choice, epochs, title):
 
 
 candidates = []
-while len(candidates) < trials:
-    choice, parameters, adds = sample(rng)
-    if all(choice != other[0] for other in candidates):
-        candidates.append((choice, parameters, adds, train_it(choice, first, f"net {len(candidates) + 1}")[1]))
+for number, place in enumerate(rng.choice(len(fitting), trials, replace=False), 1):
+    choice, table = fitting[place], tc.summary(build(**fitting[place]), (1, 16, 16))
+    candidates.append((choice, table.parameters, table.multiply_adds, train_it(choice, first, f"net {number}")[1]))
 candidates.sort(key=lambda row: -row[3])
 for choice, parameters, adds, score in candidates:
     name = f"{choice['kind']:9} {choice['stages']} stages of {choice['blocks']},"
