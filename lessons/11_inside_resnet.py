@@ -126,19 +126,20 @@ show(
 nets = (("plain", depth), ("residual", depth), ("residual", depth + 12))
 without = [[row for row in rows if row["deleted"] == 1 and (row["net"], row["depth"]) == net] for net in nets]
 gone = [np.mean([row["test_error"] for row in part]) for part in without]
-rise = [np.mean([row["test_error"] - row["intact_error"] for row in part]) for part in without]
-for (name, layers), error, points in zip(nets, gone, rise):
-    print(f"{name}-{layers} without one block errs in {error:.0f} %, {points:.0f} points more than with all")
+for (name, layers), error, part in zip(nets, gone, without):
+    intact = np.mean([row["intact_error"] for row in part])
+    print(f"{name}-{layers} errs in {intact:.0f} %, without one of {part[0]['blocks']} blocks in {error:.0f} %")
 places = 1, without[1][0]["blocks"]
 first, last = (np.mean([row["test_error"] for row in without[1] if row["block"] == place]) for place in places)
 
 # %% [markdown]
 # Half of the paper's figure is there. The plain net guesses, whatever block is gone. The residual net hardly misses its
 # last block; but it needs the first ones. In the paper hardly one of 54 was missed, and most those that change the size.
-# Ours has seven that can go (those cannot), and each does a larger part of the work; with more, one is missed less.
+# Ours has seven that can go (those cannot), so each does a larger part of the work. With more blocks one should be missed
+# less; two or three runs can contradict that, so it is no claim of this lesson.
 #
-# And mind what is averaged: a net that is often wrong already has little to lose, so the plain net's *rise* may look as
-# small as the other's (exercise 2). Look at where they end.
+# And mind what is compared: a net that is often wrong already has little to lose, so the *rise* of its error may be small
+# (exercise 2). Look at where each ends.
 #
 # ## Look around
 #
@@ -149,7 +150,7 @@ first, last = (np.mean([row["test_error"] for row in without[1] if row["block"] 
 
 # %%
 study = load("loss_landscape")
-cells = study.cells(depth=(depth,), seed=(0,), points=(5,) if FAST else (9,), **quick)
+cells = study.cells(depth=(depth,), seed=(0,), points=(5,) if FAST else (13,), **quick)
 rows = study.run(cells, kept / "loss_landscape")
 print(*study.table(rows), sep="\n")
 show(study.draw(rows)["landscape"], "The loss on a plane through each trained net (+); its colours are powers of ten.")
@@ -162,7 +163,6 @@ check("before training, it comes through fewer blocks than most paths have", num
 check("without one block the plain net guesses, or nearly so", gone[0] > 80)
 check("the residual net does not always", gone[1] < gone[0])
 check("it misses its last block less than its first", last < first - 10)
-check("with more blocks, it misses one of them less", rise[2] < rise[1])
 check("the residual net stands in the deeper hole", floor["residual"] < floor["plain"])
 
 # %% [markdown]
