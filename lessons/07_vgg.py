@@ -134,18 +134,14 @@ plotting.curve(left, (11, 13, 16, 19), (29.6, 28.7, 27.0, 27.3), "ImageNet, from
 left.set_ylabel("top-1 error (%)")
 for series, (norm, label) in enumerate((("_bn", "with batch norm"), ("", "without batch norm")), 1):
     places = [depth for depth in (11, 13, 16, 19) if (depth, norm) in runs]
-    colour, _, marker = plotting.SERIES[series]
-    for depth in places:
-        right.plot([depth] * len(runs[depth, norm]), [100 - run for run in runs[depth, norm]], marker, color=colour)
-    means = [100 - np.mean(runs[depth, norm]) for depth in places]
-    right.plot(places, means, plotting.SERIES[series][1], marker=marker, color=colour, label=label)
+    plotting.errors(right, places, [[100 - run for run in runs[depth, norm]] for depth in places], label, series)
 right.axhline(90, color="black", linewidth=1)
 right.set(ylabel="test error (%)", ylim=(0, 100))
 right.legend(loc="upper right", bbox_to_anchor=(1, 0.86))
 for axes, title in ((left, "VGG A, B, D, E on ImageNet"), (right, "narrow VGGs on glyphs, this run")):
     axes.set(title=title, xlabel="layers with weights", xticks=(11, 13, 16, 19))
 show(
-    figure, "Depth paid on ImageNet. Here, with little data and time, 19 layers do worse (line: guessing; marks: runs)."
+    figure, "Depth paid on ImageNet. Here, with little data and time, 19 layers do worse (line: guessing; faint: runs)."
 )
 
 # %%
