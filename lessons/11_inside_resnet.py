@@ -134,12 +134,12 @@ first, last = (np.mean([row["test_error"] for row in without[1] if row["block"] 
 
 # %% [markdown]
 # Half of the paper's figure is there. The plain net guesses, whatever block is gone. The residual net hardly misses its
-# last block; but it needs the first ones. In the paper hardly one of 54 was missed, and most those that change the size.
-# Ours has seven that can go (those cannot), so each does a larger part of the work. With more blocks one should be missed
-# less; two or three runs can contradict that, so it is no claim of this lesson.
+# last block; but it needs the first ones. In the paper hardly one of 54 was missed, most of all those that change the
+# size. Ours has seven that can go (those cannot), so each does a larger part of the work. With more blocks one should
+# be missed less; two or three runs can contradict that, so it is no claim of this lesson.
 #
-# And mind what is compared: a net that is often wrong already has little to lose, so the *rise* of its error may be small
-# (exercise 2). Look at where each ends.
+# And mind what is compared: a net that is often wrong already has little to lose, so the *rise* of its error may be
+# small (exercise 2). Look at where each ends.
 #
 # ## Look around
 #
