@@ -175,8 +175,8 @@ check("a simple bypass is free, a complex one costs 341,248", [*ways.values()] =
 
 # %% [markdown]
 # A fiftieth of the size is not a fiftieth of the time. A fully connected layer uses each weight once for an image: at
-# batch 1 AlexNet waits for its weights to come from memory. SqueezeNet does more arithmetic on fewer weights. (The last
-# table's `squeezenet1_0` starts without padding, as torchvision's does: its maps are a little smaller than the paper's.)
+# batch 1 AlexNet waits for its weights to come from memory. SqueezeNet does more arithmetic on fewer weights. (The
+# `squeezenet1_0` timed here starts without padding, as torchvision's does: its maps are smaller than the paper's.)
 # And which dial is right for ImageNet, four narrow modules on small glyphs cannot say.
 #
 # ## Exercises
