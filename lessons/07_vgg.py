@@ -111,7 +111,7 @@ print(
 # > with batch norm, which VGG did not have, and without. Which of the depths wins? Which nets do not learn at all?
 
 # %%
-depths, seeds, count, epochs = ((11, 19), (0,), 640, 4) if FAST else ((11, 13, 16, 19), (0, 1), 1200, 5)
+depths, seeds, count, epochs = ((11, 19), (0,), 512, 3) if FAST else ((11, 13, 16, 19), (0, 1), 1200, 5)
 train, test = glyphs(count, 600, size=20)
 runs = {}
 for norm in ("_bn", ""):
