@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last, pixel_rows
+from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last, lies_like, pixel_rows
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -22,10 +22,17 @@ def relu(x: np.ndarray) -> np.ndarray:
     return _elementwise(relu_loop, x)
 
 
-def relu_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array."""
+def relu_backward(grad: np.ndarray, out: np.ndarray, reuse: bool = False) -> np.ndarray:
+    """0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array.
+
+    With ``reuse`` the result may lie where grad does.
+    """
     rows = pixel_rows(grad)
     if rows is None or rows[1] == grad.shape[1] or not lies_channels_last(out):
+        if reuse and lies_like(grad, [grad, out]):
+            flat_grad, flat_out = flat_alike(grad, out)
+            relu_backward_in_place_loop(grad.size, flat_grad, flat_out)
+            return grad
         return _elementwise(relu_backward_loop, grad, out)
     dx = empty_alike(out)
     flat_out, flat_dx = flat_alike(out, dx)
@@ -131,6 +138,12 @@ def _relu_backward_loop(begin, end, grad, x, out):
         out[i] = 0 if x[i] <= 0 else grad[i]
 
 
+def _relu_backward_in_place_loop(begin, end, grad, x):
+    """A loop of its own: one whose input and output may overlap does not become vectors."""
+    for i in range(begin, end):
+        grad[i] = 0 if x[i] <= 0 else grad[i]
+
+
 def _relu_backward_rows_loop(begin, end, grad, step, channels, x, out):
     for r in range(begin, end):
         row, gradient = slice(r * channels, (r + 1) * channels), grad[r * step : r * step + channels]
@@ -175,6 +188,7 @@ def _tanh_backward_loop(begin, end, grad, t, out):
 
 relu_loop = jit(_relu_loop)
 relu_backward_loop = jit(_relu_backward_loop)
+relu_backward_in_place_loop = jit(_relu_backward_in_place_loop)
 relu_backward_rows_loop = jit(_relu_backward_rows_loop)
 leaky_relu_loop = jit(_leaky_relu_loop)
 sigmoid_loop = jit(_sigmoid_loop)

@@ -63,16 +63,21 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray
+    grad: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    inv_std: np.ndarray,
+    weight: np.ndarray,
+    reuse: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of x, weight and bias where mean and inv_std are those of x.
+    """Gradients of x, weight and bias where mean and inv_std are those of x. With ``reuse`` dx may lie where grad does.
 
     With z = (x - mean) inv_std and averages over a channel:
     dx = weight inv_std (grad - average(grad) - z average(grad z)), dweight = sum(grad z), dbias = sum(grad).
     """
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     count = max(x.shape[0] * x.shape[2], 1)
-    dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count)
+    dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count, reuse)
     return dx, (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
 
 
@@ -91,12 +96,17 @@ def batch_norm_backward_input(
     weight: np.ndarray,
     grad_mean: np.ndarray,
     product_mean: np.ndarray,
+    reuse: bool = False,
 ) -> np.ndarray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
     constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_mean, slope, inv_std * weight))
-    out = _new_rows(x)
-    batch_norm_backward_loop(len(out), _rows(grad), _rows(x), *constants, out)
+    out = _rows(grad)
+    if reuse and out.flags.writeable and np.may_share_memory(out, grad):
+        batch_norm_backward_in_place_loop(len(out), out, _rows(x), *constants)
+    else:
+        rows, out = out, _new_rows(x)
+        batch_norm_backward_loop(len(out), rows, _rows(x), *constants, out)
     return _unrows(out, x.shape)
 
 
@@ -227,6 +237,13 @@ def _batch_norm_backward_loop(begin, end, grad, x, mean, grad_mean, slope, scale
             out[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
 
 
+def _batch_norm_backward_in_place_loop(begin, end, grad, x, mean, grad_mean, slope, scale):
+    """A loop of its own: one whose input and output may overlap does not become vectors."""
+    for r in range(begin, end):
+        for c in range(x.shape[1]):
+            grad[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
+
+
 def _times_power(x, scale, beta, out):
     """X * scale**-beta; the usual beta of 0.75 without a call of pow, which does not vectorise."""
     if beta == 0.75:
@@ -272,5 +289,6 @@ moments_loop = jit(_moments_loop)
 gradient_sums_loop = jit(_gradient_sums_loop)
 affine_loop = jit(_affine_loop)
 batch_norm_backward_loop = jit(_batch_norm_backward_loop)
+batch_norm_backward_in_place_loop = jit(_batch_norm_backward_in_place_loop)
 local_response_norm_loop = jit(_local_response_norm_loop)
 local_response_norm_backward_loop = jit(_local_response_norm_backward_loop)
