@@ -137,7 +137,7 @@ for series, (norm, label) in enumerate((("_bn", "with batch norm"), ("", "withou
     plotting.errors(right, places, [[100 - run for run in runs[depth, norm]] for depth in places], label, series)
 right.axhline(90, color="black", linewidth=1)
 right.set(ylabel="test error (%)", ylim=(0, 100))
-right.legend(loc="upper right", bbox_to_anchor=(1, 0.86))
+right.legend(loc="lower right")
 for axes, title in ((left, "VGG A, B, D, E on ImageNet"), (right, "narrow VGGs on glyphs, this run")):
     axes.set(title=title, xlabel="layers with weights", xticks=(11, 13, 16, 19))
 show(
