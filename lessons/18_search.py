@@ -90,7 +90,7 @@ print(f"{len(choices)} nets, {len(fitting)} of them with at most {BUDGET:,} para
 
 # %%
 rng = np.random.default_rng(0)
-trials, first, second, last = (3, 2, 4, 6) if FAST else (10, 3, 6, 12)
+trials, first, second, last = (4, 2, 4, 8) if FAST else (10, 3, 6, 12)
 
 
 def train_it(choice, epochs, title):
