@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from tests.assign.toy import MASTER, write
 from tinycnn.assign import batch, reports
 from tinycnn.assign.batch import Batch, secret_of, warm
-from tinycnn.assign.reports import tables
+from tinycnn.assign.grading import Report
+from tinycnn.assign.reports import page, tables
 from tinycnn.assign.sandbox import GraderError
 from tinycnn.assign.task import AssignmentError
 
@@ -28,6 +30,7 @@ CLASS = {
     "eve": "def f(:",
     "fay": MASTER.replace("return 2 * np.asarray(x)", "while True: pass"),
 }
+RANKED = ("name", "value", "order")
 SCORES = {"ada": 90, "bob": 40, "=cmd": 90, "<b>dan": 0, "eve": 0, "fay": 40}
 
 
@@ -68,6 +71,22 @@ def test_everybody_is_graded_whatever_the_others_do_and_only_once(toy, folder, t
     assert len(json.loads((tmp_path / "out" / "grades.json").read_text(encoding="utf-8"))) == 6
 
 
+def test_the_leaderboard_has_the_best_first(toy, tmp_path):
+    def report(student, accuracy, size):
+        entries = [("accuracy", accuracy, "desc"), ("parameters", size, "asc")]
+        return Report("A99_toy", "toy", student, [], leaderboard=[dict(zip(RANKED, entry)) for entry in entries])
+
+    everybody = [
+        report("ada", 0.9, 700),
+        report("bob", 0.95, 900),
+        report("<eve>", 0.95, 800),
+        Report("", "", "dan", []),
+    ]
+    page.write_html(toy, everybody, tmp_path)
+    table = (tmp_path / "grades.html").read_text(encoding="utf-8").partition("Leaderboard")[2]
+    assert table.index("&lt;eve&gt;") < table.index("bob") < table.index("ada") and "dan" not in table
+
+
 def test_a_grader_killed_half_way_goes_on_where_it_was(toy, tmp_path):
     for number in range(6):
         place = tmp_path / "in" / f"s{number}"
@@ -96,6 +115,7 @@ def test_a_grader_killed_half_way_goes_on_where_it_was(toy, tmp_path):
 
 
 def test_a_worker_that_is_killed_costs_nobody_else_anything(toy, folder, tmp_path, monkeypatch):
+    shutil.rmtree(folder / "fay")
     asked = []
     original = batch._Worker._ask
 
@@ -107,7 +127,7 @@ def test_a_worker_that_is_killed_costs_nobody_else_anything(toy, folder, tmp_pat
 
     monkeypatch.setattr(batch._Worker, "_ask", ask)
     job, _ = run(toy, folder, tmp_path / "out", 1)
-    assert {name: report.score for name, report in job.reports.items()} == SCORES
+    assert {name: report.score for name, report in job.reports.items()} == {k: SCORES[k] for k in SCORES if k != "fay"}
     assert asked.count("bob") >= 1
 
     monkeypatch.setattr(batch._Worker, "_ask", lambda worker, request: None)
@@ -117,6 +137,8 @@ def test_a_worker_that_is_killed_costs_nobody_else_anything(toy, folder, tmp_pat
 
 
 def test_points_given_by_hand_are_filled_in_and_stay(toy, folder, tmp_path):
+    for name in CLASS.keys() - {"ada", "=cmd"}:
+        shutil.rmtree(folder / name)
     job, _ = run(toy, folder, tmp_path / "out")
     graded = list(job.reports.values())
     path = tables.write_hand(toy, graded, tmp_path / "out")
@@ -126,7 +148,7 @@ def test_points_given_by_hand_are_filled_in_and_stay(toy, folder, tmp_path):
         text.replace("ada,words,,", "ada,words,7,").replace("'=cmd,words,,", "'=cmd,words,3,"), encoding="utf-8"
     )
     tables.give_by_hand(toy, graded, tmp_path / "out")
-    assert {report.student: report.score for report in graded} == SCORES | {"ada": 97, "=cmd": 93}
+    assert {report.student: report.score for report in graded} == {"ada": 97, "=cmd": 93}
     tables.write_hand(toy, graded, tmp_path / "out")
     assert "ada,words,7,10" in path.read_text(encoding="utf-8")
     path.write_text(text.replace("ada,words,,", "ada,words,11,"), encoding="utf-8")

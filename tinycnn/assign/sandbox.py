@@ -76,8 +76,8 @@ class Sandbox:
 
     Attributes
     ----------
-    protections : list of str
-        What holds, of :data:`tinycnn.assign.confine.PROTECTIONS`; known after the start.
+    protections : list of str or None
+        What holds, of :data:`tinycnn.assign.confine.PROTECTIONS`; None before the start.
     printed : str
         The end of what the student's code printed.
     changed : list of int
@@ -88,7 +88,7 @@ class Sandbox:
 
     def __init__(self, task: Task, source: bytes, framework: Path | None = None, keep: Path | None = None) -> None:
         self.task, self.source, self.framework, self.keep = task, source, framework, keep
-        self.protections: list[str] = []
+        self.protections: list[str] | None = None
         self.printed = ""
         self.changed: list[int] = []
         self.left = task.seconds

@@ -101,7 +101,7 @@ def _attacked(grader: _Grader, place: Path, hostile: bool, slow: bool) -> Iterat
     folder = place / "home"  # looks like a neighbour's, with the solution in it
     folder.mkdir()
     (folder / task.file).write_bytes(task.master.read_bytes())
-    held = grader.text("").protections
+    held = grader.text("").protections or []
     families = [attacks.lazy, *([attacks.hostile, attacks.smuggled, attacks.by_heart] if hostile else [])]
     canary = Path(tempfile.gettempdir()) / f"tinycnn-canary-{os.getpid()}"
     canary.write_text("alive", encoding="utf-8")
