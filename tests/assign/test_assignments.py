@@ -3,7 +3,6 @@
 import ast
 import re
 
-import numpy as np
 import pytest
 
 from tinycnn.assign import attacks, master, sandbox, selftest
@@ -117,4 +116,3 @@ def test_a_framework_without_its_models_is_what_an_assignment_on_models_gets(tmp
             with pytest.raises(sandbox.StudentError) as caught:
                 child.ask(name)
             assert caught.value.kind in ("ImportError", "ModuleNotFoundError")
-    assert np.array_equal([1], [1])

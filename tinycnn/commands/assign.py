@@ -63,7 +63,9 @@ def add_assign(commands: Any, shared: argparse.ArgumentParser) -> None:
 
     selftest = add("selftest", _selftest, "solutions, stubs, mutants and attacks: does each get what it should?")
     selftest.add_argument("assignments", nargs="*", metavar="ASSIGNMENT", help="numbers or names (default: all)")
-    selftest.add_argument("--fast", action="store_true", help="half a minute: some assignments, and attacks that end by themselves")
+    selftest.add_argument(
+        "--fast", action="store_true", help="half a minute: some assignments, and attacks that end by themselves"
+    )
     selftest.add_argument("--jobs", type=_at_least_one, default=1, metavar="N", help="so many at a time (default: 1)")
 
 
