@@ -62,13 +62,15 @@ def student_files(task: Task) -> dict[str, str]:
 def _how_to(task: Task) -> str:
     """The end of every README: how to check and what to hand in."""
     hidden, by_hand = task.hidden_points, sum(test.points for test in task.of_kind("manual"))
+    longer = [test for test in task.of_kind("public") if test.seconds != task.seconds]
     rest = f"{hidden} more are in hidden tests" + (f", {by_hand} are given by hand" if by_hand else "")
     return _HOW_TO.format(
         public=FULL_MARKS - hidden - by_hand,
         rest=rest,
         file=task.file,
-        packages=" and ".join(["the standard library", *task.packages]),
+        packages=" and ".join(task.packages),
         seconds=task.seconds,
+        longer="".join(f" ({test.name}: {test.seconds:g})" for test in longer),
         memory=task.memory_mb,
     )
 
@@ -78,8 +80,8 @@ _HOW_TO = """
 
 - `tinycnn assign check`, in this folder, runs the public tests: {public} of 100 points; {rest}.
 - `tinycnn assign reset` puts the stub back; what you wrote is kept under another name.
-- Hand in `{file}` alone. It may import {packages}. Most tests have {seconds:g} seconds of processor time, and
-  {memory} MB of memory.
+- Hand in `{file}` alone. It may import the standard library, {packages}.
+- A test may take {seconds:g} seconds of processor time{longer}, and {memory} MB of memory.
 """
 
 
