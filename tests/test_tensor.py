@@ -355,3 +355,57 @@ def test_unsupported_data_and_device_are_named():
 def test_arrays_on_the_left_defer_to_the_tensor():
     y = np.ones(2, np.float32) * Tensor([1.0, 2.0])
     assert isinstance(y, Tensor) and y.data.tolist() == [1.0, 2.0]
+
+
+# -- who may write to a gradient ---------------------------------------------------------------------------------------
+
+
+class _TwiceTheSame(tc.Function):
+    def forward(self, a, b):
+        return a + b
+
+    def backward(self, grad):
+        double = 2 * grad
+        return double, double
+
+
+def test_one_array_for_two_inputs_is_nobodys_own():
+    a, b = (tc.Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    c, d = a * 1, b * 1
+    (7 * d + 5 * c + _TwiceTheSame.apply(c, d)).sum().backward()
+    assert a.grad.tolist() == [7, 7, 7]
+    assert b.grad.tolist() == [9, 9, 9]
+
+
+@pytest.mark.parametrize("layer", [tc.nn.ReLU(), tc.nn.BatchNorm2d(3)], ids=lambda layer: type(layer).__name__)
+def test_a_backward_pass_writes_only_to_gradients_that_nobody_holds(layer):
+    x, weights = np.random.default_rng(0).normal(size=(2, 4, 3, 50, 40))
+    x = tc.Tensor(x, requires_grad=True)
+    layer.to("float64")
+
+    def gradient(watch):
+        x.grad = None
+        inner = x * 2
+        outer = layer(inner)
+        seen = watch(outer)
+        (outer * weights).sum().backward()
+        return x.grad, seen
+
+    plain, _ = gradient(lambda outer: None)
+
+    def hold(outer):
+        kept = []
+        outer.register_hook(lambda grad: kept.append((grad, grad.copy())))
+        return kept
+
+    hooked, ((given, copied),) = gradient(hold)
+    np.testing.assert_array_equal(given, copied)
+    np.testing.assert_array_equal(hooked, plain)
+
+    def retain(outer):
+        outer.retain_grad()
+        return outer
+
+    retained, outer = gradient(retain)
+    np.testing.assert_array_equal(outer.grad, copied)
+    np.testing.assert_array_equal(retained, plain)

@@ -90,13 +90,14 @@ class Function:
         y = Square.apply(tensor)
 
     ``forward`` gets arrays (one for each input) and keyword options, and returns one new array. ``backward`` gets the
-    gradient of the loss with respect to that array, which it must not change, and returns the gradient with respect to
-    each input, in order, ``None`` where there is none. It may return a gradient of the broadcast shape: the engine sums
-    it back to the input's shape.
+    gradient of the loss with respect to that array, which it must not change (it may where ``owns_grad`` says that
+    nobody else holds it), and returns the gradient with respect to each input, in order, ``None`` where there is none.
+    It may return a gradient of the broadcast shape: the engine sums it back to the input's shape.
     """
 
     kernels: Kernels
     needs_input_grad: tuple[bool, ...] = ()
+    owns_grad = False
 
     def __init__(self) -> None:
         self.edges: tuple[Edge | None, ...] = ()
@@ -516,6 +517,7 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
             continue
         grad = _run_hooks(target.hooks, grad)
         _keep_retained(target, grad)
+        target.owns_grad = unshared and not target.hooks
         for edge, part, unshared in _input_gradients(target, grad):
             sums.setdefault(edge.target, _Sum()).add(part, unshared, target.kernels)
             uses[edge.target] -= 1
@@ -576,20 +578,18 @@ def _input_gradients(node: Function, grad: np.ndarray | None) -> Iterator[tuple[
         raise RuntimeError(
             f"{type(node).__name__}.backward returned {len(parts)} gradients for {len(node.edges)} inputs"
         )
+    fitted = [
+        None if edge is None or part is None else _fit(np.asarray(part), edge, type(node).__name__)
+        for edge, part in zip(node.edges, parts)
+    ]
     memory_of = node.kernels.memory_of
-    others = [grad, *(node._saved or ()), *vars(node).values()]
-    shared = [memory_of(array) for array in others if isinstance(array, np.ndarray)]
-    for edge, part in zip(node.edges, parts):
-        if edge is None:
-            continue
-        if part is None:
-            yield edge, None, False
-            continue
-        fitted = _fit(np.asarray(part), edge, type(node).__name__)
-        memory = memory_of(fitted)
-        unshared = node.kernels.is_alone(fitted) and not any(memory is other for other in shared)
-        shared.append(memory)
-        yield edge, fitted, unshared
+    held = [*fitted, *(node._saved or ()), *vars(node).values(), *(() if node.owns_grad else (grad,))]
+    memories = [memory_of(array) for array in held if isinstance(array, np.ndarray)]
+    for edge, part in zip(node.edges, fitted):
+        if edge is not None:
+            alone = part is not None and node.kernels.is_alone(part)
+            memory = memory_of(part) if alone else None
+            yield edge, part, alone and sum(memory is other for other in memories) == 1
 
 
 def _fit(grad: np.ndarray, edge: Edge, name: str) -> np.ndarray:

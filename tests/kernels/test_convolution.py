@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tinycnn.kernels.cpu import gemm
 from tinycnn.kernels.cpu.convolution import (
     conv2d,
     conv2d_backward_bias,
@@ -157,6 +158,7 @@ MATRICES = [
     (17, 300, 65),
     (130, 7, 270),
     (16, 600, 33),
+    (1101, 5, 2048),  # few sums, a large result
     (0, 3, 2),
     (2, 0, 3),
     (2, 3, 0),
@@ -179,4 +181,11 @@ def test_matmul_equals_numpys_for_every_layout(sizes, dtype):
 @pytest.mark.nojit
 def test_matmul_without_compilation():
     a, b = RNG.normal(size=(7, 20)), RNG.normal(size=(20, 18))
+    np.testing.assert_allclose(matmul(a, b), a @ b)
+
+
+@pytest.mark.nojit
+def test_a_large_matmul_without_compilation(monkeypatch):
+    monkeypatch.setattr(gemm, "CACHE", 0)
+    a, b = RNG.normal(size=(19, 3)), RNG.normal(size=(3, 64))
     np.testing.assert_allclose(matmul(a, b), a @ b)

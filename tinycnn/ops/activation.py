@@ -15,7 +15,7 @@ class ReLU(Function):
 
     def backward(self, grad):
         (out,) = self.saved
-        return self.kernels.relu_backward(grad, out)
+        return self.kernels.relu_backward(grad, out, self.owns_grad)
 
 
 class LeakyReLU(Function):

@@ -38,11 +38,13 @@ class BatchNorm(Function):
         if not self.training:
             parts = kernels.batch_norm_eval_backward(grad, flat, mean, inv_std, scale)
         elif self.communicator is None:
-            parts = kernels.batch_norm_backward(grad, flat, mean, inv_std, scale)
+            parts = kernels.batch_norm_backward(grad, flat, mean, inv_std, scale, self.owns_grad)
         else:
             sums = kernels.batch_norm_gradient_sums(grad, flat, mean)
             joined = self.communicator.allreduce(np.stack(sums)).wait()
-            grad_x = kernels.batch_norm_backward_input(grad, flat, mean, inv_std, scale, *joined / self.count)
+            grad_x = kernels.batch_norm_backward_input(
+                grad, flat, mean, inv_std, scale, *joined / self.count, self.owns_grad
+            )
             parts = grad_x, (sums[1] * inv_std).astype(flat.dtype), sums[0].astype(flat.dtype)
         return parts[0].reshape(self.shape), *parts[1:]
 

@@ -19,29 +19,40 @@ SAFE_MATH = frozenset({"contract", "nsz", "arcp"})
 
 
 @cache
-def _sources_digest() -> str:
-    """Digest of all kernel sources, so that editing a helper recompiles the kernels that inlined it.
+def _digest(file: str) -> str:
+    """Digest of all kernel sources and of a file, so that editing a helper recompiles the kernels that inlined it.
 
     Numba invalidates its disk cache by the kernel's own file only, and leaves compile flags out of the key.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted({*Path(__file__).parent.glob("*.py"), Path(file)}):
+        digest.update(path.read_bytes() if path.is_file() else str(path).encode())
     return digest.hexdigest()
 
 
 class _KernelCache(FunctionCache):
-    """Numba's disk cache with the digest of all kernel sources in its key."""
+    """Numba's disk cache with the kernel's place and the digest of its sources in the key."""
+
+    place: tuple[str, str, str]
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
-        return sig, codegen.magic_tuple(), _sources_digest()
+        return sig, codegen.magic_tuple(), *self.place
 
 
-def compiled_and_kept(function: Callable, fastmath: frozenset[str] = SAFE_MATH) -> Any:
-    """Compile on first use, to run without Python's global lock; keep what was compiled on disk."""
+def compiled_and_kept(function: Callable, fastmath: frozenset[str] = SAFE_MATH, kernel: Callable | None = None) -> Any:
+    """Compile on first use, to run without Python's global lock; keep what was compiled on disk.
+
+    Parameters
+    ----------
+    function : the function to compile.
+    fastmath : LLVM's flags for floating-point arithmetic.
+    kernel : what ``function`` was made for, if many are made in one place.
+    """
     dispatcher: Any = numba.njit(fastmath=set(fastmath), error_model="numpy", nogil=True)(function)
+    kernel = kernel or function
     with suppress(RuntimeError):  # no writable cache folder: compile in every process
         dispatcher._cache = _KernelCache(function)
+        dispatcher._cache.place = kernel.__module__, kernel.__qualname__, _digest(kernel.__code__.co_filename)
     return dispatcher
 
 

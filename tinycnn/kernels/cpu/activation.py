@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last, pixel_rows
+from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last, lies_like, pixel_rows
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -22,11 +22,14 @@ def relu(x: np.ndarray) -> np.ndarray:
     return _elementwise(relu_loop, x)
 
 
-def relu_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array."""
+def relu_backward(grad: np.ndarray, out: np.ndarray, reuse: bool = False) -> np.ndarray:
+    """0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array.
+
+    With ``reuse`` the result may lie where grad does.
+    """
     rows = pixel_rows(grad)
     if rows is None or rows[1] == grad.shape[1] or not lies_channels_last(out):
-        return _elementwise(relu_backward_loop, grad, out)
+        return _elementwise(relu_backward_loop, grad, out, into=grad if reuse else None)
     dx = empty_alike(out)
     flat_out, flat_dx = flat_alike(out, dx)
     relu_backward_rows_loop(grad.size // grad.shape[1], *rows, grad.shape[1], flat_out, flat_dx)
@@ -63,10 +66,16 @@ def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
     return _elementwise(tanh_backward_loop, grad, out)
 
 
-def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
-    """Run a loop over flat arrays and numbers of their dtype; the result has their shape and layout."""
+def _elementwise(loop: Callable, *arguments: np.ndarray | float, into: np.ndarray | None = None) -> np.ndarray:
+    """Run a loop over flat arrays and numbers of their dtype; the result has their shape and layout.
+
+    It is put ``into`` an array of theirs if that lies in the order in which they are read.
+    """
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
-    out = empty_alike(*arrays)
+    if into is not None and lies_like(into, arrays):
+        out = into
+    else:
+        out = empty_alike(*arrays)
     flat = flat_alike(*arrays, out)
     loop(out.size, *flat[:-1], *(out.dtype.type(a) for a in arguments[len(arrays) :]), flat[-1])
     return out

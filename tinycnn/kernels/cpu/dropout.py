@@ -12,6 +12,8 @@ from tinycnn.kernels.cpu._jit import inline, jit
 from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last
 
 LINE = 4096
+BLOCKS = 64  # of random words that are drawn together
+CHANNELS = 16  # neighbours in memory that are worked on together
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
@@ -47,7 +49,10 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> 
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
     threshold, key, counter = (np.uint64(n) for n in (round(p * 2**32), seed & mask, stream & mask))
-    dropout_loop(-(-x.size // area), source, channels, area, first, threshold, scale, key, counter, target)
+    pieces = -(-channels // CHANNELS)
+    dropout_loop(
+        -(-x.size // (channels * area)) * pieces, source, channels, area, first, threshold, scale, key, counter, target
+    )
     return out
 
 
@@ -79,17 +84,55 @@ philox = inline(_philox)
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
+def _draw(block, stream, key, a, b, c, d):
+    """The four words of consecutive blocks; a loop without branches, which becomes vectors."""
+    for i in range(a.size):
+        a[i], b[i], c[i], d[i] = philox(block + np.uint64(i), stream, key)
+
+
+draw = inline(_draw)
+
+
+def _spread(words, threshold, scale, factors, step):
+    """What the elements are multiplied by, element i being word i % 4 of block i // 4; ``step`` apart."""
+    zero = factors.dtype.type(0)
+    for j in range(4):
+        source, target = words[j], factors[j * step :]
+        for i in range(source.size):
+            target[4 * i * step] = scale if source[i] >= threshold else zero
+
+
+spread = inline(_spread)
+
+
+def _multiply(x, factors, out):
+    for i in range(out.size):
+        out[i] = x[i] * factors[i]
+
+
+multiply = inline(_multiply)
+
+
 def _dropout_loop(begin, end, x, channels, area, origin, threshold, scale, seed, stream, out):
-    """Line by line of ``area`` elements, counted from ``origin`` as in NCHW; in memory they are ``channels`` apart."""
-    zero = x.dtype.type(0)
-    for line in range(begin, end):
-        first, last = origin + line * area, origin + min(x.size, (line + 1) * area)
-        place = line // channels * area * channels + line % channels
-        for block in range(first // 4, (last + 3) // 4):
-            words = philox(np.uint64(block), stream, seed)
-            for j in range(max(0, first - 4 * block), min(4, last - 4 * block)):
-                at = place + (4 * block + j - first) * channels
-                out[at] = x[at] * (scale if words[j] >= threshold else zero)
+    """Some channels of an image at a time. Elements are counted from ``origin`` as in NCHW, and lie channels last."""
+    some = min(CHANNELS, channels)
+    pieces = -(-channels // some)
+    words = np.empty((4, BLOCKS), np.uint64)
+    factors = np.empty(some * (area + 3 + 4 * BLOCKS), x.dtype)  # a line begins in its block at element 0, 1, 2 or 3
+    for task in range(begin, end):
+        image, channel = task // pieces, task % pieces * some
+        count, length = min(some, channels - channel), min(area, x.size - image * area)
+        for c in range(count):
+            first = origin + (image * channels + channel + c) * area
+            for block in range(first // 4, (first + length + 3) // 4, BLOCKS):
+                draw(np.uint64(block), stream, seed, words[0], words[1], words[2], words[3])
+                spread(words, threshold, scale, factors[(4 * block - first + 3) * count + c :], count)
+        at, line = image * area * channels + channel, count
+        if count == channels:
+            length, line = 1, count * length
+        for p in range(length):
+            piece, start = slice(at + p * channels, at + p * channels + line), p * line + 3 * count
+            multiply(x[piece], factors[start : start + line], out[piece])
 
 
 dropout_loop = jit(_dropout_loop)

@@ -8,7 +8,8 @@ reads from first to last::
     B piece -> panels of LANES columns  [panel][k][column]
 
 A product of few rows with a large matrix, as in a linear layer, is bound by reading the large matrix: it is read once,
-where it lies, and the few rows are the lanes of the vectors (:func:`_few_rows`).
+where it lies, and the few rows are the lanes of the vectors (:func:`_few_rows`). The gradient of that layer's weight is
+bound by writing: a small K and a large C, which is written once, past the caches (:func:`_shallow`).
 
 Block sizes depend on nothing but these constants, so the result has the same bits for any number of threads.
 """
@@ -20,11 +21,12 @@ import numpy as np
 from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.layout import copy
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
+from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, stream_end, stream_tile
 from tinycnn.kernels.cpu.pool import get_num_threads
 
 BLOCK_M, BLOCK_N, BLOCK_K = 32 * ROWS, 256, 256
 FEW = 2 * LANES
+SHALLOW, CACHE = 4 * LANES, 2**23  # a K this small, a C of so many bytes
 STRIP = 16 * ROWS
 
 
@@ -103,10 +105,44 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if 0 < rows <= FEW and columns >= FEW and a.size:
         return _few_rows(a.T if a_flipped else a, b, b_flipped)
     out = empty((rows, columns), dtype)
-    space = workspace("matmul", get_num_threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
     depth = a.shape[0] if a_flipped else a.shape[1]
+    if 0 < depth <= SHALLOW and out.nbytes >= CACHE and not columns % LANES and rows >= ROWS:
+        _shallow(a, a_flipped, b, b_flipped, depth, out)
+        return out
+    space = workspace("matmul", get_num_threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
     matmul_loop(len(space), a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
     return out
+
+
+def _shallow(a: np.ndarray, a_flipped: bool, b: np.ndarray, b_flipped: bool, depth: int, out: np.ndarray) -> None:
+    """A small K and a large C, as in the gradient of a linear layer's weight: C is written once, past the caches."""
+    rows, columns = out.shape
+    panels = empty((columns // LANES * depth * LANES,), out.dtype)
+    pack_loop(columns // LANES, b, not b_flipped, depth, panels)
+    shallow_loop(-(-rows // ROWS), a, a_flipped, panels, depth, rows, columns, out.reshape(-1))
+
+
+def _pack_panels(begin, end, b, depth_first, depth, panels):
+    for panel in range(begin, end):
+        at = panel * depth * LANES
+        pack(b, depth_first, panel * LANES, LANES, 0, depth, LANES, panels[at : at + depth * LANES])
+
+
+pack_loop = jit(_pack_panels)
+
+
+def _shallow_rows(begin, end, a, a_flipped, panels, depth, rows, columns, out):
+    lines = np.empty(ROWS * depth, out.dtype)
+    for strip in range(begin, end):
+        row = min(strip * ROWS, rows - ROWS)
+        pack(a, a_flipped, row, ROWS, 0, depth, ROWS, lines)
+        for panel in range(columns // LANES):
+            at = row * columns + panel * LANES
+            stream_tile(lines, 0, panels, panel * depth * LANES, depth, out, at, columns)
+    stream_end()
+
+
+shallow_loop = jit(_shallow_rows)
 
 
 def _few_rows(a: np.ndarray, b: np.ndarray, b_flipped: bool) -> np.ndarray:

@@ -173,4 +173,4 @@ def launcher(kernel: Callable, fastmath: frozenset[str]) -> Callable:
         return wait(boxes), failed
 
     launch.__name__ = launch.__qualname__ = kernel.__qualname__
-    return compiled_and_kept(launch, fastmath)
+    return compiled_and_kept(launch, fastmath, kernel)

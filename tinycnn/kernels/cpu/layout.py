@@ -63,6 +63,11 @@ def flat_alike(*arrays: np.ndarray) -> list[np.ndarray]:
     return [carray(array).reshape(-1) for array in arrays]
 
 
+def lies_like(out: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
+    """Whether :func:`flat_alike` of these arrays and ``out`` gives a view of ``out``."""
+    return out.flags.carray if not any(map(lies_channels_last, arrays)) else _channels_last(out).flags.carray
+
+
 def empty_alike(*arrays: np.ndarray) -> np.ndarray:
     """A new array of their shape and dtype whose elements lie in the order that :func:`flat_alike` takes."""
     shape, dtype = arrays[0].shape, arrays[0].dtype

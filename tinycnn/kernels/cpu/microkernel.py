@@ -4,6 +4,7 @@ A processor reaches its peak only when operands stay in registers. The two tiles
 
     correlate_tile   C += A B      rows of A contiguous along k, anywhere in memory; B packed (k, LANES)
     outer_tile       C += A^T B    ROWS scalars of A and LANES of B contiguous for each k, one step apart along k
+    stream_tile      C = A^T B     the same from zero, past the caches: for a C that is larger than they are
 
 ``tile_map`` multiplies small tiles with a constant matrix from both sides: the transforms of Winograd's convolution.
 
@@ -23,6 +24,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tinycnn.kernels.cpu._jit import JIT_DISABLED
+from tinycnn.kernels.cpu.memory import ALIGNMENT
 
 _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
@@ -133,6 +135,31 @@ def _emit_outer_tile(context, builder, signature, args):
     return context.get_dummy_value()
 
 
+def _emit_stream_tile(context, builder, signature, args):
+    emit = _Emitter(context, builder, signature, args)
+    a, b, c = emit.pointer(0, 1), emit.pointer(2, 3), emit.pointer(5, 6)
+    length, c_step = args[4], args[7]
+    kind = emit.vector(LANES)
+
+    def step(k, tile):
+        line, column = emit.load(b, builder.mul(k, emit.index(LANES)), kind), builder.mul(k, emit.index(ROWS))
+        scalars = [emit.load(a, builder.add(column, emit.index(i)), emit.scalar) for i in range(ROWS)]
+        return [emit.multiply_add(emit.broadcast(s, LANES), line, t) for s, t in zip(scalars, tile)]
+
+    tile = emit.loop(length, [ir.Constant(kind, [0] * LANES)] * ROWS, step)
+    past_caches = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+    for i, value in enumerate(tile):
+        address = builder.gep(c, [builder.mul(c_step, emit.index(i))])
+        store = builder.store(value, builder.bitcast(address, kind.as_pointer()), align=ALIGNMENT)
+        store.set_metadata("nontemporal", past_caches)
+    return context.get_dummy_value()
+
+
+def _emit_fence(context, builder, signature, args):
+    builder.fence("seq_cst")
+    return context.get_dummy_value()
+
+
 def _emit_correlate_tile(context, builder, signature, args):
     emit = _Emitter(context, builder, signature, args)
     a, a_at, pieces, b, bias, c = (emit.pointer(i, i + 1) for i in (0, 2, 4, 8, 10, 13))
@@ -164,13 +191,13 @@ def _emit_correlate_tile(context, builder, signature, args):
 
 
 def _emit_tile_map(matrix):
-    """Code for out = matrix @ tile @ matrix^T on MAP_LANES tiles at once; zeros of the matrix cost nothing."""
+    """Code for out = matrix @ tile @ matrix^T on MAP_LANES channels at once; zeros of the matrix cost nothing."""
     rows, size = len(matrix), len(matrix[0])
 
     def emit_map(context, builder, signature, args):
         emit = _Emitter(context, builder, signature, args)
-        a, b = emit.pointer(0, 1), emit.pointer(4, 5)
-        (a_row, a_step), (b_row, b_step), count = args[2:4], args[6:8], args[8]
+        a, b = emit.pointer(0, 1), emit.pointer(5, 6)
+        (a_row, a_step, a_next), (b_row, b_step, b_next), (count, tiles) = args[2:5], args[7:10], args[10:12]
         kind = emit.vector(MAP_LANES)
 
         def places(start, row, step, lines):
@@ -180,22 +207,63 @@ def _emit_tile_map(matrix):
 
         sources, targets = places(a, a_row, a_step, size), places(b, b_row, b_step, rows)
 
-        def step(i, state):
-            at = builder.mul(i, emit.index(MAP_LANES))
-            columns = []
-            for j in range(size):
-                column = [emit.load(sources[i][j], at, kind) for i in range(size)]
-                columns.append([_combination(emit, row, column) for row in matrix])
-            for i in range(rows):
-                line = [column[i] for column in columns]
-                for j, row in enumerate(matrix):
-                    emit.store(_combination(emit, row, line), targets[i][j], at)
-            return state
+        def tile(t, state):
+            a_at, b_at = builder.mul(t, a_next), builder.mul(t, b_next)
 
-        emit.loop(builder.sdiv(count, emit.index(MAP_LANES)), [], step)
+            def step(c, state):
+                first = builder.mul(c, emit.index(MAP_LANES))
+                source, target = builder.add(a_at, first), builder.add(b_at, first)
+                columns = []
+                for j in range(size):
+                    column = [emit.load(sources[i][j], source, kind) for i in range(size)]
+                    columns.append(_product(emit, matrix, column))
+                for i in range(rows):
+                    for j, value in enumerate(_product(emit, matrix, [column[i] for column in columns])):
+                        emit.store(value, targets[i][j], target)
+                return state
+
+            return emit.loop(builder.sdiv(count, emit.index(MAP_LANES)), state, step)
+
+        emit.loop(tiles, [], tile)
         return context.get_dummy_value()
 
     return emit_map
+
+
+def _product(emit, matrix, lines):
+    """The lines of matrix @ lines. Rows that differ in signs only share their sums, columns their lines' sums."""
+    matrix, lines = _fold_columns(emit, matrix, lines)
+    results = {}
+    for i, row in enumerate(matrix):
+        mate = next((k for k in range(i + 1, len(matrix)) if k not in results and _is_mate(row, matrix[k])), None)
+        if i in results:
+            continue
+        if mate is None:
+            results[i] = _combination(emit, row, lines)
+            continue
+        same, opposite = (
+            _combination(emit, [a if a == sign * b else 0 for a, b in zip(row, matrix[mate])], lines)
+            for sign in (1, -1)
+        )
+        results[i], results[mate] = emit.builder.fadd(same, opposite), emit.builder.fsub(same, opposite)
+    return [results[i] for i in range(len(matrix))]
+
+
+def _fold_columns(emit, matrix, lines):
+    """The same product by lines a + b and a - b, for two columns that differ in signs only."""
+    columns, lines = [list(column) for column in zip(*matrix)], list(lines)
+    for j in range(len(columns)):
+        for k in range(j + 1, len(columns)):
+            if _is_mate(columns[j], columns[k]):
+                pairs = list(zip(columns[j], columns[k]))
+                columns[j], columns[k] = ([a if a == sign * b else 0 for a, b in pairs] for sign in (1, -1))
+                lines[j], lines[k] = emit.builder.fadd(lines[j], lines[k]), emit.builder.fsub(lines[j], lines[k])
+    return list(zip(*columns)), lines
+
+
+def _is_mate(a, b):
+    """Whether two lists of coefficients agree in some of their numbers, and in the others but for the sign."""
+    return all(abs(x) == abs(y) for x, y in zip(a, b)) and any(x == y != 0 for x, y in zip(a, b)) and a != b
 
 
 def _combination(emit, coefficients, lines):
@@ -222,6 +290,16 @@ if JIT_DISABLED:
                 at, line = a_start + r * a_row + p * a_step, b_start + r * b_row + p * b_step
                 for i in range(ROWS):
                     c[c_start + i * c_step :][:LANES] += a[at + i] * b[line : line + LANES]
+
+    def stream_tile(a, a_start, b, b_start, length, c, c_start, c_step):
+        """Plain NumPy in place of the vector code: C = A^T B."""
+        columns = a[a_start : a_start + length * ROWS].reshape(length, ROWS)
+        tile = columns.T @ b[b_start : b_start + length * LANES].reshape(length, LANES)
+        for i in range(ROWS):
+            c[c_start + i * c_step :][:LANES] = tile[i]
+
+    def stream_end():
+        """Nothing to wait for."""
 
     def correlate_tile(
         a,
@@ -255,29 +333,33 @@ if JIT_DISABLED:
         """Plain NumPy in place of the vector code: out = matrix @ tile @ matrix^T."""
         weights = np.array(matrix)
 
-        def apply(a, a_start, a_row, a_step, b, b_start, b_row, b_step, count):
+        def apply(a, a_start, a_row, a_step, a_next, b, b_start, b_row, b_step, b_next, count, tiles):
             rows, size = weights.shape
-            lines = [[a[a_start + i * a_row + j * a_step :][:count] for j in range(size)] for i in range(size)]
-            result = np.einsum("pi,ijk,qj->pqk", weights, np.array(lines), weights).astype(a.dtype)
-            for i in range(rows):
-                for j in range(rows):
-                    b[b_start + i * b_row + j * b_step :][:count] = result[i, j]
+            for t in range(tiles):
+                source, target = a_start + t * a_next, b_start + t * b_next
+                lines = [[a[source + i * a_row + j * a_step :][:count] for j in range(size)] for i in range(size)]
+                result = np.einsum("pi,ijk,qj->pqk", weights, np.array(lines), weights).astype(a.dtype)
+                for i in range(rows):
+                    for j in range(rows):
+                        b[target + i * b_row + j * b_step :][:count] = result[i, j]
 
         return apply
 
 else:
 
     def tile_map(matrix):
-        """A function ``(a, a_start, a_row, a_step, b, b_start, b_row, b_step, count)``: b = matrix @ a @ matrix^T.
+        """A function ``(a, a_start, a_row, a_step, a_next, b, ..., count, tiles)``: b = matrix @ a @ matrix^T.
 
-        Element (i, j) of ``a`` is the ``count`` numbers from ``a_start + i a_row + j a_step`` on, likewise of ``b``;
-        ``count`` is a multiple of MAP_LANES.
+        Element (i, j) of tile t of ``a`` is the ``count`` numbers from ``a_start + i a_row + j a_step + t a_next`` on,
+        likewise of ``b``; ``count`` is a multiple of MAP_LANES, and there is at least one tile.
         """
 
         @intrinsic
-        def apply(typing_context, a, a_start, a_row, a_step, b, b_start, b_row, b_step, count):
+        def apply(
+            typing_context, a, a_start, a_row, a_step, a_next, b, b_start, b_row, b_step, b_next, count, tiles
+        ):  # fmt: skip
             n = types.intp
-            return types.void(a, n, n, n, b, n, n, n, n), _emit_tile_map(matrix)
+            return types.void(a, n, n, n, n, b, n, n, n, n, n, n), _emit_tile_map(matrix)
 
         return apply
 
@@ -292,6 +374,20 @@ else:
         """
         n = types.intp
         return types.void(a, n, n, n, b, n, n, n, n, n, c, n, n), _emit_outer_tile
+
+    @intrinsic
+    def stream_tile(typing_context, a, a_start, b, b_start, length, c, c_start, c_step):
+        """C = A^T B from packed panels, written past the caches; lines of C begin at a multiple of ALIGNMENT bytes.
+
+        ``c[c_start + i c_step + j] = sum over k of a[a_start + k ROWS + i] b[b_start + k LANES + j]``
+        """
+        n = types.intp
+        return types.void(a, n, b, n, n, c, n, n), _emit_stream_tile
+
+    @intrinsic
+    def stream_end(typing_context):
+        """Wait until what was streamed can be seen by other threads."""
+        return types.void(), _emit_fence
 
     @intrinsic
     def correlate_tile(

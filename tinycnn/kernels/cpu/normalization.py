@@ -63,16 +63,21 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    grad: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray
+    grad: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    inv_std: np.ndarray,
+    weight: np.ndarray,
+    reuse: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of x, weight and bias where mean and inv_std are those of x.
+    """Gradients of x, weight and bias where mean and inv_std are those of x. With ``reuse`` dx may lie where grad does.
 
     With z = (x - mean) inv_std and averages over a channel:
     dx = weight inv_std (grad - average(grad) - z average(grad z)), dweight = sum(grad z), dbias = sum(grad).
     """
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     count = max(x.shape[0] * x.shape[2], 1)
-    dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count)
+    dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count, reuse)
     return dx, (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
 
 
@@ -91,12 +96,14 @@ def batch_norm_backward_input(
     weight: np.ndarray,
     grad_mean: np.ndarray,
     product_mean: np.ndarray,
+    reuse: bool = False,
 ) -> np.ndarray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
     constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_mean, slope, inv_std * weight))
-    out = _new_rows(x)
-    batch_norm_backward_loop(len(out), _rows(grad), _rows(x), *constants, out)
+    rows = _rows(grad)
+    out = rows if reuse and rows.flags.writeable and np.may_share_memory(rows, grad) else _new_rows(x)
+    batch_norm_backward_loop(len(out), rows, _rows(x), *constants, out)
     return _unrows(out, x.shape)
 
 

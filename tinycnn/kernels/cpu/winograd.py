@@ -206,7 +206,15 @@ def _step(channels: int) -> int:
     return ROWS * channels + LANES
 
 
-# -- transforms of one tile --------------------------------------------------------------------------------------------
+# -- transforms of tiles -----------------------------------------------------------------------------------------------
+
+
+def _run(t, first, last, across):
+    """How many tiles from t on lie in one line of ``across`` tiles and in one group of ROWS, counted from ``first``."""
+    return min(last - t, across - t % across, ROWS - (t - first) % ROWS)
+
+
+run = inline(_run)
 
 
 def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, step):
@@ -217,15 +225,20 @@ def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, 
     channels = x.shape[3]
     side = SIDE + 1 - kernel
     width = tiles[2] * side + kernel - 1
-    line = -1
-    for t in range(first, last):
+    t, line = first, -1
+    while t < last:
         if t // tiles[2] != line:
             line = t // tiles[2]
             n, row = line // tiles[1], line % tiles[1]
             fill_band(x, n, 0, row * side - pad_y, -pad_x, SIDE, width, channels, band)
+        count = run(t, first, last, tiles[2])
         source = (t - line * tiles[2]) * side * channels
         at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
-        input_map(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
+        input_map(
+            band, source, width * channels, channels, side * channels, values, at, SIDE * step, step, channels,
+            channels, count,
+        )  # fmt: skip
+        t += count
 
 
 transform_input = inline(_transform_input)
@@ -236,50 +249,68 @@ def _transform_gradient(grad, kernel, tiles, first, last, band, values, step):
     channels = grad.shape[3]
     side = SIDE + 1 - kernel
     width = tiles[2] * side
-    line = -1
-    for t in range(first, last):
+    t, line = first, -1
+    while t < last:
         if t // tiles[2] != line:
             line = t // tiles[2]
             n, row = line // tiles[1], line % tiles[1]
             fill_band(grad, n, 0, row * side, 0, side, width, channels, band)
+        count = run(t, first, last, tiles[2])
         source = (t - line * tiles[2]) * side * channels
         at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
         if kernel == 3:
-            gradient_map_3(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
+            gradient_map_3(
+                band, source, width * channels, channels, side * channels, values, at, SIDE * step, step, channels,
+                channels, count,
+            )  # fmt: skip
         else:
-            gradient_map_5(band, source, width * channels, channels, values, at, SIDE * step, step, channels)
+            gradient_map_5(
+                band, source, width * channels, channels, side * channels, values, at, SIDE * step, step, channels,
+                channels, count,
+            )  # fmt: skip
+        t += count
 
 
 transform_gradient = inline(_transform_gradient)
 
 
-def _transform_output(values, start, step, kernel, tiles, t, patch, out, first_output, count):
-    """A^T M A for ``count`` outputs of tile t, written where it lies inside the image."""
+def _transform_outputs(values, step, start, last, wide, kernel, tiles, patch, out, pixels, first_output, count):
+    """A^T M A for ``count`` of the ``wide`` outputs in M, for the tiles ``start`` to ``last``.
+
+    Tiles inside the image are written where they belong, others by way of a patch; ``pixels`` is out, flat.
+    """
     height, width, outputs = out.shape[1:]
     side = SIDE + 1 - kernel
-    n, row, column = t // (tiles[1] * tiles[2]), t // tiles[2] % tiles[1], t % tiles[2]
-    top, left = row * side, column * side
-    inside = top + side <= height and left + side <= width
-    target, first, line, pixel = patch, 0, side * count, count
-    if inside:
-        target, line, pixel = out.reshape(-1), width * outputs, outputs
-        first = ((n * height + top) * width + left) * outputs + first_output
-    if kernel == 3:
-        output_map_3(values, start, SIDE * step, step, target, first, line, pixel, count)
-    else:
-        output_map_5(values, start, SIDE * step, step, target, first, line, pixel, count)
-    if not inside:
-        for i in range(min(side, height - top)):
-            if count == outputs:
-                pixels = out[n, top + i, left : min(left + side, width)].reshape(-1)
-                copy(patch[i * side * count : i * side * count + pixels.size], pixels)
-            else:
+    whole = width // side
+    t = start
+    while t < last:
+        n, row, column = t // (tiles[1] * tiles[2]), t // tiles[2] % tiles[1], t % tiles[2]
+        top, left = row * side, column * side
+        inside = top + side <= height and column < whole
+        at = (t - start) // ROWS * POINTS * step + (t - start) % ROWS * wide
+        if inside:
+            together = min(run(t, start, last, tiles[2]), whole - column)
+            target, line, pixel = pixels, width * outputs, outputs
+            first = ((n * height + top) * width + left) * outputs + first_output
+        else:
+            together, target, line, pixel, first = 1, patch, side * count, count, 0
+        if kernel == 3:
+            output_map_3(
+                values, at, SIDE * step, step, wide, target, first, line, pixel, side * outputs, count, together
+            )  # fmt: skip
+        else:
+            output_map_5(
+                values, at, SIDE * step, step, wide, target, first, line, pixel, side * outputs, count, together
+            )  # fmt: skip
+        if not inside:
+            for i in range(min(side, height - top)):
                 for j in range(min(side, width - left)):
-                    at = (i * side + j) * count
-                    copy(patch[at : at + count], out[n, top + i, left + j, first_output : first_output + count])
+                    place = (i * side + j) * count
+                    copy(patch[place : place + count], out[n, top + i, left + j, first_output : first_output + count])
+        t += together
 
 
-transform_output = inline(_transform_output)
+transform_outputs = inline(_transform_outputs)
 
 
 def _transform_weights(weight, turned, panel, packed, values):
@@ -296,9 +327,9 @@ def _transform_weights(weight, turned, panel, packed, values):
                 target[lane] = flat[at + lane * out_step]
     line = channels * LANES
     if kernel == 3:
-        weight_map_3(packed, 0, 3 * line, line, values, 0, SIDE * line, line, line)
+        weight_map_3(packed, 0, 3 * line, line, 0, values, 0, SIDE * line, line, 0, line, 1)
     else:
-        weight_map_5(packed, 0, 5 * line, line, values, 0, SIDE * line, line, line)
+        weight_map_5(packed, 0, 5 * line, line, 0, values, 0, SIDE * line, line, 0, line, 1)
 
 
 transform_weights = inline(_transform_weights)
@@ -357,9 +388,9 @@ def _put_gradient(sums, share, kernel, result, panel, first, channels, out):
     """G^T sums G, to where ``share`` channels and a panel of outputs lie in the weight."""
     line = share * LANES
     if kernel == 3:
-        adjoint_map_3(sums, 0, SIDE * line, line, result, 0, 3 * line, line, line)
+        adjoint_map_3(sums, 0, SIDE * line, line, 0, result, 0, 3 * line, line, 0, line, 1)
     else:
-        adjoint_map_5(sums, 0, SIDE * line, line, result, 0, 5 * line, line, line)
+        adjoint_map_5(sums, 0, SIDE * line, line, 0, result, 0, 5 * line, line, 0, line, 1)
     for c in range(0, share, ROWS):
         channel = min(first + c, channels - ROWS)
         for i in range(ROWS):
@@ -384,7 +415,7 @@ def _convolve_weights(begin, end, weight, turned, space, weights):
 
 def _convolve_tiles(begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, out):
     """Block by block of groups of tiles: V, then all points and panels, then the outputs."""
-    channels, outputs = x.shape[3], out.shape[3]
+    channels, outputs, pixels = x.shape[3], out.shape[3], out.reshape(-1)
     step_v, step_m = ROWS * channels + LANES, ROWS * outputs + LANES
     at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * outputs
     total = tiles[0] * tiles[1] * tiles[2]
@@ -401,10 +432,9 @@ def _convolve_tiles(begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, 
                 values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, 0, outputs // LANES, bias, outputs,
                 products, step_m, at_m,
             )  # fmt: skip
-            for t in range(first, last):
-                group, row = (t - first) // ROWS, (t - first) % ROWS
-                start = group * POINTS * step_m + row * outputs
-                transform_output(products, start, step_m, kernel, tiles, t, patch, out, 0, outputs)
+            transform_outputs(
+                products, step_m, first, last, outputs, kernel, tiles, patch, out, pixels, 0, outputs
+            )  # fmt: skip
 
 
 def _convolve_values(begin, end, groups, x, kernel, pad_y, pad_x, tiles, bands, values):
@@ -419,7 +449,7 @@ def _convolve_values(begin, end, groups, x, kernel, pad_y, pad_x, tiles, bands, 
 
 def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, together, space, out):
     """``together`` panels of outputs at a time: U, then all points and tiles, then the outputs."""
-    kernel, outputs = weight.shape[2], out.shape[3]
+    kernel, outputs, pixels = weight.shape[2], out.shape[3], out.reshape(-1)
     total = tiles[0] * tiles[1] * tiles[2]
     groups, line, wide = -(-total // ROWS), channels * LANES, together * LANES
     step_v, step_m = ROWS * channels + LANES, ROWS * wide + LANES
@@ -438,9 +468,9 @@ def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, 
                 values, step_v, at_v, channels, groups, weights, 0, count, bias, outputs + panel * LANES, products,
                 step_m, at_m,
             )  # fmt: skip
-            for t in range(total):
-                start = t // ROWS * POINTS * step_m + t % ROWS * wide
-                transform_output(products, start, step_m, kernel, tiles, t, patch, out, panel * LANES, count * LANES)
+            transform_outputs(
+                products, step_m, 0, total, wide, kernel, tiles, patch, out, pixels, panel * LANES, count * LANES
+            )  # fmt: skip
 
 
 def _gradient_pairs(
