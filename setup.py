@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: the folder ``lessons`` is installed inside the package, as ``tinycnn/lessons``.
 
-With ``TINYCNN_FOR_STUDENTS=1`` the wheel has no assignments, whose solutions are in them. It is built in a folder of its
-own, so that nothing is left there from a wheel that has them.
+With ``TINYCNN_FOR_STUDENTS=1`` the wheel has no assignments, whose solutions are in them. It is built in a folder of
+its own, so that nothing is left there from a wheel that has them.
 """
 
 import os
