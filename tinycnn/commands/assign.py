@@ -104,8 +104,9 @@ def _check(options: argparse.Namespace) -> int:
     from tinycnn.assign.task import read
 
     task = read(options.folder)
+    compiles = " (kernels are compiled first)" if {"numba", "tinycnn"} & set(task.packages) else ""
+    print(f"{task.number} · {task.title}{compiles}", flush=True)
     report = grade(task, submission.read(options.folder, task, "you"))
-    print(f"{task.number} · {task.title}")
     if report.printed:
         print(f"--- what your code printed ---\n{report.printed.rstrip()}\n---")
     print("\n".join(text.lines(report, task.lesson, sys.stdout.isatty())))
