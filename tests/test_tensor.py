@@ -409,3 +409,18 @@ def test_a_backward_pass_writes_only_to_gradients_that_nobody_holds(layer):
     retained, outer = gradient(retain)
     np.testing.assert_array_equal(outer.grad, copied)
     np.testing.assert_array_equal(retained, plain)
+
+
+# -- meeting NumPy -----------------------------------------------------------------------------------------------------
+
+
+def test_numpy_reads_a_tensor_but_does_not_end_a_graph_unseen():
+    x = tc.Tensor([[1.0, 2.0]])
+    assert np.asarray(x) is x.data
+    assert np.concatenate([x, x]).tolist() == [[1, 2], [1, 2]]
+    assert np.asarray(x, dtype=np.float64).dtype == np.float64
+    for needs in (tc.Tensor([1.0], requires_grad=True), tc.Tensor([1.0], requires_grad=True) * 2):
+        with pytest.raises(TypeError, match=r"requires gradients .* use tensor.numpy\(\)"):
+            np.asarray(needs)
+        with pytest.raises(TypeError, match="requires gradients"):
+            tc.Tensor([needs, needs])

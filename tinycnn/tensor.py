@@ -394,6 +394,14 @@ class Tensor:
         """The values as an array, which shares memory with the tensor."""
         return self.data
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise TypeError(
+                "a tensor that requires gradients does not turn into an array by itself: the graph would end there; "
+                "use tensor.numpy()"
+            )
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
     def detach(self) -> Tensor:
         """The same values outside the graph, sharing memory."""
         return Tensor._of(self.data)

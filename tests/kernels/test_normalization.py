@@ -182,3 +182,10 @@ def test_the_same_bits_for_any_number_of_threads():
         assert many == everything()
     finally:
         tc.set_num_threads(threads)
+
+
+@pytest.mark.filterwarnings("error")
+def test_gradients_too_large_for_float32_become_infinite_without_a_warning():
+    x, grad = numbers((2, 3, 4), np.float32), np.full((2, 3, 4), 1e38, np.float32)
+    _, _, dbias = kernels.batch_norm_backward(grad, x, *statistics(x), np.ones(3, np.float32))
+    assert np.isposinf(dbias).all()

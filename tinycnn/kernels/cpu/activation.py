@@ -29,7 +29,11 @@ def relu_backward(grad: np.ndarray, out: np.ndarray, reuse: bool = False) -> np.
     """
     rows = pixel_rows(grad)
     if rows is None or rows[1] == grad.shape[1] or not lies_channels_last(out):
-        return _elementwise(relu_backward_loop, grad, out, into=grad if reuse else None)
+        if reuse and lies_like(grad, [grad, out]):
+            flat_grad, flat_out = flat_alike(grad, out)
+            relu_backward_in_place_loop(grad.size, flat_grad, flat_out)
+            return grad
+        return _elementwise(relu_backward_loop, grad, out)
     dx = empty_alike(out)
     flat_out, flat_dx = flat_alike(out, dx)
     relu_backward_rows_loop(grad.size // grad.shape[1], *rows, grad.shape[1], flat_out, flat_dx)
@@ -66,16 +70,10 @@ def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
     return _elementwise(tanh_backward_loop, grad, out)
 
 
-def _elementwise(loop: Callable, *arguments: np.ndarray | float, into: np.ndarray | None = None) -> np.ndarray:
-    """Run a loop over flat arrays and numbers of their dtype; the result has their shape and layout.
-
-    It is put ``into`` an array of theirs if that lies in the order in which they are read.
-    """
+def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
+    """Run a loop over flat arrays and numbers of their dtype; the result has their shape and layout."""
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
-    if into is not None and lies_like(into, arrays):
-        out = into
-    else:
-        out = empty_alike(*arrays)
+    out = empty_alike(*arrays)
     flat = flat_alike(*arrays, out)
     loop(out.size, *flat[:-1], *(out.dtype.type(a) for a in arguments[len(arrays) :]), flat[-1])
     return out
@@ -140,6 +138,12 @@ def _relu_backward_loop(begin, end, grad, x, out):
         out[i] = 0 if x[i] <= 0 else grad[i]
 
 
+def _relu_backward_in_place_loop(begin, end, grad, x):
+    """A loop of its own: one whose input and output may overlap does not become vectors."""
+    for i in range(begin, end):
+        grad[i] = 0 if x[i] <= 0 else grad[i]
+
+
 def _relu_backward_rows_loop(begin, end, grad, step, channels, x, out):
     for r in range(begin, end):
         row, gradient = slice(r * channels, (r + 1) * channels), grad[r * step : r * step + channels]
@@ -184,6 +188,7 @@ def _tanh_backward_loop(begin, end, grad, t, out):
 
 relu_loop = jit(_relu_loop)
 relu_backward_loop = jit(_relu_backward_loop)
+relu_backward_in_place_loop = jit(_relu_backward_in_place_loop)
 relu_backward_rows_loop = jit(_relu_backward_rows_loop)
 leaky_relu_loop = jit(_leaky_relu_loop)
 sigmoid_loop = jit(_sigmoid_loop)

@@ -46,7 +46,7 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sizes = np.minimum(BLOCK, len(rows) - np.arange(len(means)) * BLOCK)[:, None]
     mean = (means * sizes).sum(axis=0) / len(rows)
     var = (squares.sum(axis=0) + ((means - mean) ** 2 * sizes).sum(axis=0)) / len(rows)
-    return mean.astype(x.dtype), var.astype(x.dtype)
+    return _as(x.dtype, mean), _as(x.dtype, var)
 
 
 def batch_norm(
@@ -78,12 +78,12 @@ def batch_norm_backward(
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     count = max(x.shape[0] * x.shape[2], 1)
     dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count, reuse)
-    return dx, (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
+    return dx, _as(x.dtype, product_sum * inv_std), _as(x.dtype, grad_sum)
 
 
 def batch_norm_gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
-    center = carray(mean.astype(x.dtype, copy=False))
+    center = carray(_as(x.dtype, mean))
     sums, products = _block_sums(gradient_sums_loop, _rows(grad), _rows(x), center)
     return sums.sum(axis=0), products.sum(axis=0)
 
@@ -100,10 +100,13 @@ def batch_norm_backward_input(
 ) -> np.ndarray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
-    constants = (carray(a.astype(x.dtype, copy=False)) for a in (mean, grad_mean, slope, inv_std * weight))
-    rows = _rows(grad)
-    out = rows if reuse and rows.flags.writeable and np.may_share_memory(rows, grad) else _new_rows(x)
-    batch_norm_backward_loop(len(out), rows, _rows(x), *constants, out)
+    constants = (carray(_as(x.dtype, a)) for a in (mean, grad_mean, slope, inv_std * weight))
+    out = _rows(grad)
+    if reuse and out.flags.writeable and np.may_share_memory(out, grad):
+        batch_norm_backward_in_place_loop(len(out), out, _rows(x), *constants)
+    else:
+        rows, out = out, _new_rows(x)
+        batch_norm_backward_loop(len(out), rows, _rows(x), *constants, out)
     return _unrows(out, x.shape)
 
 
@@ -114,12 +117,12 @@ def batch_norm_eval_backward(
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     zero = np.zeros_like(mean)
     dx = _affine(grad, zero, inv_std * weight, zero)
-    return dx, (product_sum * inv_std).astype(x.dtype), grad_sum.astype(x.dtype)
+    return dx, _as(x.dtype, product_sum * inv_std), _as(x.dtype, grad_sum)
 
 
 def _affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     out = _new_rows(x)
-    affine_loop(len(out), _rows(x), *(carray(a.astype(x.dtype, copy=False)) for a in (center, scale, shift)), out)
+    affine_loop(len(out), _rows(x), *(carray(_as(x.dtype, a)) for a in (center, scale, shift)), out)
     return _unrows(out, x.shape)
 
 
@@ -128,6 +131,12 @@ def _block_sums(loop: Callable, rows: np.ndarray, *others: np.ndarray) -> tuple[
     first, second = np.zeros((blocks, rows.shape[1])), np.zeros((blocks, rows.shape[1]))
     loop(blocks, rows, *others, first, second)
     return first, second
+
+
+def _as(dtype: np.dtype, numbers: np.ndarray) -> np.ndarray:
+    """Numbers of float64 in another dtype: infinite where they are too large for it, as in all its arithmetic."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(dtype, copy=False)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
@@ -234,6 +243,13 @@ def _batch_norm_backward_loop(begin, end, grad, x, mean, grad_mean, slope, scale
             out[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
 
 
+def _batch_norm_backward_in_place_loop(begin, end, grad, x, mean, grad_mean, slope, scale):
+    """A loop of its own: one whose input and output may overlap does not become vectors."""
+    for r in range(begin, end):
+        for c in range(x.shape[1]):
+            grad[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
+
+
 def _times_power(x, scale, beta, out):
     """X * scale**-beta; the usual beta of 0.75 without a call of pow, which does not vectorise."""
     if beta == 0.75:
@@ -279,5 +295,6 @@ moments_loop = jit(_moments_loop)
 gradient_sums_loop = jit(_gradient_sums_loop)
 affine_loop = jit(_affine_loop)
 batch_norm_backward_loop = jit(_batch_norm_backward_loop)
+batch_norm_backward_in_place_loop = jit(_batch_norm_backward_in_place_loop)
 local_response_norm_loop = jit(_local_response_norm_loop)
 local_response_norm_backward_loop = jit(_local_response_norm_backward_loop)
