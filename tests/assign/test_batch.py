@@ -71,6 +71,41 @@ def test_everybody_is_graded_whatever_the_others_do_and_only_once(toy, folder, t
     assert len(json.loads((tmp_path / "out" / "grades.json").read_text(encoding="utf-8"))) == 6
 
 
+HALF_A_CHARACTER = """
+    raise ValueError("\\ud800 \\x00 \\x1b[31m")
+"""
+TAKES_THE_CHILD_OVER = """
+import sys
+sys.modules["__main__"]._answer = lambda *_: {"error": "X" * 10**6, "text": "y" * 10**6, "line": 1}
+"""
+
+
+def test_names_and_texts_that_no_file_could_hold_stop_nobody(toy, tmp_path):
+    texts = {
+        "ada": MASTER.replace("    return 2 * np.asarray(x)\n", HALF_A_CHARACTER).replace(
+            "because it is so", "\\udfff"
+        ),
+        "bob": MASTER + TAKES_THE_CHILD_OVER,
+        "n" * 250: MASTER,
+        "\u00e9" * 120: MASTER,
+        "bad\udcffname": MASTER,
+    }
+    for name, text in texts.items():
+        try:
+            (tmp_path / "in" / name).mkdir(parents=True)
+        except (OSError, UnicodeError):  # a system without such names
+            continue
+        (tmp_path / "in" / name / "toy.py").write_text(text, encoding="utf-8")
+    job, said = run(toy, tmp_path / "in", tmp_path / "out")
+    assert not job.failures and [line.encode() for line in said]
+    assert all(report.score == {"ada": 40, "bob": 0}.get(name, 90) for name, report in job.reports.items())
+    written = reports.write(list(reports.FORMATS), toy, list(job.reports.values()), tmp_path / "out")
+    assert all(path.exists() for path in written) and tables.write_hand(toy, list(job.reports.values()), tmp_path)
+    assert all(len(result.text) < 5000 for report in job.reports.values() for result in report.results)
+    again, said = run(toy, tmp_path / "in", tmp_path / "out")
+    assert again.reports == job.reports and len(said) == 1
+
+
 def test_the_leaderboard_has_the_best_first(toy, tmp_path):
     def report(student, accuracy, size):
         entries = [("accuracy", accuracy, "desc"), ("parameters", size, "asc")]

@@ -5,6 +5,7 @@ import os
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from tests.assign.toy import MASTER
@@ -16,15 +17,15 @@ GOOD = MASTER.encode()
 
 def zipped(files):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
 
 
-def tarred(files):
+def tarred(files, kind="gz"):
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode=f"w:{kind}") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -88,6 +89,21 @@ def test_what_cannot_be_graded_says_why(toy, tmp_path, files, note):
     ((student, path),) = submission.collect(write(tmp_path / "in", files)).items()
     read = submission.read(path, toy, student)
     assert read.source is None and note in read.notes[-1]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
+def test_an_archive_that_is_broken_anywhere_is_refused_in_one_line(toy, tmp_path, kind):
+    rng, path = np.random.default_rng(0), tmp_path / f"ada.{kind}"
+    good = zipped({"toy.py": GOOD}) if kind == "zip" else tarred({"toy.py": GOOD}, kind.partition(".")[2])
+    refused = 0
+    for _ in range(300):
+        broken = np.frombuffer(good, np.uint8).copy()
+        broken[rng.integers(len(broken), size=3)] ^= rng.integers(1, 256, 3).astype(np.uint8)
+        path.write_bytes(broken.tobytes()[: int(rng.integers(len(broken) // 2, len(broken) + 1))])
+        read = submission.read(path, toy)
+        refused += read.source is None
+        assert read.source is not None or (read.notes and "\n" not in read.notes[-1])
+    assert refused > 100
 
 
 def test_links_and_pipes_are_not_followed(toy, tmp_path):

@@ -6,6 +6,7 @@ lead out of an archive, and archives that grow without end lead nowhere.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -21,6 +22,7 @@ from tinycnn.assign.task import AssignmentError, Task
 _MOST_FILES = 2000
 _MOST_ARCHIVE = 50 * 2**20
 _DEEPEST = 4
+_LONGEST_NAME = 150  # bytes
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 Reader = Callable[[int], bytes]
@@ -56,18 +58,11 @@ def read(path: Path, task: Task, student: str = "") -> Submission:
         name, source = _choose(dict(_files(path, task.largest_kb * 1024)), task, notes)
         _check(name, source, task)
     except _Refused as reason:
-        return Submission(student, None, [*notes, str(reason)])
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        EOFError,
-        ValueError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        return Submission(student, None, [f"{path.name} cannot be read: {error or type(error).__name__}"])
-    return Submission(student, source, notes)
+        return Submission(student, None, [printable(note) for note in (*notes, str(reason))])
+    except Exception as error:  # archives can be broken in more ways than their modules list
+        why = str(error).partition("\n")[0] or type(error).__name__
+        return Submission(student, None, [printable(f"{path.name} cannot be read: {why}")])
+    return Submission(student, source, [printable(note) for note in notes])
 
 
 def collect(folder: Path) -> dict[str, Path]:
@@ -92,8 +87,18 @@ def collect(folder: Path) -> dict[str, Path]:
 
 
 def _student_of(path: Path) -> str:
+    """The name without its ending; one that no report's file could have is cut, and told from others by its hash."""
     suffix = next((end for end in (*_ARCHIVES, ".py", ".ipynb", ".txt") if path.name.lower().endswith(end)), "")
-    return path.name[: len(path.name) - len(suffix)] or path.name
+    name = printable(path.name[: len(path.name) - len(suffix)] or path.name)
+    data = name.encode()
+    if len(data) <= _LONGEST_NAME:
+        return name
+    return f"{data[: _LONGEST_NAME - 20].decode(errors='ignore')}-{hashlib.sha256(data).hexdigest()[:12]}"
+
+
+def printable(text: str) -> str:
+    """Text that every file can hold: with marks for what is no character, as names of files can have it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 # -- finding files, without following anything -------------------------------------------------------------------------
