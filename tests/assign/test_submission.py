@@ -1,5 +1,6 @@
 """Whatever is handed in, it is read or refused in words."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -104,6 +105,14 @@ def test_an_archive_that_is_broken_anywhere_is_refused_in_one_line(toy, tmp_path
         refused += read.source is None
         assert read.source is not None or (read.notes and "\n" not in read.notes[-1])
     assert refused > 100
+
+
+def test_a_header_is_not_read_without_a_limit(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(submission, "_MOST_UNPACKED", 2**20)
+    member = tarfile.TarInfo("toy.py")
+    member.type, member.size = tarfile.XHDTYPE, 2**30  # says so, and tarfile would take the memory
+    (tmp_path / "ada.tar.gz").write_bytes(gzip.compress(member.tobuf() + bytes(2**21)))
+    assert "there are more than 1 MB in ada.tar.gz" in submission.read(tmp_path / "ada.tar.gz", toy).notes[0]
 
 
 def test_links_and_pipes_are_not_followed(toy, tmp_path):

@@ -6,8 +6,11 @@ lead out of an archive, and archives that grow without end lead nowhere.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
 import stat
@@ -16,14 +19,23 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tinycnn.assign.task import AssignmentError, Task
 
 _MOST_FILES = 2000
 _MOST_ARCHIVE = 50 * 2**20
+_MOST_UNPACKED = 200 * 2**20
 _DEEPEST = 4
 _LONGEST_NAME = 150  # bytes
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_UNPACK: dict[str, Callable[..., Any]] = {
+    ".tar": open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+    ".tar.xz": lzma.open,
+}
+_ARCHIVES = (".zip", *_UNPACK)
 
 Reader = Callable[[int], bytes]
 
@@ -164,16 +176,19 @@ def _member_reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Reader:
 
 
 def _in_tar(path: Path, largest: int) -> Iterator[tuple[str, Reader]]:
-    unpacked = 0
-    with tarfile.open(path) as archive:
+    unpack = next(unpack for end, unpack in _UNPACK.items() if path.name.lower().endswith(end))
+    with unpack(path, "rb") as file:
+        content = file.read(_MOST_UNPACKED + 1)  # headers can be as large as files
+    if len(content) > _MOST_UNPACKED:
+        raise _Refused(f"there are more than {_MOST_UNPACKED >> 20} MB in {path.name}")
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         for number, member in enumerate(archive):
-            unpacked += member.size
-            if number >= _MOST_FILES or unpacked > 4 * _MOST_ARCHIVE:
-                raise _Refused(f"there is too much in {path.name}")
-            file = archive.extractfile(member) if member.isreg() and _is_safe(member.name) else None
-            if file is not None:
-                content = file.read(largest + 1)
-                yield member.name, lambda size, content=content: content[:size]  # type: ignore[misc]
+            if number >= _MOST_FILES:
+                raise _Refused(f"there are more than {_MOST_FILES} files in {path.name}")
+            part = archive.extractfile(member) if member.isreg() and _is_safe(member.name) else None
+            if part is not None:
+                start = part.read(largest + 1)
+                yield member.name, lambda size, start=start: start[:size]  # type: ignore[misc]
 
 
 def _is_safe(name: str) -> bool:
