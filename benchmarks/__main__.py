@@ -5,8 +5,9 @@ layers    each of their layers beside PyTorch, forward and backward
 startup   import, compilation of the first step, and a later process
 growth    time and memory over batch size and depth
 
-``python -m benchmarks.accuracy`` is another program: how far results are from PyTorch's. So is ``python -m
-benchmarks.communication``: what data-parallel training sends.
+Other programs: ``python -m benchmarks.accuracy``, how far results are from PyTorch's; ``benchmarks.compression``, what
+makes SqueezeNet 1/510 of AlexNet, and how long that takes; ``benchmarks.communication``, what data-parallel training
+sends.
 """
 
 from __future__ import annotations

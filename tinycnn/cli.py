@@ -69,7 +69,17 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         found = re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)", message)
         hint = _nearest(found[1], re.findall(r"[\w-]+", found[2])) if found else ""
-        self.exit(2, f"tinycnn: error: {message}{hint} (see {self.prog} --help)\n")
+        self.exit(2, None if _let_rank_0_speak() else f"tinycnn: error: {message}{hint} (see {self.prog} --help)\n")
+
+
+def _let_rank_0_speak() -> bool:
+    """Whether this is another rank than 0; it then waits until rank 0 has spoken, before mpiexec sees it end."""
+    from tinycnn.distributed.mpi import launched_rank
+
+    if launched_rank() == 0:
+        return False
+    time.sleep(1)
+    return True
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -166,15 +176,14 @@ def _given(options: argparse.Namespace, table: Sequence[tuple[str, type, str]]) 
 
 def _train(options: argparse.Namespace) -> int:
     """Train; started by mpiexec, together with the other ranks, of which the first speaks."""
-    from tinycnn.distributed import DistributedError, launched_rank, world
+    from tinycnn.distributed import DistributedError, world
 
     try:
         communicator = world()
-    except DistributedError:
-        if launched_rank() == 0:
-            raise
-        time.sleep(1)  # let rank 0 speak before mpiexec sees us end
-        return 1
+    except (DistributedError, ValueError):
+        if _let_rank_0_speak():
+            return 1
+        raise
     if communicator.size == 1:
         return _train_with(communicator, options)
     try:
@@ -304,8 +313,7 @@ def _add_evaluate(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from tinycnn import runs, weights
-    from tinycnn.compression.container import load as load_tcz
+    from tinycnn import runs
     from tinycnn.data import DataLoader, transforms
     from tinycnn.errors import DataError
     from tinycnn.training import evaluate
@@ -313,7 +321,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
     if options.weights:
-        model.load_state_dict((load_tcz if options.weights.suffix == ".tcz" else weights.load)(options.weights))
+        model.load(options.weights)
     channels, height, _ = extra["image_shape"]
     given = _given(options, _DATA_OPTIONS)
     settings = replace(runs.settings_of(extra), limit=None)

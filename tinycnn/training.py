@@ -351,11 +351,12 @@ class Trainer:
         model, data = self.model, self.loader.dataset
         shapes = {name: (array.shape, array.dtype) for name, array in model.state_dict().items()}
         sample = data.batch(np.linspace(0, len(data) - 1, min(len(data), 64), dtype=int), np.random.default_rng(0))
+        everything = data.classes, *sample, *(getattr(data, name, None) for name in ("images", "labels"))
         options = self._kinds(), self.loader.batch_size, self.loader.shuffle, self.label_smoothing
         return {
             "model": f"{type(model).__name__} of {sum(p.size for p in model.parameters()):,} parameters "
             f"({fingerprint(shapes, model)})",
-            "data set": f"{len(data):,} images of {len(data.classes)} classes ({fingerprint(data.classes, *sample)})",
+            "data set": f"{len(data):,} images of {len(data.classes)} classes ({fingerprint(*everything)})",
             "training": f"{self.epochs} epochs of {len(self.loader)} batches ({fingerprint(options)})",
         }
 

@@ -102,3 +102,13 @@ def test_a_target_that_needs_no_pruning_prunes_nothing(tmp_path):
     assert all(len(np.unique(weight.data)) <= 32 for weight in prune.weights_of(model).values())
     back = container.load(tmp_path / "m.tcz")
     assert all(back[name].tobytes() == array.tobytes() for name, array in model.state_dict().items())
+
+
+def test_half_precision_is_taken_where_it_is_near_enough_for_the_array():
+    layer = tc.nn.Linear(1, 3)
+    layer.weight.data[...] = [[0.5], [1e-7], [-0.3]]
+    layer.bias.data[...] = [1e-7, 2e-7, -3e-7]
+    pipeline._Trial(layer, None, None).halve()
+    np.testing.assert_array_equal(layer.weight.data, layer.weight.data.astype(np.float16))
+    np.testing.assert_allclose(layer.weight.data[:, 0], [0.5, 1e-7, -0.3], atol=5e-4)
+    np.testing.assert_array_equal(layer.bias.data, np.float32([1e-7, 2e-7, -3e-7]))

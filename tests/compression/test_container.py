@@ -66,12 +66,12 @@ def test_random_arrays_come_back(trial):
     assert all(same_bits(back[name], np.ascontiguousarray(arrays[name])) for name in arrays)
 
 
-def test_a_model_comes_back_by_load_state_dict(tmp_path):
+def test_a_model_comes_back_by_load(tmp_path):
     tc.manual_seed(0)
     first, second = tc.models.resnet8(width=0.25), tc.models.resnet8(width=0.25)
     size = container.save(tmp_path / "m.tcz", first.state_dict())
     assert (tmp_path / "m.tcz").stat().st_size == size
-    second.load_state_dict(container.load(tmp_path / "m.tcz"))
+    second.load(tmp_path / "m.tcz")
     for name, array in first.state_dict().items():
         assert array.tobytes() == second.state_dict()[name].tobytes(), name
 
@@ -188,6 +188,11 @@ HOSTILE = {
         forged([entry(b"", shape=[10**12], runs=10**10, run_bits=8, run_bytes=0, nonzero=0)]),
         "does not fit its 10000000000 runs",
     ),
+    "nothing times a huge shape": (forged([entry(b"", shape=[0, 2**62])]), "the bytes of 'w' are damaged"),
+    "more runs than elements": (
+        forged([entry(b"\x11" * 2**20, runs=2**23, run_bits=2, run_bytes=2**20, nonzero=0)], b"\x11" * 2**20),
+        "does not fit its 8388608 runs",
+    ),
     "huge and shared": (forged([entry(b"\0" * 9, shape=[10**9], book=2)], b"\0" * 9), "does not fit its 9 bytes"),
     "runs of 60 bits": (
         forged([entry(b"\0", runs=2, run_bits=60, run_bytes=1, nonzero=0)], b"\0"),
@@ -222,6 +227,24 @@ def test_hostile_files_get_a_clear_error_and_little_memory(name, tmp_path):
     finally:
         tracemalloc.stop()
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_the_worst_array_takes_five_times_the_limit(dtype):
+    """No zeros, stored as if there were many: each element takes two words."""
+    ones = np.ones(2**20, dtype)
+    ones[::2] = 2
+    form, runs = container._code_runs(np.arange(ones.size), ones.size, True)
+    book, values = container._code_values(container._bits_of(ones), dtype == "float32", True)
+    evil = forged([entry(runs + values, dtype=dtype, shape=[ones.size], **form, **book)], runs, values)
+    container.decode(evil)  # compiles the kernels
+    tracemalloc.start()
+    try:
+        (back,) = container.decode(evil, limit=ones.nbytes).values()
+        assert tracemalloc.get_traced_memory()[1] < 5 * ones.nbytes
+    finally:
+        tracemalloc.stop()
+    assert same_bits(back, ones)
 
 
 def test_a_deflate_bomb_stops_at_4_megabytes():

@@ -123,10 +123,18 @@ def test_all_stop_with_one_message_and_the_last_checkpoint_stands(kind, message,
 
 
 @needs_mpi
-def test_a_wrong_option_is_one_message(tmp_path):
-    done = mpiexec(2, *COMMAND, "--model", "resnet19", folder=tmp_path)
-    assert done.returncode != 0
-    assert done.stderr.count("tinycnn: error: unknown model 'resnet19'") == done.stderr.count("tinycnn: error") == 1
+@pytest.mark.parametrize(
+    ("arguments", "limit", "message"),
+    [
+        (["--model", "resnet19"], "", "unknown model 'resnet19'"),
+        (["--epochz", "3"], "", "unknown argument --epochz"),
+        ([], "soon", "TINYCNN_TIMEOUT is 'soon'"),
+    ],
+)
+def test_a_wrong_option_is_one_message(arguments, limit, message, tmp_path):
+    done = mpiexec(2, *COMMAND, *arguments, folder=tmp_path, TINYCNN_TIMEOUT=limit)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert done.stderr.count(f"tinycnn: error: {message}") == done.stderr.count("tinycnn: error") == 1
 
 
 def test_without_mpiexec_mpi_is_not_imported(monkeypatch):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tests.distributed import program
 from tests.distributed.program import dataset
 from tinycnn import nn
 from tinycnn.data import DataLoader
-from tinycnn.distributed import DistributedError, GradientSum
+from tinycnn.distributed import ALONE, DistributedError, GradientSum
 from tinycnn.distributed.communicator import Done, fingerprint
 
 
@@ -115,3 +116,12 @@ def test_fingerprints_differ_where_arrays_or_words_do():
         fingerprint(),
     ]
     assert len(set(prints)) == len(prints) and fingerprint(array) == fingerprint(array.copy())
+
+
+def test_one_other_label_is_another_data_set():
+    def fact(change):
+        data = dataset(500)
+        data.labels[1] = (data.labels[1] + change) % 3
+        return program.trainer(ALONE, data=data)._facts()["data set"]
+
+    assert fact(0) == fact(3) != fact(1)

@@ -21,7 +21,8 @@ then           the bytes of the arrays, in the order of the header
 =============  =================================================================
 
 All numbers are little-endian. A reader checks sizes before it allocates: no array is larger than its bytes can tell,
-and all together are not larger than a limit. Nothing in the file is ever executed.
+and all together are not larger than a limit; at work it takes a few times that limit at most. Nothing in the file is
+ever executed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import numpy as np
 
 from tinycnn.compression import huffman
 from tinycnn.errors import WeightsError
+from tinycnn.kernels.cpu import bitstream
 from tinycnn.weights.atomic import atomic_write
 
 MAGIC, VERSION = b"\x89TCZ\r\n", 1
@@ -114,7 +116,7 @@ def decode(data: bytes, limit: int = LIMIT) -> dict[str, np.ndarray]:
             raise WeightsError(f"the bytes of {entry.name!r} are damaged: their checksum is wrong")
         try:
             arrays[entry.name] = entry.read(part)
-        except WeightsError as error:
+        except ValueError as error:
             raise WeightsError(f"the bytes of {entry.name!r} are damaged: {error}") from error
     return arrays
 
@@ -252,7 +254,10 @@ class Entry:
             self.nonzero, self.run_bytes = self.size, 0
         elif self.run_bits not in _RUN_BITS or self.run_bytes > self.bytes:
             raise ValueError(f"{self.name!r} has runs of {self.run_bits} bits, in {self.run_bytes} bytes")
-        elif not self.nonzero < self.runs <= 8 * self.run_bytes or self.size > self.runs * 2**self.run_bits:
+        elif (
+            not self.nonzero < self.runs <= min(8 * self.run_bytes, self.size + 1)
+            or self.size > self.runs * 2**self.run_bits
+        ):
             raise ValueError(f"{self.name!r} of shape {self.shape} does not fit its {self.runs} runs")
         room = self.bytes - self.run_bytes
         itemsize = 2 if self.half else self.dtype.itemsize
@@ -263,10 +268,12 @@ class Entry:
         """Decode the array."""
         values = self._values(part[self.run_bytes :])
         if self.sparse:
-            dense = np.zeros(self.size, values.dtype)
-            dense[self._places(part[: self.run_bytes])] = values
-            values = dense
-        return values.astype(self.dtype.newbyteorder("=")).reshape(self.shape)
+            symbols = huffman.decode(part[: self.run_bytes], self.runs, 2**self.run_bits)
+            whole = bitstream.spread(symbols, 2**self.run_bits - 1, values.view(f"u{values.itemsize}"), self.size)
+            if whole is None:
+                raise WeightsError("the runs of zeros do not fill the array")
+            values = whole.view(self.dtype)
+        return values.astype(self.dtype.newbyteorder("="), copy=False).reshape(self.shape)
 
     def _values(self, data: bytes) -> np.ndarray:
         stored = np.dtype("<f2") if self.half else self.dtype
@@ -277,13 +284,3 @@ class Entry:
             raise WeightsError("the code book is cut off")
         book = np.frombuffer(data[:end], stored).astype(self.dtype)
         return book[huffman.decode(data[end:], self.nonzero, self.book)]
-
-    def _places(self, data: bytes) -> np.ndarray:
-        """Where the values stand that are not zero."""
-        symbols = huffman.decode(data, self.runs, 2**self.run_bits)
-        top = 2**self.run_bits - 1
-        ends = np.cumsum(symbols + (symbols < top), dtype=np.int64)  # symbols are bytes, and 255 + 0 still is one
-        places = ends[symbols < top] - 1
-        if len(places) != self.nonzero + 1 or places[-1] != self.size:
-            raise WeightsError("the runs of zeros do not fill the array")
-        return places[:-1]

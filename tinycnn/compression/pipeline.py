@@ -227,12 +227,12 @@ class _Trial:
             weight.data[...] = (quantize if self.plan.linear else share)(weight.data, bits)
 
     def halve(self) -> None:
-        """Round all numbers to half precision, but those that would change by more than a thousandth."""
+        """Round all numbers to half precision that then change by less than a thousandth of their array's largest."""
         for array in self.model.state_dict().values():
             if array.dtype == np.float32:
                 with np.errstate(over="ignore"):
                     half = array.astype(np.float16).astype(np.float32)
-                np.copyto(array, half, where=np.abs(half - array) <= np.abs(array) / 1000)
+                np.copyto(array, half, where=np.abs(half - array) <= np.abs(array).max(initial=0) / 1000)
 
     @contextmanager
     def _tried(self, keep: float) -> Iterator[None]:

@@ -230,7 +230,7 @@ class Module:
         weights.save(path, self.state_dict())
 
     def load(self, path: str | Path, strict: bool = True) -> None:
-        """Read a .safetensors, .npz or PyTorch .pth file into this module; PyTorch is not needed.
+        """Read a .safetensors, .npz, .tcz or PyTorch .pth file into this module; PyTorch is not needed.
 
         Raises
         ------

@@ -1,4 +1,7 @@
-"""Weights files: .safetensors and .npz to read and write, PyTorch's .pth and .pt to read. None of them runs code."""
+"""Weights files: .safetensors and .npz to read and write, PyTorch's .pth and .pt and compressed .tcz to read.
+
+None of them runs code.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,22 @@ from tinycnn.weights.npz import load_npz, save_npz
 from tinycnn.weights.safetensors import load_safetensors, save_safetensors
 from tinycnn.weights.torch_pickle import load_pth
 
-_READERS = {".safetensors": load_safetensors, ".npz": load_npz, ".pth": load_pth, ".pt": load_pth}
+
+def _load_tcz(path: str | Path) -> dict[str, np.ndarray]:
+    from tinycnn.compression.container import (
+        load as load_tcz,
+    )  # the package around it imports networks, which import us
+
+    return load_tcz(path)
+
+
+_READERS = {
+    ".safetensors": load_safetensors,
+    ".npz": load_npz,
+    ".pth": load_pth,
+    ".pt": load_pth,
+    ".tcz": _load_tcz,
+}
 _WRITERS = {".safetensors": save_safetensors, ".npz": save_npz}
 
 

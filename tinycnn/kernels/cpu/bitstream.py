@@ -1,4 +1,4 @@
-"""Streams of code words of different lengths: the loops behind Huffman coding.
+"""Streams of code words of different lengths: the loops behind Huffman coding, and behind runs of zeros.
 
 Words lie one after another, the highest bit of a byte first; the last byte is filled up with zeros.
 """
@@ -57,6 +57,33 @@ def unpack(data: np.ndarray, count: int, sizes: np.ndarray, order: np.ndarray) -
     return out, int(read[0])
 
 
+def spread(symbols: np.ndarray, top: int, values: np.ndarray, size: int) -> np.ndarray | None:
+    """Put each value behind its run of zeros.
+
+    Parameters
+    ----------
+    symbols : uint8 array
+        Before each value, and at the end, as many zeros; ``top`` stands for that many with no value behind them.
+    top : int
+    values : unsigned integer array
+    size : int
+        Elements of the whole array.
+
+    Returns
+    -------
+    array, shape (size,)
+        None if the runs and the values do not fill it.
+
+    Examples
+    --------
+    >>> spread(np.array([1, 3, 0, 2], np.uint8), 3, np.array([7, 8], np.uint32), 8).tolist()
+    [0, 7, 0, 0, 0, 8, 0, 0]
+    """
+    out, found = np.zeros(size, values.dtype), np.zeros(2, np.int64)
+    spread_loop(1, carray(symbols), top, carray(values), out, found)
+    return out if found.tolist() == [size + 1, len(values) + 1] else None
+
+
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
@@ -97,5 +124,19 @@ def _unpack_loop(begin, end, data, sizes, order, out, read):
         read[0] = bit
 
 
+def _spread_loop(begin, end, symbols, top, values, out, found):
+    for _ in range(begin, end):
+        place, used = 0, 0
+        for symbol in symbols:
+            place += symbol
+            if symbol < top:
+                if place < out.size and used < values.size:
+                    out[place] = values[used]
+                place += 1
+                used += 1
+        found[0], found[1] = place, used
+
+
 pack_loop = jit(_pack_loop)
 unpack_loop = jit(_unpack_loop)
+spread_loop = jit(_spread_loop)

@@ -45,7 +45,7 @@ LEAST_GROUPS = 16  # of tiles in a block: all weights are read once a block
 GRADIENT_BLOCK = 2**22  # numbers of V and A grad A^T for the gradient of the weight
 FEW_TILES, MANY_WEIGHTS = 128, 2**15  # panel by panel for at most so many tiles and at least so many channels * outputs
 PANELS = 2  # of outputs that are made together, so that V is read from the cache
-PARTS = 8  # of the tiles, for the gradient of the weight: their sums are added in order
+FEW_WEIGHTS, PANEL_WEIGHTS = 2**12, 2**14  # their gradient: 8 parts of the tiles, 4 parts, or panel by panel
 
 Size = tuple[int, int]
 
@@ -119,8 +119,8 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     groups = -(-int(np.prod(tiles)) // ROWS)
     steps = _step(channels), _step(outputs)
     size, band = POINTS * sum(steps), _band(tiles, kernel, max(channels, outputs))
-    if channels * outputs < MANY_WEIGHTS:
-        parts = min(PARTS, groups)
+    if channels * outputs < PANEL_WEIGHTS:
+        parts = min(groups, 8 if channels * outputs < FEW_WEIGHTS else 4)
         block = min(-(-groups // parts), max(1, BLOCK // size))
         space = workspace("winograd", get_num_threads(), block * size + band, x.dtype)
         padded = -(-channels // ROWS) * ROWS
