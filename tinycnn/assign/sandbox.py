@@ -117,6 +117,7 @@ class Sandbox:
         folder = Path(self._place.name)
         try:
             settings = self._furnish(folder)
+            self._furnished = _bytes_in(folder)
             command = [sys.executable, "-I", "-S", "-B", "-u", "-X", "utf8", str(folder / "own" / "child.py")]
             self._process = subprocess.Popen(
                 command,
@@ -250,7 +251,7 @@ class Sandbox:
             asleep += passed * _COUNTS.get(state, _COUNTS_OTHERWISE)
             if max(asleep, used - before) > seconds and self._replies.empty():
                 raise StudentError("Timeout", f"it did not end within {seconds:.3g} seconds", fatal=True)
-            if _bytes_in(folder) > _MOST_ON_DISK:
+            if _bytes_in(folder) > self._furnished + _MOST_ON_DISK:
                 raise StudentError("Died", f"it wrote more than {_MOST_ON_DISK >> 20} MB to disk", fatal=True)
         self.left = max(0.0, seconds - max(asleep, _activity(pid)[1] - before))
         if isinstance(message, wire.WireError):
