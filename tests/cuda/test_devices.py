@@ -124,3 +124,16 @@ def test_a_training_on_the_device_is_the_cpus_and_goes_on_there(tmp_path):
     assert second.model[1].weight.device == "cuda"
     assert row["train_loss"] == pytest.approx(expected[1]["train_loss"], rel=1e-5)
     assert row["test_accuracy"] == expected[1]["test_accuracy"]
+
+
+@needs_device
+def test_gradients_accumulate_where_they_are():
+    x = tc.Tensor(tc.Tensor([1.0, 2.0]).to("cuda"), requires_grad=True)
+    for _ in range(2):
+        y = x * x
+        y.retain_grad()
+        y.register_hook(lambda grad: 2 * grad)
+        y.sum().backward()
+    assert tc.Tensor(x.grad).device == "cuda"
+    assert tc.Tensor(x.grad).numpy().tolist() == [8.0, 16.0]
+    assert tc.Tensor(y.grad).numpy().tolist() == [2.0, 2.0]
