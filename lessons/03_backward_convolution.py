@@ -132,10 +132,10 @@ for letter, number in order.items():
 # %% [markdown]
 # ## Checks, and what they miss
 #
-# Even the wrong ones point more or less downhill: nets learn with them, and nobody notices. `tc.gradcheck` nudges every
-# element of every input. That takes long, so people look at a few elements, or at a simple case. There is a better
-# shortcut: convolution is linear in the image, $y = A x$, and backward is its transpose. The *adjoint test* takes one
-# pass and no step: $\langle A x, g \rangle = \langle x, A^T g \rangle$ for any $x$ and $g$.
+# Even the wrong ones point more or less downhill, and one looks right: nets learn with them, nobody notices.
+# `tc.gradcheck` nudges every element of every input. That takes long, so people look at a few elements, or at a simple
+# case. A better shortcut: convolution is linear in the image, $y = A x$, and backward is its transpose. The *adjoint
+# test* takes one pass and no step: $\langle A x, g \rangle = \langle x, A^T g \rangle$ for any $x$ and $g$.
 #
 # > Lazy checks: one image; a kernel of ones; the sum of all outputs as loss; windows that do not overlap; five elements
 # > at random. Which mistake of the gallery does each of them miss? Which one can nudging not see at all?

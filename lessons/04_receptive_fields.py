@@ -100,10 +100,10 @@ def spread(heat):
     return moments
 
 
-figure = plotting.new_figure(10, 4.6)
-reach, gap, part = {}, {}, {}
+figure, reach, gap, part = plotting.new_figure(10, 4.6), {}, {}, {}
 for (above, below), name in zip(figure.subplots(2, 4, height_ratios=(1, 0.55)).T, shown):
-    net, side, count = built[name](width=0.5), *((96, 8) if "Res" in name else (256, 2 if FAST else 6))
+    net = built[name](width=0.25 if FAST and name == "VGG-16" else 0.5)
+    side, count = (96, 8) if "Res" in name else (256, 2 if FAST else 6)
     features = nn.Sequential(net.conv1, net.bn1, net.layer1, net.layer2, net.layer3) if "Res" in name else net.features
     images = rng.normal(size=(count, 3, side, side)).astype(np.float32)
     for module in features.modules():
@@ -156,7 +156,7 @@ for far in (2, 5):
     layers = [(nn.Conv2d(16 if i else 1, 16, 3), nn.BatchNorm2d(16), nn.ReLU()) for i in range(8)]
     features, test = nn.Sequential(*(module for layer in layers for module in layer)), scenes(300, far, 1)
     heats["before training"] = gradient(features, test.images)
-    net, train = nn.Sequential(features, nn.Flatten(), nn.Linear(16, 4)), scenes(1000, far, 0)
+    net, train = nn.Sequential(features, nn.Flatten(), nn.Linear(16, 4)), scenes(600 if FAST else 1000, far, 0)
     trainer = fit(net, train, test, 3, batch_size=32, title=f"distance {far}")
     accuracy.append(100 * trainer.history[-1]["test_accuracy"])
     heats[f"patches {far} pixels away"] = gradient(features, test.images)

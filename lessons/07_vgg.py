@@ -111,7 +111,7 @@ print(
 # > with batch norm, which VGG did not have, and without. Which of the depths wins? Which nets do not learn at all?
 
 # %%
-depths, seeds, count, epochs = ((11, 19), (0,), 640, 4) if FAST else ((11, 13, 16, 19), (0, 1), 1200, 5)
+depths, seeds, count, epochs = ((11, 19), (0,), 512, 3) if FAST else ((11, 13, 16, 19), (0, 1), 1200, 5)
 train, test = glyphs(count, 600, size=20)
 runs = {}
 for norm in ("_bn", ""):
@@ -134,18 +134,14 @@ plotting.curve(left, (11, 13, 16, 19), (29.6, 28.7, 27.0, 27.3), "ImageNet, from
 left.set_ylabel("top-1 error (%)")
 for series, (norm, label) in enumerate((("_bn", "with batch norm"), ("", "without batch norm")), 1):
     places = [depth for depth in (11, 13, 16, 19) if (depth, norm) in runs]
-    colour, _, marker = plotting.SERIES[series]
-    for depth in places:
-        right.plot([depth] * len(runs[depth, norm]), [100 - run for run in runs[depth, norm]], marker, color=colour)
-    means = [100 - np.mean(runs[depth, norm]) for depth in places]
-    right.plot(places, means, plotting.SERIES[series][1], marker=marker, color=colour, label=label)
+    plotting.errors(right, places, [[100 - run for run in runs[depth, norm]] for depth in places], label, series)
 right.axhline(90, color="black", linewidth=1)
 right.set(ylabel="test error (%)", ylim=(0, 100))
-right.legend(loc="upper right", bbox_to_anchor=(1, 0.86))
+right.legend(loc="lower right")
 for axes, title in ((left, "VGG A, B, D, E on ImageNet"), (right, "narrow VGGs on glyphs, this run")):
     axes.set(title=title, xlabel="layers with weights", xticks=(11, 13, 16, 19))
 show(
-    figure, "Depth paid on ImageNet. Here, with little data and time, 19 layers do worse (line: guessing; marks: runs)."
+    figure, "Depth paid on ImageNet. Here, with little data and time, 19 layers do worse (line: guessing; faint: runs)."
 )
 
 # %%
@@ -171,6 +167,6 @@ check("in these runs, at equal epochs, 11 layers beat 19", np.mean(runs[11, "_bn
 #
 # 1. Do what the authors did: train VGG-11 without batch norm until it learns (more epochs), copy its first four
 #    convolutions into VGG-19, and train that. Does it get off the ground?
-# 2. Which image size would make fc6 as large as fc7? What does that say about the 7x7 grid?
+# 2. At which image size would fc6 be about as large as fc7? What does that say about the 7x7 grid?
 # 3. Column C has 16 layers with 1x1 kernels, B has 13 without them, D has 16 with 3x3. In the paper C errs in 28.1 %,
 #    B in 28.7 %, D in 27.0 %. Build narrow versions with `convolutions` and see whether you can measure the order.

@@ -28,7 +28,7 @@ from tinycnn.lesson.training import twin
 
 # %%
 study = load("degradation")
-quick = {"depth": (8, 44), "seed": (0,), "images": (500,), "epochs": (4,), "lr": (0.1,), "width": (0.25,)}
+quick = {"depth": (8, 32), "seed": (0,), "images": (500,), "epochs": (6,), "lr": (0.1,), "width": (0.25,)}
 cells = study.cells(net=("plain",), **(quick if FAST else {}))
 rows = study.run(cells, Path("runs", "experiments", "degradation"))
 depths = sorted({row["depth"] for row in rows})

@@ -25,7 +25,7 @@ from tinycnn.lesson.training import twin
 
 # %%
 study = load("degradation")
-quick = {"depth": (8, 44), "seed": (0,), "images": (500,), "epochs": (4,), "lr": (0.1,), "width": (0.25,)}
+quick = {"depth": (8, 32), "seed": (0,), "images": (500,), "epochs": (6,), "lr": (0.1,), "width": (0.25,)}
 rows = study.run(study.cells(**(quick if FAST else {})), Path("runs", "experiments", "degradation"))
 last = [row for row in rows if row["epoch"] == row["epochs"]]
 depths = sorted({row["depth"] for row in rows})

@@ -15,7 +15,7 @@ from tinycnn.data import Glyphs
 from tinycnn.data.transforms import Normalize
 from tinycnn.lesson import FAST, check, fit, show
 
-count, epochs = (1200, 3) if FAST else (4000, 7)
+count, epochs = (1000, 3) if FAST else (4000, 7)
 train, test = Glyphs("train", 28, 3, count=count), Glyphs("test", 28, 3, count=600)
 train.transform = test.transform = Normalize.of(train.images)
 tc.manual_seed(0)
@@ -125,7 +125,7 @@ print(f"digits among the six best patches of a filter: {np.mean(kinds):.1f} on a
 # > Where does covering hurt most? Can covering ever help?
 
 # %%
-patch, some = 8, (12 if FAST else 60)
+patch, some = 8, (8 if FAST else 60)
 right = np.flatnonzero(trainer.evaluation.probabilities.argmax(axis=1) == test.labels)[:some]
 places = [(top, left) for top in range(0, 29 - patch, 2) for left in range(0, 29 - patch, 2)]
 drops, on, off = [], [], []

@@ -12,11 +12,16 @@ MULTIPLY_ADDS = {
     ("alexnet_2012", 224): 724_406_816,
     ("alexnet", 224): 714_188_480,
     ("vgg16", 224): 15_470_264_320,
+    ("vgg19", 224): 19_632_062_464,
     ("resnet18", 224): 1_814_073_344,
+    ("resnet34", 224): 3_663_761_408,
     ("resnet50", 224): 4_089_184_256,
     ("resnet20", 32): 40_551_040,
     ("resnet32", 32): 68_862_592,
+    ("resnet44", 32): 97_174_144,
     ("plain56", 32): 125_485_696,
+    ("resnet110", 32): 252_887_680,
+    ("squeezenet1_0", 227): 832_667_936,
     ("squeezenet1_1", 224): 349_151_936,
 }
 
@@ -45,8 +50,18 @@ def test_multiply_adds_are_the_papers(name, size, blank):
     assert table(name, size).multiply_adds == MULTIPLY_ADDS[name, size]
 
 
-def test_resnet50_with_the_papers_stride_takes_3858_million(blank):
-    assert table("resnet50", stride_in_1x1=True).multiply_adds == 3_857_973_248
+@pytest.mark.parametrize(
+    ("depth", "options", "multiply_adds"),
+    [
+        (34, {"project": False}, 3_644_493_824),
+        (50, {"stride_in_1x1": True}, 3_857_973_248),
+        (101, {"stride_in_1x1": True}, 7_570_194_432),
+        (152, {"stride_in_1x1": True}, 11_282_415_616),
+    ],
+)
+def test_resnets_as_the_paper_counts_them(depth, options, multiply_adds, blank):
+    net = tc.models.resnet.imagenet_resnet(depth, **options)
+    assert tc.summary(net, (3, 224, 224)).multiply_adds == multiply_adds
 
 
 def test_squeezenet_table_1(blank):

@@ -37,6 +37,18 @@ def test_a_tensor_used_twice_gets_the_sum():
     assert a.grad.tolist() == [4.0]
 
 
+@pytest.mark.parametrize("uses", [1, 2, 3, 4])
+def test_a_number_without_axes_sums_the_gradients_of_all_its_uses_in_an_array(uses):
+    x = Tensor(np.asarray(3.0), requires_grad=True)
+    square = x * x
+    square.retain_grad()
+    sum([square] * uses, start=square).backward()
+    assert x.grad == 6 * (uses + 1) and square.grad == uses + 1
+    (x * x).backward()
+    assert x.grad == 6 * (uses + 2)
+    assert isinstance(x.grad, np.ndarray) and isinstance(square.grad, np.ndarray)
+
+
 def test_a_node_is_visited_after_all_its_uses():
     x = leaf(2.0)
     y = x * x

@@ -661,7 +661,7 @@ def _run_hooks(hooks: dict[int, Callable], grad: np.ndarray | None) -> np.ndarra
 def _keep_retained(node: Function, grad: np.ndarray | None) -> None:
     tensor = node.retained() if node.retained is not None else None
     if tensor is not None and grad is not None:
-        tensor.grad = grad.copy() if tensor.grad is None else tensor.grad + grad
+        tensor.grad = grad.copy() if tensor.grad is None else np.asarray(tensor.grad + grad)
 
 
 def _accumulate(leaf: Tensor, grad: np.ndarray | None, unshared: bool) -> None:
@@ -669,7 +669,7 @@ def _accumulate(leaf: Tensor, grad: np.ndarray | None, unshared: bool) -> None:
     if seen is None:
         return
     if leaf.grad is not None:
-        leaf.grad = leaf.grad + seen
+        leaf.grad = np.asarray(leaf.grad + seen)
     else:
         leaf.grad = seen if unshared and not leaf._hooks else seen.copy(order="K")
     for hook in list(leaf._after.values()):

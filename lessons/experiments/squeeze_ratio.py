@@ -76,7 +76,7 @@ def draw(rows):
     grid[2].set(xlabel="parameters (thousands)", xscale="log")
     grid[2].xaxis.set_major_formatter("{x:g}")
     for axes in grid:
-        axes.set(ylabel="test error (%)", ylim=(0, 100))
+        axes.set(ylabel="test error (%)", ylim=(0, 125), yticks=range(0, 101, 20))
         axes.legend(fontsize=8)
     return {"squeeze_ratio": figure}
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from tests.assign.toy import MASTER, write
 from tinycnn.assign import batch, reports
 from tinycnn.assign.batch import Batch, secret_of, warm
-from tinycnn.assign.reports import tables
+from tinycnn.assign.grading import Report
+from tinycnn.assign.reports import page, tables
 from tinycnn.assign.sandbox import GraderError
 from tinycnn.assign.task import AssignmentError
 
@@ -28,6 +30,7 @@ CLASS = {
     "eve": "def f(:",
     "fay": MASTER.replace("return 2 * np.asarray(x)", "while True: pass"),
 }
+RANKED = ("name", "value", "order")
 SCORES = {"ada": 90, "bob": 40, "=cmd": 90, "<b>dan": 0, "eve": 0, "fay": 40}
 
 
@@ -68,6 +71,57 @@ def test_everybody_is_graded_whatever_the_others_do_and_only_once(toy, folder, t
     assert len(json.loads((tmp_path / "out" / "grades.json").read_text(encoding="utf-8"))) == 6
 
 
+HALF_A_CHARACTER = """
+    raise ValueError("\\ud800 \\x00 \\x1b[31m")
+"""
+TAKES_THE_CHILD_OVER = """
+import sys
+sys.modules["__main__"]._answer = lambda *_: {"error": "X" * 10**6, "text": "y" * 10**6, "line": 1}
+"""
+
+
+def test_names_and_texts_that_no_file_could_hold_stop_nobody(toy, tmp_path):
+    texts = {
+        "ada": MASTER.replace("    return 2 * np.asarray(x)\n", HALF_A_CHARACTER).replace(
+            "because it is so", "\\udfff"
+        ),
+        "bob": MASTER + TAKES_THE_CHILD_OVER,
+        "n" * 250: MASTER,
+        "\u00e9" * 120: MASTER,
+        "bad\udcffname": MASTER,
+    }
+    for name, text in texts.items():
+        try:
+            (tmp_path / "in" / name).mkdir(parents=True)
+        except (OSError, UnicodeError):  # a system without such names
+            continue
+        (tmp_path / "in" / name / "toy.py").write_text(text, encoding="utf-8")
+    job, said = run(toy, tmp_path / "in", tmp_path / "out")
+    assert not job.failures and [line.encode() for line in said]
+    assert all(report.score == {"ada": 40, "bob": 0}.get(name, 90) for name, report in job.reports.items())
+    written = reports.write(list(reports.FORMATS), toy, list(job.reports.values()), tmp_path / "out")
+    assert all(path.exists() for path in written) and tables.write_hand(toy, list(job.reports.values()), tmp_path)
+    assert all(len(result.text) < 5000 for report in job.reports.values() for result in report.results)
+    again, said = run(toy, tmp_path / "in", tmp_path / "out")
+    assert again.reports == job.reports and len(said) == 1
+
+
+def test_the_leaderboard_has_the_best_first(toy, tmp_path):
+    def report(student, accuracy, size):
+        entries = [("accuracy", accuracy, "desc"), ("parameters", size, "asc")]
+        return Report("A99_toy", "toy", student, [], leaderboard=[dict(zip(RANKED, entry)) for entry in entries])
+
+    everybody = [
+        report("ada", 0.9, 700),
+        report("bob", 0.95, 900),
+        report("<eve>", 0.95, 800),
+        Report("", "", "dan", []),
+    ]
+    page.write_html(toy, everybody, tmp_path)
+    table = (tmp_path / "grades.html").read_text(encoding="utf-8").partition("Leaderboard")[2]
+    assert table.index("&lt;eve&gt;") < table.index("bob") < table.index("ada") and "dan" not in table
+
+
 def test_a_grader_killed_half_way_goes_on_where_it_was(toy, tmp_path):
     for number in range(6):
         place = tmp_path / "in" / f"s{number}"
@@ -96,6 +150,7 @@ def test_a_grader_killed_half_way_goes_on_where_it_was(toy, tmp_path):
 
 
 def test_a_worker_that_is_killed_costs_nobody_else_anything(toy, folder, tmp_path, monkeypatch):
+    shutil.rmtree(folder / "fay")
     asked = []
     original = batch._Worker._ask
 
@@ -107,7 +162,7 @@ def test_a_worker_that_is_killed_costs_nobody_else_anything(toy, folder, tmp_pat
 
     monkeypatch.setattr(batch._Worker, "_ask", ask)
     job, _ = run(toy, folder, tmp_path / "out", 1)
-    assert {name: report.score for name, report in job.reports.items()} == SCORES
+    assert {name: report.score for name, report in job.reports.items()} == {k: SCORES[k] for k in SCORES if k != "fay"}
     assert asked.count("bob") >= 1
 
     monkeypatch.setattr(batch._Worker, "_ask", lambda worker, request: None)
@@ -117,6 +172,8 @@ def test_a_worker_that_is_killed_costs_nobody_else_anything(toy, folder, tmp_pat
 
 
 def test_points_given_by_hand_are_filled_in_and_stay(toy, folder, tmp_path):
+    for name in CLASS.keys() - {"ada", "=cmd"}:
+        shutil.rmtree(folder / name)
     job, _ = run(toy, folder, tmp_path / "out")
     graded = list(job.reports.values())
     path = tables.write_hand(toy, graded, tmp_path / "out")
@@ -126,7 +183,7 @@ def test_points_given_by_hand_are_filled_in_and_stay(toy, folder, tmp_path):
         text.replace("ada,words,,", "ada,words,7,").replace("'=cmd,words,,", "'=cmd,words,3,"), encoding="utf-8"
     )
     tables.give_by_hand(toy, graded, tmp_path / "out")
-    assert {report.student: report.score for report in graded} == SCORES | {"ada": 97, "=cmd": 93}
+    assert {report.student: report.score for report in graded} == {"ada": 97, "=cmd": 93}
     tables.write_hand(toy, graded, tmp_path / "out")
     assert "ada,words,7,10" in path.read_text(encoding="utf-8")
     path.write_text(text.replace("ada,words,,", "ada,words,11,"), encoding="utf-8")

@@ -4,10 +4,13 @@ import csv
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from tests.assign.toy import MASTER
+from tinycnn.assign import sandbox
+from tinycnn.assign.confine import PROTECTIONS
 from tinycnn.cli import main
 
 
@@ -31,7 +34,7 @@ def test_from_release_to_check_to_reset(toy, tmp_path, capsys):
     (out / "toy.py").write_text(MASTER.replace("2 * np", "3 * np") + "\nprint('loaded')\n", encoding="utf-8")
     assert run("check", out) == 1
     said = capsys.readouterr().out
-    assert "It looks like this: all values are 1.5 times" in said and "loaded" in said
+    assert "Likely cause: all values are 1.5 times" in said and "loaded" in said
     (out / "toy.py").write_text(MASTER, encoding="utf-8")
     assert run("check", out) == 0
     assert (
@@ -114,6 +117,7 @@ def test_selftest_says_what_is_not_as_it_should_be(toy, capsys):
         (["grade", "nowhere", "--out", "out", "--format", "jsn"], "unknown format 'jsn'; did you mean json?"),
         (["similarity", "nowhere", "--assignment", "A3"], "nowhere: No such file or directory"),
         (["pack", "A77", "--gradescope", "x.zip"], "there is no assignment 'A77'"),
+        (["pack", "A3", "--gradescope", "no/such/folder/x.zip"], "there is no folder no/such/folder"),
     ],
 )
 def test_errors_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, message):
@@ -136,3 +140,14 @@ def test_the_list_has_every_assignment_with_a_hundred_points(capsys):
     for line in lines:
         public, _, hidden, _, _, by_hand, *_ = line.split()[1:]
         assert int(public) + int(hidden) + int(by_hand) == 100
+
+
+def test_a_platform_that_protects_by_nothing_says_so(student, tmp_path, monkeypatch, capsys):
+    """As on Windows: the child comes up, and nothing holds."""
+    for name in ("child.py", "wire.py"):
+        shutil.copy(Path(sandbox.__file__).with_name(name), tmp_path)
+    (tmp_path / "confine.py").write_text("def confine(settings):\n    return []\n", encoding="utf-8")
+    monkeypatch.setattr(sandbox, "_HERE", tmp_path)
+    assert run("check", student) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.startswith("this platform cannot protect by ") for line in said] == [True] * len(PROTECTIONS)

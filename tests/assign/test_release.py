@@ -21,6 +21,11 @@ def test_a_released_folder_has_what_a_student_needs_and_nothing_else(toy, tmp_pa
     ]
     text = "".join(path.read_text(encoding="utf-8") for path in written)
     assert "2 * np" not in text and "sums" not in text and "mutants" not in text
+    readme = (out / "README.md").read_text(encoding="utf-8")
+    assert (
+        readme.startswith("# Toy\n") and "Hand in `toy.py` alone. It may import the standard library, numpy." in readme
+    )
+    assert "50 of 100 points; 40 more are in hidden tests, 10 are given by hand" in readme
     table = tomllib.loads((out / "task.toml").read_text(encoding="utf-8"))
     assert table["hidden_points"] == 40 and table["public"] == {"doubles": 50} and "hidden" not in table
     task = read(out)

@@ -1,5 +1,7 @@
 """Copies are found through renaming and moved functions; what the stub has does not count."""
 
+import random
+
 from tests.assign.toy import MASTER
 from tinycnn.assign import master
 from tinycnn.assign.similarity import fingerprints, pairs, spans
@@ -59,9 +61,17 @@ def test_what_all_were_given_does_not_count():
     assert pairs({"ada": STUB.encode(), "bob": STUB.encode()}, STUB) == []
 
 
-def test_a_solution_that_half_of_the_class_has_does_not_count_among_many():
-    many = {f"s{n}": (ONE + f"\ndef f{n}(): pass\n").encode() for n in range(8)}
+def own_work(number):
+    operators = random.Random(number).choices(["+", "-", "*", "/", "%", "//", "<<", "&"], k=60)
+    return f"\ndef own(x): return x {' x '.join(operators)} x\n"
+
+
+def test_a_way_that_most_of_many_have_does_not_count_and_a_copy_of_the_whole_does():
+    many = {f"s{n}": (ONE + own_work(n)).encode() for n in range(8)}
     assert pairs(many, STUB) == []
+    copies = pairs(many | {"t0": many["s0"], "t1": many["s0"]}, STUB)
+    assert [(pair.one, pair.other) for pair in copies] == [("s0", "t0"), ("s0", "t1"), ("t0", "t1")]
+    assert pairs(dict.fromkeys(many, ONE.encode()), STUB)  # all of the class have copied
 
 
 def test_broken_and_empty_files_are_no_error():

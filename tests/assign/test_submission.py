@@ -1,10 +1,12 @@
 """Whatever is handed in, it is read or refused in words."""
 
+import gzip
 import io
 import os
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from tests.assign.toy import MASTER
@@ -16,15 +18,15 @@ GOOD = MASTER.encode()
 
 def zipped(files):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
 
 
-def tarred(files):
+def tarred(files, kind="gz"):
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode=f"w:{kind}") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -88,6 +90,29 @@ def test_what_cannot_be_graded_says_why(toy, tmp_path, files, note):
     ((student, path),) = submission.collect(write(tmp_path / "in", files)).items()
     read = submission.read(path, toy, student)
     assert read.source is None and note in read.notes[-1]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
+def test_an_archive_that_is_broken_anywhere_is_refused_in_one_line(toy, tmp_path, kind):
+    rng, path = np.random.default_rng(0), tmp_path / f"ada.{kind}"
+    good = zipped({"toy.py": GOOD}) if kind == "zip" else tarred({"toy.py": GOOD}, kind.partition(".")[2])
+    refused = 0
+    for _ in range(300):
+        broken = np.frombuffer(good, np.uint8).copy()
+        broken[rng.integers(len(broken), size=3)] ^= rng.integers(1, 256, 3).astype(np.uint8)
+        path.write_bytes(broken.tobytes()[: int(rng.integers(len(broken) // 2, len(broken) + 1))])
+        read = submission.read(path, toy)
+        refused += read.source is None
+        assert read.source is not None or (read.notes and "\n" not in read.notes[-1])
+    assert refused > 100
+
+
+def test_a_header_is_not_read_without_a_limit(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(submission, "_MOST_UNPACKED", 2**20)
+    member = tarfile.TarInfo("toy.py")
+    member.type, member.size = tarfile.XHDTYPE, 2**30  # says so, and tarfile would take the memory
+    (tmp_path / "ada.tar.gz").write_bytes(gzip.compress(member.tobuf() + bytes(2**21)))
+    assert "there are more than 1 MB in ada.tar.gz" in submission.read(tmp_path / "ada.tar.gz", toy).notes[0]
 
 
 def test_links_and_pipes_are_not_followed(toy, tmp_path):

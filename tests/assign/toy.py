@@ -52,7 +52,7 @@ def sums(student, rng, check):
 '''
 TASK = """title = "Two functions"
 file = "toy.py"
-seconds = 2
+seconds = 1
 
 [public]
 doubles = 50

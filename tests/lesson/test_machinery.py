@@ -141,6 +141,7 @@ def test_markdown():
     ):
         assert part in html
     assert to_html("一行\n两行") == "<p>一行两行</p>"
+    assert to_html("一行\n`b`\n两行，\nc") == "<p>一行\n<code>b</code>\n两行，c</p>"
     assert to_html("2 * 3 * 4 and snake_case_name") == "<p>2 * 3 * 4 and snake_case_name</p>"
 
 

@@ -82,8 +82,8 @@ class Report:
         The end of what the student's code printed: for students at home and teachers.
     leaderboard : list of dict
         ``name``, ``value`` and ``order``: "asc" where less is better, else "desc".
-    protections : list of str
-        What held while the student's code ran.
+    protections : list of str or None
+        What held while the student's code ran; None if it did not run.
     seconds : float
     digest : str
         Of all that decides the grade.
@@ -96,7 +96,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     printed: str = ""
     leaderboard: list[dict[str, Any]] = field(default_factory=list)
-    protections: list[str] = field(default_factory=list)
+    protections: list[str] | None = None
     seconds: float = 0.0
     digest: str = ""
 
@@ -212,7 +212,7 @@ def _run(
         called = student.last_call.function
         result.text, result.hint = explain(check.failures[0], test.kind == "public", sandbox.task.packages, called)
         if whole and check.parts > 1:
-            result.text += f" ({passed} of {parts} parts are right)"
+            result.text += f" ({passed} of {parts} parts right)"
     return check.leaderboard
 
 

@@ -94,6 +94,16 @@ def secret_lines(text: str, name: str = "master") -> set[str]:
     return {line for line in solved - shown if len(line) >= _SHORTEST and not line.startswith("#")}
 
 
+def leaks(text: str, name: str, files: dict[str, str]) -> list[str]:
+    """Where files show the secret lines of a master: whole lines of code, also in comments, and passages of texts."""
+    found = []
+    for file, content in files.items():
+        lines = {line.strip().lstrip("# ") for line in content.splitlines()}
+        shown = lines if file.endswith(".py") else content
+        found += [(file, line) for line in sorted(secret_lines(text, name)) if line in shown]
+    return [f"{file} would show a line of the solution: {line!r}" for file, line in found]
+
+
 def mutated(text: str, mutant: Mutant) -> str:
     """The master with a mutant's passage replaced.
 

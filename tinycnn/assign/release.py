@@ -11,7 +11,7 @@ from typing import Any
 from tinycnn.assign import master
 from tinycnn.assign.grading import grade
 from tinycnn.assign.submission import Submission
-from tinycnn.assign.task import AssignmentError, Task
+from tinycnn.assign.task import FULL_MARKS, AssignmentError, Task
 
 ORIGINAL = "original"
 
@@ -55,7 +55,34 @@ def student_files(task: Task) -> dict[str, str]:
     stub = master.stub(task.master.read_text(encoding="utf-8"), task.file)
     beside = [path for path in (task.folder / "README.md", task.folder / "public.py", task.adapter) if path]
     texts = {path.name: path.read_text(encoding="utf-8") for path in beside}
+    texts["README.md"] += _how_to(task)
     return {task.file: stub, f"{ORIGINAL}/{task.file}": stub, "task.toml": _task_of_students(task), **texts}
+
+
+def _how_to(task: Task) -> str:
+    """The end of every README: how to check and what to hand in."""
+    hidden, by_hand = task.hidden_points, sum(test.points for test in task.of_kind("manual"))
+    longer = [test for test in task.of_kind("public") if test.seconds != task.seconds]
+    rest = f"{hidden} more are in hidden tests" + (f", {by_hand} are given by hand" if by_hand else "")
+    return _HOW_TO.format(
+        public=FULL_MARKS - hidden - by_hand,
+        rest=rest,
+        file=task.file,
+        packages=" and ".join(task.packages),
+        seconds=task.seconds,
+        longer="".join(f" ({test.name}: {test.seconds:g})" for test in longer),
+        memory=task.memory_mb,
+    )
+
+
+_HOW_TO = """
+## Check it, hand it in
+
+- `tinycnn assign check`, in this folder, runs the public tests: {public} of 100 points; {rest}.
+- `tinycnn assign reset` puts the stub back; what you wrote is kept under another name.
+- Hand in `{file}` alone. It may import the standard library, {packages}.
+- A test may take {seconds:g} seconds of processor time{longer}, and {memory} MB of memory.
+"""
 
 
 def _task_of_students(task: Task) -> str:
@@ -76,10 +103,8 @@ def _toml(name: str, value: Any) -> str:
 
 def _prove(task: Task, files: dict[str, str]) -> None:
     """The stub can be imported and passes nothing; no line of a solution is in what students get."""
-    for line in sorted(master.secret_lines(task.master.read_text(encoding="utf-8"), task.file)):
-        for name, text in files.items():
-            if line in text:
-                raise AssignmentError(f"{name} would show a line of the solution: {line!r}")
+    if found := master.leaks(task.master.read_text(encoding="utf-8"), task.file, files):
+        raise AssignmentError(found[0])
     report = grade(task, Submission("stub", files[task.file].encode()))
     if report.notes:
         raise AssignmentError(f"the stub of {task.name} does not work: {report.notes[0]}")

@@ -32,7 +32,7 @@ _COUNTS = {"S": 1.0, "": 0.25}  # what a second on the clock counts: asleep; whe
 _COUNTS_OTHERWISE = 0.05  # at work or stopped, by a machine that has other work
 _STARTING = 120.0
 _MOST_ON_DISK = 64 * 2**20
-_LONGEST_LOG = 4000
+_LONGEST_LOG, _LONGEST_KIND = 4000, 80
 _COMPANIONS = ("numba", "llvmlite")  # what tinycnn needs beside NumPy
 _HERE = Path(__file__).parent
 
@@ -76,8 +76,8 @@ class Sandbox:
 
     Attributes
     ----------
-    protections : list of str
-        What holds, of :data:`tinycnn.assign.confine.PROTECTIONS`; known after the start.
+    protections : list of str or None
+        What holds, of :data:`tinycnn.assign.confine.PROTECTIONS`; None before the start.
     printed : str
         The end of what the student's code printed.
     changed : list of int
@@ -88,7 +88,7 @@ class Sandbox:
 
     def __init__(self, task: Task, source: bytes, framework: Path | None = None, keep: Path | None = None) -> None:
         self.task, self.source, self.framework, self.keep = task, source, framework, keep
-        self.protections: list[str] = []
+        self.protections: list[str] | None = None
         self.printed = ""
         self.changed: list[int] = []
         self.left = task.seconds
@@ -223,8 +223,8 @@ class Sandbox:
             self.close()
             raise
         if "error" in reply:
-            line = reply.get("line", 0)
-            raise StudentError(str(reply["error"]), str(reply.get("text", "")), line if type(line) is int else 0)
+            kind, text, line = (reply.get(name, "") for name in ("error", "text", "line"))
+            raise StudentError(str(kind)[:_LONGEST_KIND], str(text)[:_LONGEST_LOG], line if type(line) is int else 0)
         changed = reply.get("changed")
         self.changed = [n for n in changed if type(n) is int] if isinstance(changed, list) else []
         return reply.get("value")

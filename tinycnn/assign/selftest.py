@@ -52,7 +52,7 @@ def rows(task: Task, hostile: bool | None = None, slow: bool = True) -> Iterator
     hostile : bool, optional
         Also with attacks that do something; by default those of :data:`HOSTILE`.
     slow : bool
-        Also with attacks that run until they are stopped.
+        Also with attacks that run until they are stopped, and with answers that take no work to every assignment.
     """
     text = task.master.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="tinycnn-") as place:
@@ -101,8 +101,9 @@ def _attacked(grader: _Grader, place: Path, hostile: bool, slow: bool) -> Iterat
     folder = place / "home"  # looks like a neighbour's, with the solution in it
     folder.mkdir()
     (folder / task.file).write_bytes(task.master.read_bytes())
-    held = grader.text("").protections
-    families = [attacks.lazy, *([attacks.hostile, attacks.smuggled, attacks.by_heart] if hostile else [])]
+    held = grader.text("").protections or []
+    families = [attacks.lazy] if hostile or slow else []
+    families += [attacks.hostile, attacks.smuggled, attacks.by_heart] if hostile else []
     canary = Path(tempfile.gettempdir()) / f"tinycnn-canary-{os.getpid()}"
     canary.write_text("alive", encoding="utf-8")
     try:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 K, W = 12, 6
 _COMMON = 0.5  # a fingerprint that more than this share of all programs have says nothing; counts from 6 programs on
+_COPY = 0.9  # where two programs share so much, that others have it too is no excuse
 _SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
 
 
@@ -43,20 +44,26 @@ def pairs(sources: dict[str, bytes], stub: str, least: float = 0.3) -> list[Pair
     least : float
         From 0 to 1.
     """
-    given = set(fingerprints(stub.encode()))
-    prints = {name: fingerprints(source) for name, source in sources.items()}
-    spread = Counter(print_ for own in prints.values() for print_ in own)
-    if len(sources) > 5:
-        given |= {print_ for print_, count in spread.items() if count > _COMMON * len(sources)}
-    own = {name: {h: line for h, line in found.items() if h not in given} for name, found in prints.items()}
+    given = fingerprints(stub.encode()).keys()
+    prints = {name: fingerprints(source) for name, source in sorted(sources.items())}
+    own = {name: found.keys() - given for name, found in prints.items()}
+    spread = Counter(print_ for found in own.values() for print_ in found)
+    common = {print_ for print_, count in spread.items() if len(sources) > 5 and count > _COMMON * len(sources)}
     found = []
-    for one, other in itertools.combinations(sorted(own), 2):
-        shared = own[one].keys() & own[other].keys()
-        share = len(shared) / max(1, min(len(own[one]), len(own[other])))
+    for one, other in itertools.combinations(own, 2):
+        share, shared = _share(own[one], own[other])
+        if share < _COPY:
+            share, shared = _share(own[one] - common, own[other] - common)
         if share >= least and len(shared) >= 3:
-            lines = sorted((own[one][h], own[other][h]) for h in shared)
+            lines = sorted((prints[one][h], prints[other][h]) for h in shared)
             found.append(Pair(one, other, share, tuple(lines)))
     return sorted(found, key=lambda pair: -pair.share)
+
+
+def _share(one: set[int], other: set[int]) -> tuple[float, set[int]]:
+    """What both have, as a share of the smaller one."""
+    shared = one & other
+    return len(shared) / max(1, min(len(one), len(other))), shared
 
 
 def fingerprints(source: bytes) -> dict[int, int]:

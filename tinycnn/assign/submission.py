@@ -6,7 +6,11 @@ lead out of an archive, and archives that grow without end lead nowhere.
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import hashlib
 import io
+import lzma
 import os
 import re
 import stat
@@ -15,13 +19,23 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tinycnn.assign.task import AssignmentError, Task
 
 _MOST_FILES = 2000
 _MOST_ARCHIVE = 50 * 2**20
+_MOST_UNPACKED = 200 * 2**20
 _DEEPEST = 4
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_LONGEST_NAME = 150  # bytes
+_UNPACK: dict[str, Callable[..., Any]] = {
+    ".tar": open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+    ".tar.xz": lzma.open,
+}
+_ARCHIVES = (".zip", *_UNPACK)
 
 Reader = Callable[[int], bytes]
 
@@ -56,18 +70,11 @@ def read(path: Path, task: Task, student: str = "") -> Submission:
         name, source = _choose(dict(_files(path, task.largest_kb * 1024)), task, notes)
         _check(name, source, task)
     except _Refused as reason:
-        return Submission(student, None, [*notes, str(reason)])
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        EOFError,
-        ValueError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        return Submission(student, None, [f"{path.name} cannot be read: {error or type(error).__name__}"])
-    return Submission(student, source, notes)
+        return Submission(student, None, [printable(note) for note in (*notes, str(reason))])
+    except Exception as error:  # archives can be broken in more ways than their modules list
+        why = str(error).partition("\n")[0] or type(error).__name__
+        return Submission(student, None, [printable(f"{path.name} cannot be read: {why}")])
+    return Submission(student, source, [printable(note) for note in notes])
 
 
 def collect(folder: Path) -> dict[str, Path]:
@@ -92,8 +99,18 @@ def collect(folder: Path) -> dict[str, Path]:
 
 
 def _student_of(path: Path) -> str:
+    """The name without its ending; one that no report's file could have is cut, and told from others by its hash."""
     suffix = next((end for end in (*_ARCHIVES, ".py", ".ipynb", ".txt") if path.name.lower().endswith(end)), "")
-    return path.name[: len(path.name) - len(suffix)] or path.name
+    name = printable(path.name[: len(path.name) - len(suffix)] or path.name)
+    data = name.encode()
+    if len(data) <= _LONGEST_NAME:
+        return name
+    return f"{data[: _LONGEST_NAME - 20].decode(errors='ignore')}-{hashlib.sha256(data).hexdigest()[:12]}"
+
+
+def printable(text: str) -> str:
+    """Text that every file can hold: with marks for what is no character, as names of files can have it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 # -- finding files, without following anything -------------------------------------------------------------------------
@@ -159,16 +176,19 @@ def _member_reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Reader:
 
 
 def _in_tar(path: Path, largest: int) -> Iterator[tuple[str, Reader]]:
-    unpacked = 0
-    with tarfile.open(path) as archive:
+    unpack = next(unpack for end, unpack in _UNPACK.items() if path.name.lower().endswith(end))
+    with unpack(path, "rb") as file:
+        content = file.read(_MOST_UNPACKED + 1)  # headers can be as large as files
+    if len(content) > _MOST_UNPACKED:
+        raise _Refused(f"there are more than {_MOST_UNPACKED >> 20} MB in {path.name}")
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         for number, member in enumerate(archive):
-            unpacked += member.size
-            if number >= _MOST_FILES or unpacked > 4 * _MOST_ARCHIVE:
-                raise _Refused(f"there is too much in {path.name}")
-            file = archive.extractfile(member) if member.isreg() and _is_safe(member.name) else None
-            if file is not None:
-                content = file.read(largest + 1)
-                yield member.name, lambda size, content=content: content[:size]  # type: ignore[misc]
+            if number >= _MOST_FILES:
+                raise _Refused(f"there are more than {_MOST_FILES} files in {path.name}")
+            part = archive.extractfile(member) if member.isreg() and _is_safe(member.name) else None
+            if part is not None:
+                start = part.read(largest + 1)
+                yield member.name, lambda size, start=start: start[:size]  # type: ignore[misc]
 
 
 def _is_safe(name: str) -> bool:

@@ -233,9 +233,8 @@ def explain(error: Exception, public: bool, allowed: tuple[str, ...], function: 
     if error.kind == "Timeout":
         return f"{function or 'the file'} was stopped: {error.text}", "a loop without an end?"
     if error.kind in ("Died", "Forged", "Unsendable"):
-        return (
-            error.text if public and error.kind == "Unsendable" else f"{function or 'the file'}{text or ' failed'}"
-        ), ""
+        alone = public and (error.kind == "Unsendable" or not function)
+        return (error.text if alone else f"{function or 'the file'}{text or ' failed'}"), ""
     hint = ""
     if error.kind in ("ImportError", "ModuleNotFoundError"):
         hint = f"what may be imported here: the standard library, {', '.join(allowed)}"

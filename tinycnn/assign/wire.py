@@ -88,6 +88,8 @@ def _unpacked(node: Any, message: bytes, at: int) -> tuple[Any, int]:
     """The value of a JSON node, whose arrays begin at a byte; and the byte behind them."""
     if isinstance(node, list):
         return _sequence(node, message, at)
+    if isinstance(node, str):  # JSON can hold halves of characters, which no file takes
+        return node.encode("utf-8", "backslashreplace").decode(), at
     if not isinstance(node, dict):
         return node, at
     ((kind, content),) = node.items()

@@ -27,7 +27,10 @@ def main() -> None:
             answer = grade(task, handed_in, Draw(secret, request["student"]), framework).to_json()
         except GraderError as error:
             answer = {"failure": str(error)}
-        print(json.dumps(answer), file=replies, flush=True)
+        try:
+            print(json.dumps(answer), file=replies, flush=True)
+        except BrokenPipeError:
+            os._exit(1)  # the batch is gone
 
 
 if __name__ == "__main__":

@@ -63,7 +63,9 @@ def add_assign(commands: Any, shared: argparse.ArgumentParser) -> None:
 
     selftest = add("selftest", _selftest, "solutions, stubs, mutants and attacks: does each get what it should?")
     selftest.add_argument("assignments", nargs="*", metavar="ASSIGNMENT", help="numbers or names (default: all)")
-    selftest.add_argument("--fast", action="store_true", help="about a minute: some assignments, no attack that waits")
+    selftest.add_argument(
+        "--fast", action="store_true", help="half a minute: some assignments, and attacks that end by themselves"
+    )
     selftest.add_argument("--jobs", type=_at_least_one, default=1, metavar="N", help="so many at a time (default: 1)")
 
 
@@ -102,21 +104,23 @@ def _check(options: argparse.Namespace) -> int:
     from tinycnn.assign.task import read
 
     task = read(options.folder)
+    compiles = " (kernels are compiled first)" if {"numba", "tinycnn"} & set(task.packages) else ""
+    print(f"{task.number} · {task.title}{compiles}", flush=True)
     report = grade(task, submission.read(options.folder, task, "you"))
-    print(f"{task.number} · {task.title}")
     if report.printed:
         print(f"--- what your code printed ---\n{report.printed.rstrip()}\n---")
     print("\n".join(text.lines(report, task.lesson, sys.stdout.isatty())))
     print(text.verdict(report, task))
-    _say_what_is_missing(report.protections)
+    _say_what_is_missing([report])
     return 0 if all(result.passed for result in report.results if result.kind == "public") else 1
 
 
-def _say_what_is_missing(protections: list[str]) -> None:
+def _say_what_is_missing(reports: list[Any]) -> None:
     """The protections that this platform cannot give, on standard error."""
     from tinycnn.assign.sandbox import missing
 
-    for text in missing(protections) if protections else ():
+    held = next((report.protections for report in reports if report.protections is not None), None)
+    for text in [] if held is None else missing(held):
         print(f"this platform cannot protect by {text}: grade untrusted files in a container", file=sys.stderr)
 
 
@@ -154,7 +158,7 @@ def _grade(options: argparse.Namespace) -> int:
         print(path)
     if by_hand:
         print(f"fill in the points of {by_hand}, then run the same command again")
-    _say_what_is_missing(next((report.protections for report in graded if report.protections), []))
+    _say_what_is_missing(graded)
     for student, failure in batch.failures.items():
         print(f"not graded: {student}: {failure}", file=sys.stderr)
     return 1 if batch.failures else 0
@@ -163,9 +167,11 @@ def _grade(options: argparse.Namespace) -> int:
 def _pack(options: argparse.Namespace) -> None:
     from tinycnn.assign.batch import secret_of
     from tinycnn.assign.pack import pack
-    from tinycnn.assign.task import find
+    from tinycnn.assign.task import AssignmentError, find
 
     path = options.gradescope
+    if not path.parent.is_dir():
+        raise AssignmentError(f"{path}: there is no folder {path.parent}")
     secret = options.secret or path.with_suffix(".secret")
     names = pack(find(options.assignment), path, secret_of(secret), options.wheels)
     wheels = sum(name.startswith("wheels/") for name in names)

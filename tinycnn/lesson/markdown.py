@@ -12,9 +12,10 @@ from html import escape
 from tinycnn.lesson import formula, highlight
 
 _ITEM = re.compile(r"(?:([-*])|\d+\.) +")
-_WIDE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
+_WIDE = r"\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
+_MARK = r"\u3000-\u303f\uff00-\uffef"
 _FORMULA = re.compile(r"\$([^$\s](?:[^$]*[^$\s])?)\$([.,;:?!)\u3001\u3002\uff01-\uff1f]*)")
-_BESIDE_WIDE = re.compile(rf"(?<={_WIDE})\n|\n(?={_WIDE})")
+_NO_BREAK = re.compile(rf"(?<=[{_MARK}])\n|\n(?=[{_MARK}])|(?<=[{_WIDE}])\n(?=[{_WIDE}])")
 
 
 def to_html(text: str) -> str:
@@ -97,8 +98,8 @@ _BLOCKS: tuple[tuple[Callable[[list[str]], object], Callable[[list[str]], str]],
 
 
 def inline(text: str) -> str:
-    """A line of text as HTML; a line break beside a Chinese character is none."""
-    text = _BESIDE_WIDE.sub("", text)
+    """A line of text as HTML; a line break between Chinese characters, or beside a Chinese mark, is none."""
+    text = _NO_BREAK.sub("", text)
     kept: list[str] = []
 
     def keep(html: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
@@ -108,8 +109,10 @@ class _Figures:
         self.count += 1
         caption = self.words.get(picture.caption, picture.caption)
         data = base64.b64encode(picture.png).decode("ascii")
+        width, height = struct.unpack_from(">II", picture.png, 16)
         return (
-            f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+            f'<figure><img alt="{escape(caption)}" width="{width}" height="{height}" style="--pixels:{width}"'
+            f' src="data:image/png;base64,{data}">'
             f"<figcaption><b>{self.label} {self.count}.</b> {inline(caption)}</figcaption></figure>"
         )
 

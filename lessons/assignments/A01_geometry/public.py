@@ -18,19 +18,19 @@ def size_after(size, kernel, stride=1, padding=0, dilation=1):
 def rows_of(layers, channels, size):
     """The table as :func:`tinycnn.summary` has it."""
     net, inputs, flat = nn.Sequential(), channels, False
-    for kind, *numbers in layers:
-        if kind == "conv":
-            outputs, kernel, stride, padding, groups = numbers
-            net.append(nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups))
-            inputs = outputs
-        elif kind == "pool":
-            net.append(nn.MaxPool2d(*numbers))
-        else:
-            if not flat:
-                inputs *= summary(net, (channels, size, size)).rows[-1].output_shape[1] ** 2
-                net.append(nn.Flatten())
-            net.append(nn.Linear(inputs, numbers[0]))
-            inputs, flat = numbers[0], True
+    for layer in layers:
+        match layer:
+            case ("conv", outputs, kernel, stride, padding, groups):
+                net.append(nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups))
+                inputs = outputs
+            case ("pool", kernel, stride):
+                net.append(nn.MaxPool2d(kernel, stride))
+            case ("linear", outputs):
+                if not flat:
+                    inputs *= summary(net, (channels, size, size)).rows[-1].output_shape[1] ** 2
+                    net.append(nn.Flatten())
+                net.append(nn.Linear(inputs, outputs))
+                inputs, flat = outputs, True
     rows = [row for row in summary(net, (channels, size, size)).rows if row.kind != "Flatten"]
     sizes = [row.output_shape[1] if len(row.output_shape) > 1 else 1 for row in rows]
     return [

@@ -56,11 +56,9 @@ def order(student, rng, check):
     program = random_program(rng, 3, 12)
     got = student.order(program, [1.0, 2.0, 3.0])
     parents = dict(enumerate([(), (), (), *(places for _, *places in program)]))
-    needed, stack = set(), [len(parents) - 1]
-    while stack:
-        node = stack.pop()
-        needed.add(node)
-        stack += [parent for parent in parents[node] if parent not in needed]
+    needed = {len(parents) - 1}
+    for node in reversed(parents):  # a node's parents have smaller numbers
+        needed.update(parents[node] if node in needed else ())
     check.equal(sorted(got), sorted(needed), what="the nodes, sorted,")
     place = {node: at for at, node in enumerate(got)}
     check.true(got[-1] == len(parents) - 1, "the node itself must come last")

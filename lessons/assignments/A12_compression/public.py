@@ -1,7 +1,5 @@
 """Public tests. Sizes are the lengths of what ``encode`` returned, and ``decode`` runs in a fresh process."""
 
-import heapq
-
 import numpy as np
 
 
@@ -18,14 +16,11 @@ def pruned(weights, keep):
 
 def cost(counts):
     """The least number of bits: the sum of all nodes that Huffman's tree has inside."""
-    heap = [int(count) for count in counts if count]
-    heapq.heapify(heap)
-    total = heap[0] if len(heap) == 1 else 0
-    while len(heap) > 1:
-        both = heapq.heappop(heap) + heapq.heappop(heap)
-        total += both
-        heapq.heappush(heap, both)
-    return total
+    nodes, total = sorted(int(count) for count in counts if count), 0
+    while nodes[1:]:
+        both = nodes[0] + nodes[1]
+        nodes, total = sorted([both, *nodes[2:]]), total + both
+    return total or nodes[0]
 
 
 def prune(student, rng, check):

@@ -35,8 +35,12 @@ def judge(student, rng, check, difficulty=1.0):
 
 
 def budget(student, rng, check):
-    """The design can be built, and has at most 10,000 parameters."""
-    build(check, student.outline())
+    """The design can be built, has at most 10,000 parameters, and sees more of an image than its mean."""
+    net, _ = build(check, student.outline())
+    image = rng.normal(size=256)
+    pair = np.stack([image, rng.permutation(image)]).reshape(2, 1, 16, 16).astype(np.float32)
+    one, other = net(tc.Tensor(pair)).data
+    check.true(np.abs(one - other).max() > 1e-5, "an image whose pixels are shuffled is the same to the net")
 
 
 def accuracy(student, rng, check):

@@ -57,14 +57,40 @@ def _row(result: Result) -> str:
 
 
 def _index(task: Task, reports: list[Report]) -> str:
-    head = "<tr><th>student</th><th>points</th><th>lost in</th></tr>"
+    head = "<tr><th>student</th><th>points</th><th>notes, and where points were lost</th></tr>"
     rows = "".join(
         f'<tr><td><a href="html/{quote(report.student)}.html">{escape(report.student)}</a></td>'
         f'<td class="points">{report.score} / {report.points}</td>'
-        f"<td>{escape(', '.join(report.lost()) or ', '.join(report.notes))}</td></tr>"
+        f"<td>{escape(_remark(report))}</td></tr>"
         for report in reports
     )
-    return _page(task.number, f"{task.number} · {task.title}", f"<table>{head}{rows}</table>")
+    body = f"<table>{head}{rows}</table>{_leaderboard(reports)}"
+    return _page(task.number, f"{task.number} · {task.title}", body)
+
+
+def _remark(report: Report) -> str:
+    """Notes, and where points were lost."""
+    lost = ", ".join(report.lost()) if report.score else "" if report.notes else "everything"
+    return "; ".join([*report.notes, *([lost] if lost else [])])
+
+
+def _leaderboard(reports: list[Report]) -> str:
+    """A table of those who have entries, the best first; later entries decide among equals."""
+    ranked = sorted((report for report in reports if report.leaderboard), key=_place)
+    if not ranked:
+        return ""
+    names = "".join(f"<th>{escape(entry['name'])}</th>" for entry in ranked[0].leaderboard)
+    rows = "".join(
+        f"<tr><td>{number}</td><td>{escape(report.student)}</td>"
+        + "".join(f"<td>{entry['value']:.6g}</td>" for entry in report.leaderboard)
+        + "</tr>"
+        for number, report in enumerate(ranked, 1)
+    )
+    return f"<h2>Leaderboard</h2><table><tr><th></th><th>student</th>{names}</tr>{rows}</table>"
+
+
+def _place(report: Report) -> list[float]:
+    return [entry["value"] * (1 if entry["order"] == "asc" else -1) for entry in report.leaderboard]
 
 
 def _page(title: str, heading: str, body: str) -> str:

@@ -30,7 +30,7 @@ def feedback(result: Result) -> list[str]:
     if result.passed or not result.text:
         return []
     text = result.text if result.kind == "public" else f"{result.text} (a hidden test: its inputs are not shown)"
-    return [text, *([f"It looks like this: {result.hint}"] if result.hint else [])]
+    return [text, *([f"Likely cause: {result.hint}"] if result.hint else [])]
 
 
 def verdict(report: Report, task: Task) -> str:

@@ -16,7 +16,7 @@ def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarr
     array([4., 6.])
     """
     if a.size < SMALL:
-        return np.add(a, b, out=out)
+        return np.asarray(np.add(a, b, out=out))  # NumPy makes a number of arrays without axes
     result = empty_alike(a, b) if out is None else out
     flat = flat_alike(a, b, result)
     if not np.may_share_memory(flat[2], result):  # flat_alike had to copy it
