@@ -13,20 +13,20 @@ def published(name, width):
     return lambda: tc.models.build(name, num_classes=3, width=width, small_input=True)
 
 
-NETS = {  # and the size of its images
-    "alexnet": (published("alexnet_2012", 1 / 128), 15),
-    "vgg": (published("vgg11", 1 / 128), 17),
-    "resnet": (lambda: ResNet(BasicBlock, (1, 1), 2, num_classes=3, small_input=True), 6),
-    "squeezenet": (published("squeezenet1_1", 1 / 32), 12),
+NETS = {  # and the number and size of its images
+    "alexnet": (published("alexnet_2012", 1 / 128), 2, 15),
+    "vgg": (published("vgg11", 1 / 128), 1, 17),
+    "resnet": (lambda: ResNet(BasicBlock, (1, 1), 2, num_classes=3, small_input=True), 2, 6),
+    "squeezenet": (published("squeezenet1_1", 1 / 32), 1, 12),
 }
 
 
-def step(build, size, device, runtime):
+def step(build, count, size, device, runtime):
     """The loss, and gradients, parameters, buffers and momentum after one step in float64."""
     tc.manual_seed(1)
     model = build().to(np.float64).to(device)
     rng = np.random.default_rng(2)
-    images, target = tc.Tensor(rng.normal(size=(2, 3, size, size))).to(device), np.array([2, 0])
+    images, target = tc.Tensor(rng.normal(size=(count, 3, size, size))).to(device), np.array([2, 0])[:count]
     optimizer = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
     copies = runtime.transfers.count
     loss = F.cross_entropy(model(images), target)
