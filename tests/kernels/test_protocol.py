@@ -11,15 +11,20 @@ from tinycnn.kernels import protocol
 @pytest.mark.parametrize("device", kernels.DEVICES)
 @pytest.mark.parametrize("file", protocol.PROTOCOL)
 def test_a_device_has_every_kernel_with_the_cpus_signature(device, file):
-    own, reference = kernels.for_device(device), kernels.for_device("cpu")
+    own, reference = kernels.Kernels(device), kernels.Kernels("cpu")  # also where there is no such device
     for name in protocol.PROTOCOL[file]:
         kernel = getattr(own, name)
         assert kernel.__module__ == f"tinycnn.kernels.{device}.{file}"
-        assert inspect.signature(kernel) == inspect.signature(getattr(reference, name))
+        assert parameters(kernel) == parameters(getattr(reference, name))
+
+
+def parameters(kernel):
+    """Names and defaults: the types of arrays differ."""
+    return [(p.name, p.default) for p in inspect.signature(kernel).parameters.values()]
 
 
 def test_an_unknown_kernel_or_device_is_named():
     with pytest.raises(AttributeError, match="has no kernel 'convolve'"):
         kernels.for_device("cpu").convolve  # noqa: B018
-    with pytest.raises(ValueError, match="device 'tpu' is not available, expected one of: cpu"):
+    with pytest.raises(ValueError, match="device is 'tpu', expected one of: cpu, cuda"):
         kernels.for_device("tpu")

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import DeviceArray, empty, from_host, is_whole, owner
+from tinycnn.kernels.cuda import _runtime
+from tinycnn.kernels.cuda._runtime import DeviceArray, from_host, is_whole, owner
 
-__all__ = ["as_array", "empty", "is_alone", "is_array", "memory_of"]
+
+def empty(shape: Any, dtype: Any) -> DeviceArray:
+    """A new array whose elements are not set, from CuPy's pool of memory that was used before."""
+    return _runtime.empty(shape, dtype)
 
 
 def is_array(value: Any) -> bool:
