@@ -6,6 +6,7 @@ import pytest
 import tinycnn as tc
 from tests.ops.test_gradients import ELEMENTWISE, ON_IMAGES
 from tinycnn import functional as F
+from tinycnn.gradcheck import GradcheckError
 
 
 def check(function, *shapes):
@@ -52,5 +53,5 @@ def test_a_wrong_gradient_is_found(runtime):
         def backward(self, grad):
             return grad
 
-    with pytest.raises(tc.GradcheckError):
+    with pytest.raises(GradcheckError):
         check(Wrong.apply, (2, 3))
