@@ -40,7 +40,7 @@ EXPRESSIONS = {f"numpy.{function.__name__}": function for function in FUNCTIONS}
     "astype": lambda x: x.astype(np.float32),
     "copy": lambda x: x.transpose(2, 0, 1).copy(),
     "sum": lambda x: (x.sum(), x.sum(axis=1), x.sum(axis=(0, 2), keepdims=True)),
-    "max": lambda x: (x.max(), x.max(axis=-1), x.min(axis=0)),
+    "max": lambda x: (x.max(), x.max(axis=-1), x.min(), x.min(axis=0)),
     "argmax": lambda x: (x.argmax(), x.argmax(axis=1)),
     "mean": lambda x: x.mean(axis=1),
     "where": lambda x: (np.where(x > 0, x, x * 2), np.where(x > 0, 0, x)),
@@ -271,7 +271,7 @@ ADAPTIVE = (((5, 3), (2, 3)), ((2, 3), (1, 1)), ((2, 3), (3, 5)), ((4, 4), (2, 2
 def max_pool2d(dtype):
     for size, *options in POOLS:
         x = numbers(dtype, 1, 2, *size).round(1)
-        x[0, 0, 0, :2] = np.nan, -np.inf
+        x[0, 0, 0, 0], x[0, 0, 1, 1] = -np.inf, np.nan
         yield x, *options
 
 
