@@ -202,9 +202,10 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_with(communicator: Any, options: argparse.Namespace) -> int:
-    from tinycnn import runs
+    from tinycnn import kernels, runs
     from tinycnn.distributed import share
 
+    kernels.for_device(options.device)  # an error comes before anything is made
     settings, place = share(communicator, lambda: _prepare(options))
     folder = Path(place)
     print(f"{settings['model']} on {settings['data']}, into {folder}" + _by_ranks(communicator))
