@@ -42,8 +42,8 @@ def masks(model: Module, keep: float, scope: str = "layer") -> dict[str, np.ndar
     keep : float
         From 0 to 1.
     scope : "layer" or "global"
-        The same share of every layer, or of all layers together: then layers of small weights lose more. A layer keeps
-        at least one weight.
+        The same share of every layer, or of all layers together: then layers of small weights lose more, but each
+        keeps half of that share, for a net in which one layer is empty is dead. A layer keeps at least one weight.
 
     Raises
     ------
@@ -66,15 +66,20 @@ def masks(model: Module, keep: float, scope: str = "layer") -> dict[str, np.ndar
         raise unknown_name("scope of pruning", scope, SCOPES)
     sizes = {name: np.abs(weight.data) for name, weight in weights_of(model).items()}
     if scope == "layer":
-        return {name: size >= _threshold(size.reshape(-1), keep) for name, size in sizes.items()}
-    common = _threshold(np.concatenate([size.reshape(-1) for size in sizes.values()]), keep)
-    return {name: size >= min(common, size.max()) for name, size in sizes.items()}
+        return {name: size >= _threshold(size, keep * size.size) for name, size in sizes.items()}
+    found = {name: size >= _threshold(size, keep / 2 * size.size) for name, size in sizes.items()}
+    left = np.concatenate([sizes[name][~mask] for name, mask in found.items()])
+    count = keep * sum(size.size for size in sizes.values()) - sum(int(mask.sum()) for mask in found.values())
+    if count < 0.5:
+        return found
+    common = _threshold(left, count)
+    return {name: mask | (sizes[name] >= common) for name, mask in found.items()}
 
 
-def _threshold(sizes: np.ndarray, keep: float) -> float:
-    """The smallest of the sizes to keep: at least one, and of equal ones all."""
-    place = len(sizes) - max(1, round(keep * len(sizes)))
-    return max(np.partition(sizes, place)[place], np.finfo(sizes.dtype).tiny)
+def _threshold(sizes: np.ndarray, count: float) -> float:
+    """The smallest of the ``count`` largest: of one at least, and of equal ones all."""
+    place = sizes.size - max(1, round(count))
+    return max(np.partition(sizes.reshape(-1), place)[place], np.finfo(sizes.dtype).tiny)
 
 
 def cubic(progress: float, keep: float) -> float:
