@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math as python_math
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
@@ -23,6 +24,8 @@ if not hasattr(np, "row_stack"):  # numba-cuda 0.30 uses it in every compilation
 
 import numba.cuda
 from numba import config
+from numba.core.types import Type
+from numba.np.numpy_support import as_dtype
 
 cuda: Any = numba.cuda
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
@@ -32,6 +35,7 @@ math: Any = python_math
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
     from numba.cuda.simulator.kernel import _get_kernel_context
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
 
     # As on a GPU, inf and NaN in place of errors, and float32 stays float32.
     math = SimpleNamespace(exp=np.exp, log=np.log, log1p=np.log1p, sqrt=np.sqrt, tanh=np.tanh, pow=np.power)
@@ -41,6 +45,20 @@ else:
         import cupy as xp  # type: ignore[no-redef]
     except ImportError:
         xp = None
+
+if SIMULATED:
+    _making_shared = threading.Lock()
+
+    def _shared_array(self: Any, shape: Any, dtype: Any) -> np.ndarray:
+        """One array for all threads that come to a line; Numba's gives two that come at once an array each."""
+        frame = sys._getframe(1)
+        place = frame.f_code.co_filename, frame.f_lineno
+        with _making_shared:
+            if place not in self._allocations:
+                self._allocations[place] = np.empty(shape, as_dtype(dtype) if isinstance(dtype, Type) else dtype)
+            return self._allocations[place]
+
+    FakeCUDAShared.array = _shared_array  # type: ignore[method-assign]
 
 # The simulator starts a Python thread for each CUDA thread, one block at a time.
 THREADS = 8 if SIMULATED else 256
