@@ -384,6 +384,12 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a network, such as alexnet_2012")
     parser.add_argument("--width", type=float, default=1.0, help="factor on channels (default 1)")
     parser.add_argument("--classes", type=_whole_number(2), help="number of classes (default: the network's own)")
+    parser.add_argument(
+        "--input",
+        type=_shape,
+        metavar="CxHxW",
+        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
+    )
 
 
 def _shape(text: str) -> tuple[int, int, int]:
@@ -422,12 +428,6 @@ def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
 def _add_summary(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("summary", parents=[shared], help="the layers of a network: shapes, parameters, cost")
     _add_model_options(parser)
-    parser.add_argument(
-        "--input",
-        type=_shape,
-        metavar="CxHxW",
-        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
-    )
     parser.set_defaults(run=_summary)
 
 
@@ -440,12 +440,6 @@ def _summary(options: argparse.Namespace) -> None:
 def _add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("gradcheck", parents=[shared], help="a network's backward against finite differences")
     _add_model_options(parser)
-    parser.add_argument(
-        "--input",
-        type=_shape,
-        metavar="CxHxW",
-        help="input shape (default 3x224x224; CIFAR nets 3x32x32; lenet5 1x28x28)",
-    )
     parser.add_argument("--batch", type=_whole_number(1), default=2, help="images (default 2)")
     parser.add_argument(
         "--samples", type=_whole_number(0), default=0, help="elements of each parameter to check one by one (default 0)"

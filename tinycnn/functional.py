@@ -132,7 +132,7 @@ def conv2d(
         padding=padding_,
         dilation=dilation_,
         groups=int(groups),
-        algorithm=algorithm or convolution.chosen_algorithm(),
+        algorithm=algorithm or convolution.convolution_algorithm.current(),
     )
 
 

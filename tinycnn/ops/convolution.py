@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import ContextDecorator
-
+from tinycnn.kernels.choice import Choice
 from tinycnn.tensor import Function
 
-_chosen = threading.local()
 
-
-class convolution_algorithm(ContextDecorator):
+class convolution_algorithm(Choice, default="auto"):
     """Choose how convolutions are computed inside a ``with`` block, forward and backward: the numbers stay the same.
 
     Parameters
@@ -36,20 +32,7 @@ class convolution_algorithm(ContextDecorator):
     """
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self._previous: list[str] = []
-
-    def __enter__(self) -> None:
-        self._previous.append(chosen_algorithm())
-        _chosen.name = self.name
-
-    def __exit__(self, *_: object) -> None:
-        _chosen.name = self._previous.pop()
-
-
-def chosen_algorithm() -> str:
-    """The algorithm of the innermost :class:`convolution_algorithm` block."""
-    return getattr(_chosen, "name", "auto")
+        super().__init__(name)
 
 
 class Conv2d(Function):

@@ -39,14 +39,7 @@ if SIMULATED:
 
     # As on a GPU, inf and NaN in place of errors, and float32 stays float32.
     math = SimpleNamespace(exp=np.exp, log=np.log, log1p=np.log1p, sqrt=np.sqrt, tanh=np.tanh, pow=np.power)
-else:
-    cuda.dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has small grids
-    try:
-        import cupy as xp  # type: ignore[no-redef]
-    except ImportError:
-        xp = None
 
-if SIMULATED:
     _making_shared = threading.Lock()
 
     def _shared_array(self: Any, shape: Any, dtype: Any) -> np.ndarray:
@@ -59,6 +52,13 @@ if SIMULATED:
             return self._allocations[place]
 
     FakeCUDAShared.array = _shared_array  # type: ignore[method-assign]
+
+else:
+    cuda.dispatcher.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has small grids
+    try:
+        import cupy as xp  # type: ignore[no-redef]
+    except ImportError:
+        xp = None
 
 # The simulator starts a Python thread for each CUDA thread, one block at a time.
 THREADS = 8 if SIMULATED else 256

@@ -16,12 +16,11 @@ weight asks for.
 
 from __future__ import annotations
 
-import threading
-from contextlib import ContextDecorator
 from typing import Any
 
 import numpy as np
 
+from tinycnn.kernels.choice import Choice
 from tinycnn.kernels.cuda._runtime import (
     SIMULATED,
     DeviceArray,
@@ -42,10 +41,8 @@ MOST_BLOCKS = 2**15
 
 ALGORITHMS = ("naive", "tiled", "registers", "cublas")
 
-_chosen = threading.local()
 
-
-class matmul_algorithm(ContextDecorator):
+class matmul_algorithm(Choice, default="registers"):
     """Choose how matrix products, and convolutions made of them, are computed on the GPU inside a ``with`` block.
 
     Parameters
@@ -61,25 +58,12 @@ class matmul_algorithm(ContextDecorator):
     def __init__(self, name: str) -> None:
         if name not in ALGORITHMS:
             raise ValueError(f"matmul_algorithm: name is {name!r}, expected one of: {', '.join(ALGORITHMS)}")
-        self.name = name
-        self._previous: list[str] = []
-
-    def __enter__(self) -> None:
-        self._previous.append(chosen_algorithm())
-        _chosen.name = self.name
-
-    def __exit__(self, *_: object) -> None:
-        _chosen.name = self._previous.pop()
-
-
-def chosen_algorithm() -> str:
-    """The algorithm of the innermost :class:`matmul_algorithm` block."""
-    return getattr(_chosen, "name", "registers")
+        super().__init__(name)
 
 
 def matmul(a: DeviceArray, b: DeviceArray) -> DeviceArray:
     """A (M, K) times B (K, N). Where C has few tiles, K is cut into pieces whose products are added at the end."""
-    pieces = 1 if chosen_algorithm() == "cublas" else _pieces(a.shape[0], b.shape[1], a.shape[1])
+    pieces = 1 if matmul_algorithm.current() == "cublas" else _pieces(a.shape[0], b.shape[1], a.shape[1])
     out = multiply(cut(a, 1, pieces).transpose(1, 0, 2)[:, None], cut(b, 0, pieces)[:, None])
     return out[0, 0] if pieces == 1 else out.sum(axis=0)[0]
 
@@ -108,7 +92,7 @@ def multiply(a: DeviceArray, b: DeviceArray, steps: int = 1, out: DeviceArray | 
     if not out.size or not depth:
         out.fill(0)
         return out
-    algorithm = chosen_algorithm()
+    algorithm = matmul_algorithm.current()
     if algorithm == "cublas":
         if steps == 1:
             return library_matmul(a, b, out)
