@@ -234,9 +234,9 @@ def gradcheck_model(
 
 def _check_model(model, x, target, directions, samples, report, seed, rng, raise_error) -> Report:
     from tinycnn.functional import cross_entropy
+    from tinycnn.nn.module import device_of
 
-    device = next((parameter.device for parameter in model.parameters()), "cpu")
-    image = Tensor(Tensor(np.asarray(x, dtype=np.float64)).to(device), requires_grad=True)
+    image = Tensor(Tensor(np.asarray(x, dtype=np.float64)).to(device_of(model)), requires_grad=True)
     checked = [("input", image), *model.named_parameters()]
     run = (lambda: model(image)) if target is None else (lambda: cross_entropy(model(image), target))
     objective = _Objective(run, checked, seed, model)

@@ -9,41 +9,31 @@ This file knows no operation and no layer: :mod:`tinycnn.ops` defines the operat
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ContextDecorator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinycnn.kernels import DEVICES, Kernels, for_device, is_on_gpu, on_host
+from tinycnn.kernels.choice import Choice
 
 FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
-
-_mode = threading.local()
 
 
 def is_grad_enabled() -> bool:
     """Whether operations are being recorded in the graph."""
-    return getattr(_mode, "enabled", True)
+    return _GradMode.current()
 
 
-class _GradMode(ContextDecorator):
+class _GradMode(Choice, default=True):
     """A ``with`` block or decorator that switches recording, and back at its end."""
 
     _enabled: bool
 
     def __init__(self) -> None:
-        self._previous: list[bool] = []
-
-    def __enter__(self) -> None:
-        self._previous.append(is_grad_enabled())
-        _mode.enabled = self._enabled
-
-    def __exit__(self, *_: object) -> None:
-        _mode.enabled = self._previous.pop()
+        super().__init__(self._enabled)
 
 
 class no_grad(_GradMode):

@@ -21,6 +21,7 @@ from tinycnn.distributed.communicator import ALONE, Communicator, agree, fingerp
 from tinycnn.distributed.parallel import GradientSum, average_buffers
 from tinycnn.errors import CheckpointError, TinyCNNError
 from tinycnn.nn import Module
+from tinycnn.nn.module import device_of
 from tinycnn.optim import Optimizer, Schedule, WarmUp
 from tinycnn.progress import Progress
 from tinycnn.tensor import Tensor, no_grad
@@ -96,18 +97,13 @@ def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
 
 def _logits(model: Module, images: np.ndarray, classes: int) -> Tensor:
     """The model's output, checked to have a column for each class."""
-    output = model(Tensor(images).to(_device_of(model)))
+    output = model(Tensor(images).to(device_of(model)))
     if output.shape != (len(images), classes):
         raise ValueError(
             f"the model gives an output of shape {output.shape}, expected {(len(images), classes)}: "
             f"{len(images)} images, {classes} classes"
         )
     return output
-
-
-def _device_of(model: Module) -> str:
-    """Where the model's parameters are."""
-    return next((parameter.device for parameter in model.parameters()), "cpu")
 
 
 def _images_of(loader: DataLoader) -> int:
@@ -205,7 +201,7 @@ class Trainer:
         self.checkpoint, self.quiet = (checkpoint, quiet) if communicator.rank == 0 else (None, True)
         if epochs < 1:
             raise ValueError(f"Trainer: epochs is {epochs}, expected at least 1")
-        if communicator.size > 1 and _device_of(model) != "cpu":
+        if communicator.size > 1 and device_of(model) != "cpu":
             raise ValueError(f"Trainer: {communicator.size} ranks train together on the CPU, but the model is on a GPU")
         if not len(loader):
             raise ValueError(
@@ -464,7 +460,7 @@ def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
 
     hooks = [m.register_forward_hook(look(name)) for name, m in model.named_modules() if name and not m._modules]
     with no_grad():
-        model(Tensor(images).to(_device_of(model)))
+        model(Tensor(images).to(device_of(model)))
     for hook in hooks:
         hook.remove()
     place = (

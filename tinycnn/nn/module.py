@@ -345,3 +345,8 @@ def _join(path: str, name: str) -> str:
 
 def _indent(text: str) -> str:
     return text.replace("\n", "\n  ")
+
+
+def device_of(module: Module) -> str:
+    """Where a module's parameters are; the CPU if it has none."""
+    return next((parameter.device for parameter in module.parameters()), "cpu")
