@@ -341,13 +341,13 @@ def _correlate(
             source = flat
             a_start = ((n * x.shape[1] + top) * x.shape[2] + tap_x) * x.shape[3] + group * channels
         target = n * image_step + out_start + group * outputs
-        for chunk in range(chunks.shape[0]):
-            piece, count, length, k = chunks[chunk]
-            for panel in range(panel_count):
-                width = min(LANES, outputs - panel * LANES)
+        for panel in range(panel_count):
+            width = min(LANES, outputs - panel * LANES)
+            bias_start = (group * panel_count + panel) * LANES
+            c_start = target + panel * LANES
+            for chunk in range(chunks.shape[0]):
+                piece, count, length, k = chunks[chunk]
                 b_start = ((group * panel_count + panel) * depth + k) * LANES
-                bias_start = (group * panel_count + panel) * LANES
-                c_start = target + panel * LANES
                 for p in range(0, rows * grid_x, ROWS):
                     at = first * grid_x + p
                     if width == LANES and p + ROWS <= rows * grid_x:

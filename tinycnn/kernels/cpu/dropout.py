@@ -124,9 +124,11 @@ def _dropout_loop(begin, end, x, channels, area, origin, threshold, scale, seed,
         count, length = min(some, channels - channel), min(area, x.size - image * area)
         for c in range(count):
             first = origin + (image * channels + channel + c) * area
-            for block in range(first // 4, (first + length + 3) // 4, BLOCKS):
-                draw(np.uint64(block), stream, seed, words[0], words[1], words[2], words[3])
-                spread(words, threshold, scale, factors[(4 * block - first + 3) * count + c :], count)
+            last = (first + length + 3) // 4
+            for block in range(first // 4, last, BLOCKS):
+                some_words = words[:, : min(BLOCKS, (last - block + 7) // 8 * 8)]
+                draw(np.uint64(block), stream, seed, some_words[0], some_words[1], some_words[2], some_words[3])
+                spread(some_words, threshold, scale, factors[(4 * block - first + 3) * count + c :], count)
         at, line = image * area * channels + channel, count
         if count == channels:
             length, line = 1, count * length
