@@ -7,8 +7,8 @@ needs, with their padding of zeros, into a buffer that stays in the cache::
     weights   panels of LANES output channels                              [panel][k][lane]
 
 The inner dimension k runs over pieces: the kernel's taps that are neighbours in the band make one contiguous run of
-``kernel width * C`` numbers, cut so that ``BLOCK_K`` rows of a panel stay in the first-level cache. For each piece and
-each panel, the micro-kernel takes ROWS pixels at a time, wherever they lie, by a table of offsets.
+``kernel width * C`` numbers, cut so that ``BLOCK_K`` rows of a panel stay in the first-level cache. For each panel
+and each piece, the micro-kernel takes ROWS pixels at a time, wherever they lie, by a table of offsets.
 
 Gradient of the input: a correlation again, see :func:`phases`. Gradient of the weight: for each tap, a sum of outer
 products of the band's channels and the output gradient's channels over all pixels of the batch.

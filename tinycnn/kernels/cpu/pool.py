@@ -72,7 +72,8 @@ class _Pool:
                 self._hire(self.threads - 1)
             for worker in self.workers[: parts - 1]:
                 worker.wake()
-            _raise_if(self._finish(kernel(self.boxes[:parts], _arena(), count, *arguments), parts))
+            outcome = kernel(self.boxes[:parts], _arena(), count, *arguments)
+            _raise_if(outcome if outcome[0] >= 0 else self._finish(outcome[1], parts))
         finally:
             self.busy.release()
 
@@ -84,12 +85,12 @@ class _Pool:
         serve(self.boxes, 1)  # compiled here, where an error is seen
         self.workers = [_Worker(self.boxes, own) for own in range(1, 1 + count)]
 
-    def _finish(self, outcome: tuple[int, int], parts: int) -> tuple[int, int]:
+    def _finish(self, here: int, parts: int) -> tuple[int, int]:
         """Wait for the workers, whatever happens: they write into the caller's arrays."""
         from tinycnn.kernels.cpu.launch import wait
 
         interrupt: BaseException | None = None
-        elsewhere, here = outcome
+        elsewhere = -1
         while elsewhere < 0:
             try:
                 for worker in self.workers[: parts - 1]:
