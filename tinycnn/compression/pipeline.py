@@ -141,7 +141,7 @@ def compress(
     if keep < 1:
         curve = _Curve(trial)
         optimizer = Adam(model.parameters(), lr=plan.lr)
-        _train(model, train, test, optimizer, plan.epochs, [prune.Pruning(keep, plan.scope), curve], quiet)
+        _train(model, train, test, optimizer, plan.epochs, [prune.Pruning(keep, plan.scope, every=1), curve], quiet)
         result.retrained = curve.points
         trial.prune(min(trial.keep_for(plan.target), prune.density(model)))
     result.stages.append(_stage("pruned", model, test, container.encode(model.state_dict())))

@@ -108,7 +108,7 @@ class Pruning(Callback):
     ramp : float
         The share of the training in which pruning goes on; after it the rest is trained.
     every : int
-        Steps between two prunings.
+        Steps between two prunings; 1 for a deep net without batch norm, which is lost when much goes at once.
     schedule : callable
         Maps (progress, keep), progress from 0 to 1 over the ramp, to the share to keep; :func:`cubic`.
 
@@ -131,7 +131,7 @@ class Pruning(Callback):
         keep: float,
         scope: str = "layer",
         ramp: float = 0.7,
-        every: int = 1,
+        every: int = 10,
         schedule: Callable[[float, float], float] = cubic,
     ) -> None:
         self.keep, self.scope, self.ramp, self.every, self.schedule = keep, scope, ramp, every, schedule
