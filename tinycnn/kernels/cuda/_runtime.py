@@ -12,7 +12,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cache, wraps
+from contextlib import suppress
+from functools import cache, partial, wraps
+from itertools import chain
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -59,6 +61,8 @@ else:
         import cupy as xp  # type: ignore[no-redef]
     except ImportError:
         xp = None
+    with suppress(ImportError):  # it comes with numba-cuda
+        from cuda import core
 
 # The simulator starts a Python thread for each CUDA thread, one block at a time.
 THREADS = 8 if SIMULATED else 256
@@ -114,32 +118,80 @@ def launch(function: Any, size: int, *arguments: Any) -> None:
 
 def launch_grid(function: Any, grid: int | tuple[int, ...], block: int | tuple[int, ...], *arguments: Any) -> None:
     """Run a kernel on a grid of blocks of threads. Arguments are contiguous arrays, and numbers of NumPy's or int."""
-    if not SIMULATED:
-        function[grid, block](*map(_argument, arguments))
-        return
-    for argument in arguments:
-        if isinstance(argument, DeviceArray) and not argument.flags.c_contiguous:
+    kinds = tuple(map(_kind, arguments))
+    if SIMULATED:
+        _simulate(function, grid, block, arguments)
+    else:
+        _launcher(threading.get_ident(), function, grid, block, kinds)(*chain.from_iterable(map(_words, arguments)))
+
+
+def _kind(argument: Any) -> Any:
+    """What a kernel is compiled for: an array's dtype and dimensions, a number's type."""
+    if isinstance(argument, DeviceArray):
+        if not argument.flags.c_contiguous:
             raise ValueError(f"an array of shape {argument.shape} is not contiguous: pass contiguous(array)")
-        if type(argument) in (float, np.ndarray):  # float would make float64 arithmetic
-            raise TypeError(
-                f"a kernel got a {type(argument).__name__}, expected device arrays, int, dtype.type(number)"
-            )
+        return argument.dtype, argument.ndim
+    kind = type(argument)
+    if kind in (float, np.ndarray):  # float would make float64 arithmetic
+        raise TypeError(f"a kernel got a {kind.__name__}, expected device arrays, int, dtype.type(number)")
+    return kind
+
+
+@cache
+def _launcher(thread: int, function: Any, grid: Any, block: Any, kinds: tuple) -> Callable[..., None]:
+    """What runs a kernel, compiled for some kinds of arguments, on a grid, when it is given their words.
+
+    It does what Numba's own launch does in the end. That asks each array anew for its type and for an interface to its
+    memory, which takes longer than a small kernel runs. A thread has its own, since the first launch makes the GPU's
+    context the thread's.
+    """
+    compiled = function.compile(signature(kinds)).library.get_cufunc().kernel
+    return partial(core.launch, core.Stream.from_handle(0), core.LaunchConfig(grid=grid, block=block), compiled)
+
+
+def signature(kinds: tuple) -> tuple[Any, ...]:
+    """Numba's types of arguments. Booleans in memory are bytes."""
+    from numba.cuda.np.numpy_support import from_dtype
+
+    def numba_type(kind: Any) -> Any:
+        if isinstance(kind, tuple):
+            dtype, ndim = kind
+            return cuda.types.Array(from_dtype(np.dtype(np.uint8) if dtype == np.bool_ else dtype), ndim, "C")
+        return {int: cuda.types.intp, bool: cuda.types.boolean}.get(kind) or from_dtype(np.dtype(kind))
+
+    return tuple(map(numba_type, kinds))
+
+
+def _words(argument: Any) -> tuple[Any, ...]:
+    """An argument as compiled code takes it: of an array two unused pointers, its size, item size, address, shape and
+    strides.
+    """
+    if not isinstance(argument, DeviceArray):
+        return (argument,)
+    raw = argument.raw
+    return 0, 0, raw.size, raw.itemsize, address(raw), *raw.shape, *raw.strides
+
+
+def address(raw: Any) -> int:
+    """Where on the GPU an array's first element lies."""
+    return raw.data.ptr
+
+
+def _simulate(function: Any, grid: Any, block: Any, arguments: tuple) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-4)  # at a barrier all threads wait for each other's turn: several times faster
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            function[grid, block](*map(_argument, arguments))
+            function[grid, block](*map(_simulated_argument, arguments))
     finally:
         sys.setswitchinterval(interval)
 
 
-def _argument(value: Any) -> Any:
-    """What a kernel gets of an array: memory; booleans as bytes, which every library can hand over."""
+def _simulated_argument(value: Any) -> Any:
     if not isinstance(value, DeviceArray):
         return value
-    raw = value.raw.view(np.uint8) if value.raw.dtype == np.bool_ else value.raw
-    return FakeCUDAArray(raw) if SIMULATED else raw
+    return FakeCUDAArray(value.raw.view(np.uint8) if value.dtype == np.bool_ else value.raw)
 
 
 def synchronize() -> None:
