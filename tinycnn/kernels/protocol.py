@@ -7,7 +7,7 @@ Each device package holds the files named here with the same functions and the s
 from __future__ import annotations
 
 PROTOCOL: dict[str, tuple[str, ...]] = {
-    "memory": ("empty", "is_array", "as_array", "memory_of", "is_alone"),
+    "memory": ("empty", "is_array", "as_array", "memory_of", "is_alone", "sent_ahead", "read_later"),
     "layout": ("channels_last", "join_channels"),
     "elementwise": ("add",),
     "gemm": ("matmul",),

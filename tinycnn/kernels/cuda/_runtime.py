@@ -11,6 +11,7 @@ import math as python_math
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache, partial, wraps
@@ -448,6 +449,116 @@ def to_host(array: DeviceArray) -> np.ndarray:
     """A copy of a device array as a NumPy array."""
     transfers.count += 1
     return array.raw.copy() if SIMULATED else xp.asnumpy(array.raw)
+
+
+# -- copies while the GPU computes -------------------------------------------------------------------------------------
+
+
+class SimulatedStream:
+    """Copies in the simulator, made when somebody waits for them: as late as a GPU may. Kernels run at once."""
+
+    def __init__(self) -> None:
+        self._given: deque[tuple[np.ndarray, np.ndarray]] = deque()
+        self._done = 0
+
+    def copy(self, target: np.ndarray, source: np.ndarray) -> None:
+        """Copy later what the source holds then."""
+        self._given.append((target, source))
+
+    def record(self) -> SimpleNamespace:
+        """An event: it has happened when all is done that was given until now."""
+        until = self._done + len(self._given)
+
+        def synchronize() -> None:
+            while self._done < until:
+                np.copyto(*self._given.popleft())
+                self._done += 1
+
+        return SimpleNamespace(synchronize=synchronize)
+
+    def wait_event(self, event: Any) -> None:
+        """What is given from now on comes after the event."""
+        event.synchronize()
+
+
+@cache
+def kernel_stream() -> Any:
+    """CUDA's default stream, on which kernels run and CuPy works."""
+    return SimulatedStream() if SIMULATED else xp.cuda.Stream.null
+
+
+def pinned(size: int) -> np.ndarray:
+    """Bytes of the host's memory that stay where they are, so that a GPU can copy them by itself."""
+    return np.empty(size, np.uint8) if SIMULATED else np.frombuffer(xp.cuda.alloc_pinned_memory(size), np.uint8)
+
+
+def in_memory(memory: np.ndarray, like: Any) -> np.ndarray:
+    """An array in the first bytes of a memory, of the shape and dtype of another."""
+    return memory[: like.nbytes].view(like.dtype).reshape(like.shape)
+
+
+class Sender:
+    """Copies arrays to the device on a stream of their own, beside the kernels.
+
+    An array passes through pinned memory, two pieces in turn; a piece is not written to again before it was copied.
+    """
+
+    def __init__(self) -> None:
+        self._stream = SimulatedStream() if SIMULATED else xp.cuda.Stream(non_blocking=True)
+        self._pinned: deque[tuple[np.ndarray, Any]] = deque()
+
+    def send(self, array: np.ndarray) -> Callable[[], DeviceArray]:
+        """Begin to copy an array.
+
+        Returns
+        -------
+        callable
+            Gives the array on the device: kernels that are launched afterwards wait for it, the host does not. It must
+            be called, since memory that is let go may be another array's at once.
+        """
+        memory = np.empty(0, np.uint8)
+        if len(self._pinned) == 2:
+            memory, copied = self._pinned.popleft()
+            copied.synchronize()
+        if memory.nbytes < array.nbytes:
+            memory = pinned(array.nbytes)
+        source = in_memory(memory, array)
+        source[...] = array
+        target = empty(array.shape, array.dtype)
+        self._stream.wait_event(kernel_stream().record())  # the memory may be of an array that kernels still read
+        if SIMULATED:
+            self._stream.copy(target.raw, source)
+        else:
+            target.raw.set(source, stream=self._stream)
+        arrived = self._stream.record()
+        self._pinned.append((memory, arrived))
+
+        def receive() -> DeviceArray:
+            kernel_stream().wait_event(arrived)
+            return target
+
+        return receive
+
+
+def to_host_later(*arrays: DeviceArray) -> Callable[[], list[np.ndarray]]:
+    """Begin to copy arrays to the host as they are now; the function returned waits for that, not for later kernels."""
+    transfers.count += len(arrays)
+    copies = [in_memory(pinned(array.nbytes), array) for array in arrays]
+    for array, copy in zip(arrays, copies):
+        if SIMULATED:
+            np.copyto(copy, array.raw)
+        else:
+            array.raw.get(stream=kernel_stream(), out=copy, blocking=False)
+    copied = kernel_stream().record()
+
+    def read() -> list[np.ndarray]:
+        copied.synchronize()
+        return copies
+
+    return read
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
 
 
 def window(array: DeviceArray) -> tuple[DeviceArray, int]:
