@@ -26,7 +26,7 @@ class BatchNorm(Function):
             _track(running_mean, running_var, mean, var, self.count, momentum)
         else:
             mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
-        inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype)
+        inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype, copy=False)
         scale = np.ones_like(inv_std) if weight is None else weight
         shift = np.zeros_like(inv_std) if bias is None else bias
         self.save(flat, mean, inv_std, scale)
