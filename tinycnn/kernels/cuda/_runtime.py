@@ -605,5 +605,21 @@ def is_whole(array: DeviceArray) -> bool:
 
 
 def library_matmul(a: DeviceArray, b: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
-    """Matrix products by cuBLAS; in the simulator by NumPy."""
-    return DeviceArray(xp.matmul(a.raw, b.raw, out=None if out is None else out.raw))
+    """Matrix products by cuBLAS; in the simulator by NumPy.
+
+    CuPy copies what does not lie as cuBLAS wants it. So a matrix that is repeated is handed over once, and a single
+    product as one of two matrices, which may be transposed.
+    """
+    steps = a.strides[:-2], b.strides[:-2]
+    factors = [
+        x.raw[tuple(slice(0, 1) if step == 0 != other else slice(None) for step, other in zip(own, others))]
+        for x, own, others in ((a, *steps), (b, *steps[::-1]))
+    ]
+    target = None if out is None else out.raw
+    many = tuple(map(max, *(x.shape[:-2] for x in factors)))
+    if target is not None and set(many) <= {1}:
+        first = (0,) * len(many)
+        xp.matmul(*(x[first] for x in factors), out=target[first])
+    else:
+        target = xp.matmul(*factors, out=target)
+    return DeviceArray(target)
