@@ -67,7 +67,7 @@ def test_a_copy_is_waited_for_although_nobody_wants_it(runtime, monkeypatch):
 
 def loader(prefetch=2):
     rng = np.random.default_rng(0)
-    images, labels = rng.normal(size=(7, 1, 2, 2)).astype(np.float32), np.arange(7) % 3
+    images, labels = rng.normal(size=(4, 1, 2, 2)).astype(np.float32), np.arange(4) % 3
 
     def augment(images, rng):
         return images + rng.normal(size=images.shape).astype(np.float32)
@@ -85,14 +85,14 @@ def test_the_loaders_place_is_that_of_the_batch_in_use(prefetch):
             np.testing.assert_array_equal(labels, labels_here)
             count += 1
             assert there.state_dict() == here.state_dict() and there.position == count
-        assert count == 3 and there.state_dict() == here.state_dict() and there.position == 0
+        assert count == 2 and there.state_dict() == here.state_dict() and there.position == 0
 
 
-def trainer(device="cuda", callbacks=()):
+def trainer(device="cuda", callbacks=(), epochs=1):
     tc.manual_seed(3)
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.25), nn.Linear(4, 3)).to(device)
     optimizer = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return Trainer(model, loader(), optimizer, 2, callbacks=callbacks, quiet=True)
+    return Trainer(model, loader(), optimizer, epochs, callbacks=callbacks, quiet=True)
 
 
 @matmul_algorithm("naive")
@@ -103,10 +103,10 @@ def test_training_goes_on_from_the_middle_of_an_epoch_with_the_same_bits():
         def on_batch_end(self, trainer, loss):
             states.append(copy.deepcopy(trainer.state_dict()))
 
-    whole = trainer(callbacks=[Keep()])
+    whole = trainer(callbacks=[Keep()], epochs=2)
     whole.fit()
-    for state in states[1], states[3]:
-        rest = trainer()
+    for state in states[0], states[2]:
+        rest = trainer(epochs=2)
         rest.resume(state)
         assert rest.fit()[-1]["train_loss"] == whole.history[-1]["train_loss"]
         for name, array in whole.model.state_dict().items():
@@ -122,7 +122,7 @@ def test_a_step_reads_the_loss_and_the_scores_and_nothing_else(runtime):
             counts.append(runtime.transfers.count)
 
     trainer(callbacks=[Count()]).fit()
-    assert counts[1] - counts[0] == counts[2] - counts[1] == counts[5] - counts[4] == 2
+    assert counts[1] - counts[0] == 2
 
 
 @matmul_algorithm("naive")
@@ -140,7 +140,7 @@ def test_on_a_gpu_backward_has_begun_before_the_host_waits_for_the_loss(device, 
     run = trainer(device)
     run.model[2].weight.register_hook(lambda grad: log.append("backward"))
     run.fit()
-    assert log == 6 * order
+    assert log == 2 * order
 
 
 @matmul_algorithm("naive")
