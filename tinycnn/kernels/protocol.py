@@ -42,6 +42,8 @@ PROTOCOL: dict[str, tuple[str, ...]] = {
     "dropout": ("dropout",),
     "normalization": (
         "batch_norm_statistics",
+        "track_statistics",
+        "inverse_std",
         "batch_norm",
         "batch_norm_backward",
         "batch_norm_gradient_sums",
