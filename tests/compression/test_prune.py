@@ -90,6 +90,18 @@ def test_masks_survive_momentum_and_weight_decay(name):
     assert np.all(np.diff(watch.densities) <= 0) and len(set(watch.densities)) > 4
 
 
+def test_weights_that_stay_take_over_what_a_layer_loses():
+    model, norms = net(), []
+
+    class Norms(Callback):
+        def on_gradients(self, trainer):
+            norms.append([float(np.linalg.norm(weight.data)) for weight in prune.weights_of(trainer.model).values()])
+
+    trained(model, tc.optim.SGD(model.parameters(), lr=0.0), 6, prune.Pruning(0.2), Norms())
+    assert prune.density(model) == pytest.approx(0.2, abs=0.01)
+    np.testing.assert_allclose(norms, np.broadcast_to(norms[0], np.shape(norms)), rtol=1e-5)
+
+
 def test_without_masks_they_would_come_back():
     model, watch = net(), Watch()
     prune.apply(model, prune.masks(model, 0.2))

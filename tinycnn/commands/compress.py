@@ -35,7 +35,7 @@ def add_compress(commands: Any, shared: argparse.ArgumentParser) -> None:
     parser.add_argument("--bits", type=int, choices=range(4, 9), default=5, help="of a shared weight (default: 5)")
     parser.add_argument("--linear", action="store_true", help="values at equal distances, not by k-means")
     parser.add_argument("--scope", choices=("global", "layer"), default="global", help="of pruning (default: global)")
-    parser.add_argument("--epochs", type=int, default=6, help="of retraining (default: 6)")
+    parser.add_argument("--epochs", type=int, default=8, help="of retraining (default: 8)")
     parser.add_argument(
         "--lr",
         type=float,

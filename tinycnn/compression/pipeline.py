@@ -20,7 +20,7 @@ from tinycnn.compression.share import Sharing, rate, share
 from tinycnn.data import DataLoader
 from tinycnn.errors import TinyCNNError, WeightsError
 from tinycnn.nn import Module
-from tinycnn.optim import Adam, CosineAnnealingLR
+from tinycnn.optim import Adam, MultiStepLR, WarmUp
 from tinycnn.training import Callback, Trainer, evaluate
 
 LEAST_BITS = 4
@@ -57,7 +57,7 @@ class Plan:
     bits: int = 5
     linear: bool = False
     scope: str = "global"
-    epochs: int = 6
+    epochs: int = 8
     fine_tuning: int = 2
     lr: float = 1e-3
 
@@ -176,7 +176,8 @@ def _train(
     quiet: bool,
 ) -> None:
     train.epoch = train.position = 0
-    schedule = CosineAnnealingLR(optimizer, epochs * len(train))
+    steps = epochs * len(train)
+    schedule = WarmUp(MultiStepLR(optimizer, [round(0.85 * steps)]), min(steps, 100) // 2)
     trainer = Trainer(model, train, optimizer, epochs, schedule, test, callbacks=callbacks, quiet=quiet)
     trainer.fit()
     if trainer.interrupted:

@@ -96,7 +96,9 @@ def cubic(progress: float, keep: float) -> float:
 class Pruning(Callback):
     """Prunes while a :class:`~tinycnn.training.Trainer` trains, and keeps what is pruned at zero after every step.
 
-    Momentum and weight decay cannot bring a pruned weight back: it is set to zero after the optimiser's step.
+    Momentum and weight decay cannot bring a pruned weight back: it is set to zero after the optimiser's step. The
+    weights that stay take over what a layer loses: they grow so that its sum of squares stays the same, for the
+    variance of the layer's outputs is proportional to that sum (He et al. 2015), and would shrink layer by layer.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ class Pruning(Callback):
         keep: float,
         scope: str = "layer",
         ramp: float = 0.7,
-        every: int = 10,
+        every: int = 1,
         schedule: Callable[[float, float], float] = cubic,
     ) -> None:
         self.keep, self.scope, self.ramp, self.every, self.schedule = keep, scope, ramp, every, schedule
@@ -143,7 +145,7 @@ class Pruning(Callback):
         last = max(1, round(self.ramp * trainer.epochs * batches))
         if not self.masks or (step <= last and (step % self.every == 0 or step == last)):
             self.masks = masks(trainer.model, self.schedule(min(step / last, 1), self.keep), self.scope)
-            apply(trainer.model, self.masks)
+            _apply_and_grow(trainer.model, self.masks)
 
 
 def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
@@ -151,3 +153,13 @@ def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
     weights = weights_of(model)
     for name, mask in masks.items():
         np.copyto(weights[name].data, 0, where=~mask)
+
+
+def _apply_and_grow(model: Module, masks: dict[str, np.ndarray]) -> None:
+    """Prune, and multiply the weights that stay in a layer by what leaves its sum of squares the same."""
+    weights = weights_of(model)
+    for name, mask in masks.items():
+        data = weights[name].data
+        before = np.linalg.norm(data)
+        np.copyto(data, 0, where=~mask)
+        data *= before / max(np.linalg.norm(data), np.finfo(data.dtype).tiny)
