@@ -46,7 +46,7 @@ def no_gpu_needed():
 noted: dict = {}
 
 
-def note(thread, function, grid, block, kinds):
+def note(function, grid, block, kinds):
     noted[function, _runtime.signature(kinds)] = core.LaunchConfig(grid=grid, block=block)
     return lambda *words: None
 
@@ -54,6 +54,7 @@ def note(thread, function, grid, block, kinds):
 @cache
 def launched_by(name, dtype):
     noted.clear()
+    _runtime._thread.launchers.clear()
     for arguments in CASES[name](np.dtype(dtype)):
         kernel("cuda", name)(*(moved(_runtime, contiguous, a) for a in arguments))
     return list(noted)
@@ -112,6 +113,7 @@ def test_a_launch_is_what_numbas_own_would_be(monkeypatch):
     monkeypatch.setattr(codegen.devices, "get_context", lambda: SimpleNamespace(device=GPU))
     monkeypatch.setattr(codegen.CUDACodeLibrary, "get_cufunc", lambda library: SimpleNamespace(kernel=library))
     monkeypatch.setattr(_runtime, "_launcher", launcher)
+    monkeypatch.setattr(_runtime, "_thread", _runtime._Thread())
 
     on_device = [_runtime.DeviceArray(array) for array in arrays]
     _runtime.launch_grid(fill, grid, block, *on_device[:5], *numbers, on_device[5])

@@ -122,8 +122,12 @@ def launch_grid(function: Any, grid: int | tuple[int, ...], block: int | tuple[i
     kinds = tuple(map(_kind, arguments))
     if SIMULATED:
         _simulate(function, grid, block, arguments)
-    else:
-        _launcher(threading.get_ident(), function, grid, block, kinds)(*chain.from_iterable(map(_words, arguments)))
+        return
+    key = function, grid, block, kinds
+    run = _thread.launchers.get(key)
+    if run is None:
+        run = _thread.launchers[key] = _launcher(*key)
+    run(*chain.from_iterable(map(_words, arguments)))
 
 
 def _kind(argument: Any) -> Any:
@@ -138,13 +142,21 @@ def _kind(argument: Any) -> Any:
     return kind
 
 
-@cache
-def _launcher(thread: int, function: Any, grid: Any, block: Any, kinds: tuple) -> Callable[..., None]:
+class _Thread(threading.local):
+    """A thread's launchers: to make the first makes the GPU's context the thread's."""
+
+    def __init__(self) -> None:
+        self.launchers: dict[tuple, Callable[..., None]] = {}
+
+
+_thread = _Thread()
+
+
+def _launcher(function: Any, grid: Any, block: Any, kinds: tuple) -> Callable[..., None]:
     """What runs a kernel, compiled for some kinds of arguments, on a grid, when it is given their words.
 
     It does what Numba's own launch does in the end. That asks each array anew for its type and for an interface to its
-    memory, which takes longer than a small kernel runs. A thread has its own, since the first launch makes the GPU's
-    context the thread's.
+    memory, which takes longer than a small kernel runs.
     """
     compiled = function.compile(signature(kinds)).library.get_cufunc().kernel
     return partial(core.launch, core.Stream.from_handle(0), core.LaunchConfig(grid=grid, block=block), compiled)
