@@ -216,6 +216,14 @@ def net_row(net: Net, rounds: int) -> NetRow:
     return NetRow(net.name, net.batch, *rates, pytorch, rates[0] / pytorch, rates[1] / pytorch)
 
 
+def _pytorch_has_a_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__.splitlines()[0])
@@ -243,6 +251,10 @@ def main() -> None:
     write_csv(options.out / "cuda_launches.csv", launches)
     if not options.nets:
         return
+    if not _pytorch_has_a_gpu():
+        parser.exit(
+            1, "networks are measured beside PyTorch, and there is none that finds a GPU; --nets leaves them out\n"
+        )
     nets = []
     print("\nimages a second in training, float32; ratios to PyTorch")
     print(f"{'net':15}{'batch':>6}{'registers':>11}{'cublas':>9}{'PyTorch':>9}{'ratio':>8}{'ratio':>7}")
