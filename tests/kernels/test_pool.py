@@ -9,6 +9,7 @@ import pytest
 import tinycnn as tc
 from tinycnn.kernels.cpu import pool
 from tinycnn.kernels.cpu._jit import jit
+from tinycnn.kernels.cpu.launch import PIECES, _load
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +36,29 @@ def _fail_at(begin, end, part, array):
         raise ValueError
 
 
+def _last_is_first(begin, end, done, patience):
+    """The first task waits for all others, for a while."""
+    for i in range(begin, end):
+        while i == 0 and patience > 0:
+            patience -= 1
+            finished = 0
+            for other in range(1, done.size):
+                finished += _load(done, other)
+            if finished == done.size - 1:
+                break
+        done[i] = patience > 0
+
+
+def _note_lanes(lane, begin, end, lanes):
+    for i in range(begin, end):
+        lanes[i] = lane
+
+
 count_visits, note_ranges, fail_at = jit(_count_visits), jit(_note_ranges), jit(_fail_at)
+last_is_first, note_lanes = jit(_last_is_first), jit(_note_lanes, with_lane=True)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 1001])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 31, 1001, 2**14 + 7])
 def test_every_piece_is_done_once(count):
     visits = np.zeros(max(count, pool.SMALL), np.int64)
     for _ in range(20):
@@ -59,6 +79,23 @@ def test_the_pieces_are_shared_and_small_work_stays_with_the_caller():
     ranges = np.zeros((4, 1), np.int64)
     note_ranges(4, ranges)
     assert ranges[:, 0].tolist() == [4, 0, 0, 0]
+
+
+def test_threads_that_have_finished_take_over_from_one_that_has_not(monkeypatch):
+    monkeypatch.setattr(pool, "SMALL", 0)
+    done = np.zeros(4 * PIECES, np.int64)
+    last_is_first(done.size, done, 0)  # compiled, while the workers fall asleep
+    last_is_first(done.size, done, 10**8)
+    assert done.all()
+
+
+def test_a_lane_is_the_number_of_a_thread():
+    lanes = np.full(pool.SMALL, -1)
+    note_lanes(pool.SMALL, lanes)
+    assert set(lanes.tolist()) <= {0, 1, 2, 3} and lanes.min() == 0
+    tc.set_num_threads(1)
+    note_lanes(pool.SMALL, lanes)
+    assert not lanes.any()
 
 
 @pytest.mark.parametrize("part", range(4))

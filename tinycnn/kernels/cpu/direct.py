@@ -113,9 +113,9 @@ def conv2d_backward_weight(
 ) -> np.ndarray:
     """Gradient with respect to the weight: outer products of output gradients and pixels, summed over the batch."""
     pixels, grads = to_pixels(x), to_pixels(grad)
-    out = zeros(weight_shape, x.dtype)
+    out = empty(weight_shape, x.dtype)
     if not x.size or not out.size:
-        return out
+        return zeros(weight_shape, x.dtype)
     outputs, depth = weight_shape[0] // groups, weight_shape[1]
     taps = kernel_taps(weight_shape[2:], padding, dilation)
     grid = grads.shape[1:3]
@@ -126,19 +126,21 @@ def conv2d_backward_weight(
     panels = -(-outputs // LANES)
     splits = max(1, min(x.shape[0], 8, MAX_PARTS // out.size))
     shares = min(panels, -(-8 // (splits * groups)))
-    parts = zeros((splits, groups, panels, len(starts) * padded, LANES), x.dtype)
+    parts = empty((splits, groups, panels, len(starts) * padded, LANES), x.dtype)
     band = plan.height * plan.width * plan.pixel_step + ROWS
     size = band + -(-panels // shares) * LANES * plan.rows * grid[1]
     space = workspace("gradient", get_num_threads(), size, x.dtype)
     gradient_loop(
-        len(space), pixels, pixels.reshape(-1), taps.y[0], taps.x[0], *stride, plan.rows, plan.height, plan.width,
-        plan.needs_copy, np.array(starts, np.int64), length, grads, grads.reshape(-1), shares, band, space, parts,
+        splits * groups * shares, pixels, pixels.reshape(-1), taps.y[0], taps.x[0], *stride, plan.rows, plan.height,
+        plan.width, plan.needs_copy, np.array(starts, np.int64), length, grads, grads.reshape(-1), shares, band, space,
+        parts,
     )  # fmt: skip
     places = places_of_taps(len(taps.y) * len(taps.x), len(starts), depth)
     sum_parts_loop(groups * outputs, parts, places, out.reshape(groups, outputs, depth, -1))
     return out
 
 
+@lru_cache(maxsize=512)
 def places_of_taps(taps: int, runs: int, depth: int) -> np.ndarray:
     """Where k = (tap, channel) lies among the padded rows: the last ROWS of a run lie at the end of its padding."""
     together = taps // runs
@@ -191,8 +193,9 @@ def correlate_into(out, start, step, x, panels, taps, stride, bias, groups):
         shift.reshape(groups, -1)[:, :per_group] = bias.reshape(groups, per_group)
     size = plan.height * plan.width * plan.pixel_step if plan.needs_copy else 0
     space = workspace("direct", get_num_threads(), size + ROWS * LANES, x.dtype)
+    tasks = n * groups * -(-grid[0] // plan.rows)
     correlate_loop(
-        len(space), x, x.reshape(-1), taps.y[0], taps.x[0], *stride, *grid, plan.rows, plan.height, plan.width,
+        tasks, x, x.reshape(-1), taps.y[0], taps.x[0], *stride, *grid, plan.rows, plan.height, plan.width,
         plan.pixel_step, plan.needs_copy, plan.pixels, plan.pieces, plan.chunks, panels, shift, space, out.reshape(-1),
         height * width * channels, (start[0] * width + start[1]) * channels, per_group, places,
     )  # fmt: skip
@@ -226,6 +229,7 @@ def _plan(
     return Bands(rows, band_width, band_height, step, needs_copy, pixels, pieces, chunks)
 
 
+@lru_cache(maxsize=512)
 def _places(rows: int, columns: int, row_step: int, column_step: int) -> np.ndarray:
     """Offsets of pixels row by row; the last is repeated so that a tile of ROWS may start at any of them."""
     places = (np.arange(rows)[:, None] * row_step + np.arange(columns) * column_step).reshape(-1)
@@ -292,14 +296,6 @@ def _pack_weights(begin, end, weight, group_step, out_step, in_step, taps, outpu
 pack_loop = jit(_pack_weights)
 
 
-def _share_of(lane, lanes, tasks):
-    """The tasks of one lane, neighbours: what a thread wrote in one layer it then reads in the next."""
-    return lane * tasks // lanes, (lane + 1) * tasks // lanes
-
-
-share_of = inline(_share_of)
-
-
 def _fill_band(x, n, channel, top, left, rows, width, depth, band):
     """Copy ``rows`` rows of ``width`` pixels from (top, left) on, zeros where the image ends."""
     height, image_width = x.shape[1], x.shape[2]
@@ -322,67 +318,63 @@ fill_band = inline(_fill_band)
 
 
 def _correlate(
-    begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, grid_y, grid_x, band_rows, band_height, band_width,
+    lane, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, grid_y, grid_x, band_rows, band_height, band_width,
     pixel_step, needs_copy, pixels, pieces, chunks, panels, bias, space, out, image_step, out_start, outputs, places,
 ):  # fmt: skip
     groups, panel_count, depth = panels.shape[:3]
     weights = panels.reshape(-1)
     channels = x.shape[3] // groups
     bands = -(-grid_y // band_rows)
-    lanes = space.shape[0]
-    tasks = x.shape[0] * groups * bands
     corner_at = np.arange(ROWS) * LANES
-    for lane in range(begin, end):
-        corner = space[lane, : ROWS * LANES]
-        band = space[lane, ROWS * LANES :]
-        edge = np.empty(ROWS, np.int64)
-        first_task, last_task = share_of(lane, lanes, tasks)
-        for task in range(first_task, last_task):
-            n, group, first = task // (groups * bands), task // bands % groups, task % bands * band_rows
-            rows = min(band_rows, grid_y - first)
-            top = first * stride_y + tap_y
-            if needs_copy:
-                height = band_height - (band_rows - rows) * stride_y
-                fill_band(x, n, group * channels, top, tap_x, height, band_width, channels, band)
-                source, a_start = band, 0
-            else:
-                source = flat
-                a_start = ((n * x.shape[1] + top) * x.shape[2] + tap_x) * x.shape[3] + group * channels
-            target = n * image_step + out_start + group * outputs
-            for chunk in range(chunks.shape[0]):
-                piece, count, length, k = chunks[chunk]
-                for panel in range(panel_count):
-                    width = min(LANES, outputs - panel * LANES)
-                    b_start = ((group * panel_count + panel) * depth + k) * LANES
-                    bias_start = (group * panel_count + panel) * LANES
-                    c_start = target + panel * LANES
-                    for p in range(0, rows * grid_x, ROWS):
-                        at = first * grid_x + p
-                        if width == LANES and p + ROWS <= rows * grid_x:
-                            correlate_tile(
-                                source, a_start, pixels, p, pieces, piece, count, length, weights, b_start,
-                                bias, bias_start, int(chunk == 0), out, c_start, places, at,
-                            )  # fmt: skip
-                            continue
-                        height = min(ROWS, rows * grid_x - p)
-                        for i in range(ROWS):
-                            edge[i] = pixels[p + min(i, height - 1)]
-                            for j in range(width):
-                                corner[i * LANES + j] = out[c_start + places[at + min(i, height - 1)] + j]
+    corner = space[lane, : ROWS * LANES]
+    band = space[lane, ROWS * LANES :]
+    edge = np.empty(ROWS, np.int64)
+    for task in range(begin, end):
+        n, group, first = task // (groups * bands), task // bands % groups, task % bands * band_rows
+        rows = min(band_rows, grid_y - first)
+        top = first * stride_y + tap_y
+        if needs_copy:
+            height = band_height - (band_rows - rows) * stride_y
+            fill_band(x, n, group * channels, top, tap_x, height, band_width, channels, band)
+            source, a_start = band, 0
+        else:
+            source = flat
+            a_start = ((n * x.shape[1] + top) * x.shape[2] + tap_x) * x.shape[3] + group * channels
+        target = n * image_step + out_start + group * outputs
+        for chunk in range(chunks.shape[0]):
+            piece, count, length, k = chunks[chunk]
+            for panel in range(panel_count):
+                width = min(LANES, outputs - panel * LANES)
+                b_start = ((group * panel_count + panel) * depth + k) * LANES
+                bias_start = (group * panel_count + panel) * LANES
+                c_start = target + panel * LANES
+                for p in range(0, rows * grid_x, ROWS):
+                    at = first * grid_x + p
+                    if width == LANES and p + ROWS <= rows * grid_x:
                         correlate_tile(
-                            source, a_start, edge, 0, pieces, piece, count, length, weights, b_start,
-                            bias, bias_start, int(chunk == 0), corner, 0, corner_at, 0,
+                            source, a_start, pixels, p, pieces, piece, count, length, weights, b_start,
+                            bias, bias_start, int(chunk == 0), out, c_start, places, at,
                         )  # fmt: skip
-                        for i in range(height):
-                            for j in range(width):
-                                out[c_start + places[at + i] + j] = corner[i * LANES + j]
+                        continue
+                    height = min(ROWS, rows * grid_x - p)
+                    for i in range(ROWS):
+                        edge[i] = pixels[p + min(i, height - 1)]
+                        for j in range(width):
+                            corner[i * LANES + j] = out[c_start + places[at + min(i, height - 1)] + j]
+                    correlate_tile(
+                        source, a_start, edge, 0, pieces, piece, count, length, weights, b_start,
+                        bias, bias_start, int(chunk == 0), corner, 0, corner_at, 0,
+                    )  # fmt: skip
+                    for i in range(height):
+                        for j in range(width):
+                            out[c_start + places[at + i] + j] = corner[i * LANES + j]
 
 
-correlate_loop = jit(_correlate)
+correlate_loop = jit(_correlate, with_lane=True)
 
 
 def _gradient(
-    begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, band_rows, band_height, band_width, needs_copy, runs,
+    lane, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, band_rows, band_height, band_width, needs_copy, runs,
     length, grads, flat_grads, shares, band_size, space, parts,
 ):  # fmt: skip
     splits, groups, panels, depth = parts.shape[:4]
@@ -390,44 +382,42 @@ def _gradient(
     outputs, channels = all_outputs // groups, x.shape[3] // groups
     padded, share = depth // runs.size, -(-panels // shares)
     bands = -(-grid_y // band_rows)
-    tasks, lanes = splits * groups * shares, space.shape[0]
     sums = parts.reshape(-1)
-    for lane in range(begin, end):
-        band, columns = space[lane, :band_size], space[lane, band_size:]
-        first_task, last_task = share_of(lane, lanes, tasks)
-        for task in range(first_task, last_task):
-            split, group, first_panel = task // (groups * shares), task // shares % groups, task % shares * share
-            last_panel = min(first_panel + share, panels)
-            for item in range(split * images // splits * bands, (split + 1) * images // splits * bands):
-                n, first = item // bands, item % bands * band_rows
-                rows = min(band_rows, grid_y - first)
-                top = first * stride_y + tap_y
-                if needs_copy:
-                    height = band_height - (band_rows - rows) * stride_y
-                    fill_band(x, n, group * channels, top, tap_x, height, band_width, channels, band)
-                    source, start = band, 0
-                    row_step, step = stride_y * band_width * channels, stride_x * channels
+    band, columns = space[lane, :band_size], space[lane, band_size:]
+    for task in range(begin, end):
+        split, group, first_panel = task // (groups * shares), task // shares % groups, task % shares * share
+        last_panel = min(first_panel + share, panels)
+        parts[split, group, first_panel:last_panel] = 0
+        for item in range(split * images // splits * bands, (split + 1) * images // splits * bands):
+            n, first = item // bands, item % bands * band_rows
+            rows = min(band_rows, grid_y - first)
+            top = first * stride_y + tap_y
+            if needs_copy:
+                height = band_height - (band_rows - rows) * stride_y
+                fill_band(x, n, group * channels, top, tap_x, height, band_width, channels, band)
+                source, start = band, 0
+                row_step, step = stride_y * band_width * channels, stride_x * channels
+            else:
+                source = flat
+                start = ((n * x.shape[1] + top) * x.shape[2] + tap_x) * x.shape[3] + group * channels
+                row_step, step = stride_y * x.shape[2] * x.shape[3], stride_x * x.shape[3]
+            for panel in range(first_panel, last_panel):
+                pixel = (n * grid_y + first) * grid_x
+                if (panel + 1) * LANES <= outputs:
+                    right, right_start, right_step = flat_grads, pixel * all_outputs, all_outputs
+                    right_start += group * outputs + panel * LANES
                 else:
-                    source = flat
-                    start = ((n * x.shape[1] + top) * x.shape[2] + tap_x) * x.shape[3] + group * channels
-                    row_step, step = stride_y * x.shape[2] * x.shape[3], stride_x * x.shape[3]
-                for panel in range(first_panel, last_panel):
-                    pixel = (n * grid_y + first) * grid_x
-                    if (panel + 1) * LANES <= outputs:
-                        right, right_start, right_step = flat_grads, pixel * all_outputs, all_outputs
-                        right_start += group * outputs + panel * LANES
-                    else:
-                        first_output = group * outputs + panel * LANES
-                        take_lanes(grads, n, first, rows, first_output, outputs - panel * LANES, columns)
-                        right, right_start, right_step = columns, 0, LANES
-                    for run in range(runs.size):
-                        target = (((split * groups + group) * panels + panel) * depth + run * padded) * LANES
-                        for k in range(0, padded, ROWS):
-                            outer_tile(
-                                source, start + runs[run] + min(k, length - ROWS), row_step, step,
-                                right, right_start, grid_x * right_step, right_step, rows, grid_x,
-                                sums, target + k * LANES, LANES,
-                            )  # fmt: skip
+                    first_output = group * outputs + panel * LANES
+                    take_lanes(grads, n, first, rows, first_output, outputs - panel * LANES, columns)
+                    right, right_start, right_step = columns, 0, LANES
+                for run in range(runs.size):
+                    target = (((split * groups + group) * panels + panel) * depth + run * padded) * LANES
+                    for k in range(0, padded, ROWS):
+                        outer_tile(
+                            source, start + runs[run] + min(k, length - ROWS), row_step, step,
+                            right, right_start, grid_x * right_step, right_step, rows, grid_x,
+                            sums, target + k * LANES, LANES,
+                        )  # fmt: skip
 
 
 def _take_lanes(grads, n, first, rows, output, count, columns):
@@ -441,13 +431,14 @@ def _take_lanes(grads, n, first, rows, output, count, columns):
 
 
 take_lanes = inline(_take_lanes)
-gradient_loop = jit(_gradient)
+gradient_loop = jit(_gradient, with_lane=True)
 
 
 def _sum_parts(begin, end, parts, places, out):
     outputs, depth, taps = out.shape[1:]
     for task in range(begin, end):
         group, o = task // outputs, task % outputs
+        out[group, o] = 0
         for split in range(parts.shape[0]):
             panel = parts[split, group, o // LANES]
             for c in range(depth):

@@ -70,27 +70,24 @@ def _multiply_panels(a, rows, b, columns, depth, c, c_start, c_step, corner):
 multiply_panels = inline(_multiply_panels)
 
 
-def _matmul(begin, end, a, a_flipped, b, b_flipped, depth, rows, columns, space, out):
+def _matmul(lane, begin, end, a, a_flipped, b, b_flipped, depth, rows, columns, space, out):
     blocks_n = -(-columns // BLOCK_N)
-    tasks = -(-rows // BLOCK_M) * blocks_n
-    lanes = space.shape[0]
-    for lane in range(begin, end):
-        a_panels = space[lane, : BLOCK_M * BLOCK_K]
-        b_panels = space[lane, BLOCK_M * BLOCK_K : (BLOCK_M + BLOCK_N) * BLOCK_K]
-        corner = space[lane, (BLOCK_M + BLOCK_N) * BLOCK_K :]
-        for task in range(lane, tasks, lanes):
-            top, left = (task // blocks_n) * BLOCK_M, (task % blocks_n) * BLOCK_N
-            height, width = min(BLOCK_M, rows - top), min(BLOCK_N, columns - left)
-            for i in range(top, top + height):
-                out[i * columns + left : i * columns + left + width] = 0
-            for start in range(0, depth, BLOCK_K):
-                k = min(BLOCK_K, depth - start)
-                pack(a, a_flipped, top, height, start, k, ROWS, a_panels)
-                pack(b, not b_flipped, left, width, start, k, LANES, b_panels)
-                multiply_panels(a_panels, height, b_panels, width, k, out, top * columns + left, columns, corner)
+    a_panels = space[lane, : BLOCK_M * BLOCK_K]
+    b_panels = space[lane, BLOCK_M * BLOCK_K : (BLOCK_M + BLOCK_N) * BLOCK_K]
+    corner = space[lane, (BLOCK_M + BLOCK_N) * BLOCK_K :]
+    for task in range(begin, end):
+        top, left = (task // blocks_n) * BLOCK_M, (task % blocks_n) * BLOCK_N
+        height, width = min(BLOCK_M, rows - top), min(BLOCK_N, columns - left)
+        for i in range(top, top + height):
+            out[i * columns + left : i * columns + left + width] = 0
+        for start in range(0, depth, BLOCK_K):
+            k = min(BLOCK_K, depth - start)
+            pack(a, a_flipped, top, height, start, k, ROWS, a_panels)
+            pack(b, not b_flipped, left, width, start, k, LANES, b_panels)
+            multiply_panels(a_panels, height, b_panels, width, k, out, top * columns + left, columns, corner)
 
 
-matmul_loop = jit(_matmul)
+matmul_loop = jit(_matmul, with_lane=True)
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -110,7 +107,8 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         _shallow(a, a_flipped, b, b_flipped, depth, out)
         return out
     space = workspace("matmul", get_num_threads(), (BLOCK_M + BLOCK_N) * BLOCK_K + ROWS * LANES, dtype)
-    matmul_loop(len(space), a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
+    tasks = -(-rows // BLOCK_M) * -(-columns // BLOCK_N)
+    matmul_loop(tasks, a, a_flipped, b, b_flipped, depth, *out.shape, space, out.reshape(-1))
     return out
 
 

@@ -2,8 +2,11 @@
 
 To wake a sleeping thread, or to pass Python's lock from one to another, costs more than many a kernel. So a worker
 watches a row of integers, its box, in compiled code that does not hold the lock. Whoever has work writes there the
-address of a function, the address of its packed arguments and a range, then counts ``ASKED`` up; the worker calls the
-function and counts ``DONE`` up.
+address of a function, the address of its packed arguments and how much there is to do, then counts ``ASKED`` up; the
+worker calls the function and counts ``DONE`` up.
+
+Each thread has a share of the work, and takes ``PIECES`` of it one by one, counting ``NEXT`` up. Whoever has finished
+takes from the shares of the others: no thread waits for one that another program has delayed by more than a piece.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ from numba.core import compiler
 from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
-from tinycnn.kernels.cpu._compile import compiled_and_kept
+from tinycnn.kernels.cpu._compile import compiled_and_kept, inline
 from tinycnn.kernels.cpu.pool import ARENA
 
-ASKED, DONE, ENTRY, DATA, BEGIN, END, FAILED = range(7)
+ASKED, DONE, ENTRY, DATA, COUNT, PARTS, FAILED = range(7)
+NEXT = 8  # in a cache line of its own: all threads write there
 SPINS = 2**21  # about a millisecond
+PIECES = 8
+ALIGNED, LINE = 2**12, 64  # loops over at least so many elements are cut at multiples of a line
 
 _INT = ir.IntType(64)
 
@@ -45,12 +51,21 @@ def _emit_store(typing_context, numbers, index, value):
     return types.void(numbers, types.intp, types.int64), emit
 
 
+def _emit_take(typing_context, numbers, index):
+    """``numbers[index]``, which is counted up so that nobody else gets the same."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
+        return builder.atomic_rmw("add", _element(context, builder, signature, args), _INT(1), "acq_rel")
+
+    return types.int64(numbers, types.intp), emit
+
+
 def _element(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
     data = context.make_array(signature.args[0])(context, builder, args[0]).data
     return builder.gep(data, [args[1]])
 
 
-def _packer(kernel: Callable) -> Any:
+def _packer(kernel: Callable, with_lane: bool) -> Any:
     """A function of compiled code ``(arena, arguments)`` that writes the arguments into the arena.
 
     It returns the addresses of a function that calls the kernel with them, and of them.
@@ -58,7 +73,7 @@ def _packer(kernel: Callable) -> Any:
 
     @intrinsic
     def pack(typing_context, arena, arguments):
-        inner = types.none(types.uint32, types.uint32, *arguments)
+        inner = types.none(*[types.uint32] * (2 + with_lane), *arguments)
 
         def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
             descriptor = _compile_here(context, typing_context, kernel, inner)
@@ -71,7 +86,7 @@ def _packer(kernel: Callable) -> Any:
                 raise ValueError(f"{kernel.__name__}: its arguments take more than {ARENA} integers")
             place = context.make_array(signature.args[0])(context, builder, args[0]).data
             builder.store(borrowed, builder.bitcast(place, borrowed.type.as_pointer()))
-            entry = _entry(context, builder.module, descriptor, inner, borrowed.type)
+            entry = _entry(context, builder.module, descriptor, inner, borrowed.type, len(arguments))
             addresses = [builder.ptrtoint(pointer, _INT) for pointer in (entry, place)]
             return context.make_tuple(builder, signature.return_type, addresses)
 
@@ -91,14 +106,15 @@ def _compile_here(context: Any, typing_context: Any, kernel: Callable, signature
     return result.fndesc
 
 
-def _entry(context: Any, module: Any, kernel: Any, inner: Any, packed: Any) -> Any:
-    """The function ``(address of packed arguments, begin, end)`` that calls the kernel; not 0 if it raised an error."""
-    entry = ir.Function(module, ir.FunctionType(_INT, [_INT] * 3), module.get_unique_name("entry"))
+def _entry(context: Any, module: Any, kernel: Any, inner: Any, packed: Any, count: int) -> Any:
+    """The function ``(address of packed arguments, lane, begin, end)`` that calls the kernel; not 0 if that failed."""
+    entry = ir.Function(module, ir.FunctionType(_INT, [_INT] * 4), module.get_unique_name("entry"))
     entry.linkage = "internal"
     builder = ir.IRBuilder(entry.append_basic_block())
     values = builder.load(builder.inttoptr(entry.args[0], packed.as_pointer()))
-    arguments = [builder.trunc(limit, ir.IntType(32)) for limit in entry.args[1:]]
-    arguments += [builder.extract_value(values, i) for i in range(len(inner.args) - 2)]
+    numbers = entry.args[1 + 3 - (len(inner.args) - count) :]
+    arguments = [builder.trunc(number, ir.IntType(32)) for number in numbers]
+    arguments += [builder.extract_value(values, i) for i in range(count)]
     status, _ = context.call_internal_no_propagate(builder, kernel, inner, arguments)
     builder.ret(builder.zext(status.is_error, _INT))
     return entry
@@ -111,25 +127,53 @@ def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     return array._getvalue()
 
 
-def _emit_call(typing_context, entry, data, begin, end):
+def _emit_call(typing_context, entry, data, lane, begin, end):
     """Call what a packer made; not 0 if the kernel raised an error."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
-        function = builder.inttoptr(args[0], ir.FunctionType(_INT, [_INT] * 3).as_pointer())
+        function = builder.inttoptr(args[0], ir.FunctionType(_INT, [_INT] * 4).as_pointer())
         return builder.call(function, args[1:])
 
-    return types.int64(*[types.int64] * 4), emit
+    return types.int64(*[types.int64] * 5), emit
 
 
 _load: Any = intrinsic(_emit_load)
 _store: Any = intrinsic(_emit_store)
+_take: Any = intrinsic(_emit_take)
 _call: Any = intrinsic(_emit_call)
+
+
+def _cut(count, i, parts):
+    """Where part i of a piece of work begins."""
+    at = count * i // parts
+    return at if count < ALIGNED or i == parts else at // LINE * LINE
+
+
+cut: Any = inline(_cut)
+
+
+def _work(boxes, own, entry, data, count, parts):
+    """One thread's share, piece by piece, and then what the others have left; how many pieces failed."""
+    failed = 0
+    for turn in range(parts):
+        whose = (own + turn) % parts
+        start = cut(count, whose, parts)
+        size = cut(count, whose + 1, parts) - start
+        pieces = min(PIECES, size)
+        piece = _take(boxes[whose], NEXT)
+        while piece < pieces:
+            failed += _call(entry, data, own, start + cut(size, piece, pieces), start + cut(size, piece + 1, pieces))
+            piece = _take(boxes[whose], NEXT)
+    return failed
+
+
+work: Any = inline(_work)
 
 
 def _wait(boxes):
     """Wait until all have done what they were asked, for a while; how many failed, or -1 if somebody is still at it."""
     failed = 0
-    for w in range(boxes.shape[0]):
+    for w in range(1, boxes.shape[0]):
         box, spins = boxes[w], 0
         while _load(box, DONE) != box[ASKED]:
             spins += 1
@@ -139,13 +183,13 @@ def _wait(boxes):
     return failed
 
 
-def _serve(box):
+def _serve(boxes, own):
     """Do what is asked, until nothing has been asked for a while."""
-    spins = 0
+    box, spins = boxes[own], 0
     while spins < SPINS:
         spins += 1
         if _load(box, ASKED) != box[DONE]:
-            box[FAILED] = _call(box[ENTRY], box[DATA], box[BEGIN], box[END])
+            box[FAILED] = work(boxes, own, box[ENTRY], box[DATA], box[COUNT], box[PARTS])
             _store(box, DONE, box[DONE] + 1)
             spins = 0
 
@@ -154,22 +198,25 @@ wait: Any = compiled_and_kept(_wait)
 serve: Any = compiled_and_kept(_serve)
 
 
-def launcher(kernel: Callable, fastmath: frozenset[str]) -> Callable:
-    """``launch(boxes, arena, count, *arguments)`` runs a kernel here and at the boxes.
+def launcher(kernel: Callable, fastmath: frozenset[str], with_lane: bool) -> Callable:
+    """``launch(boxes, arena, count, *arguments)`` runs a kernel here and at all boxes but the first, which is its own.
 
-    It returns what :func:`wait` does, and how many failed here.
+    It returns what :func:`wait` does, and how many pieces failed here.
     """
-    pack = _packer(kernel)
+    pack = _packer(kernel, with_lane)
 
     def launch(boxes, arena, count, *arguments):
         entry, data = pack(arena, arguments)
-        parts = boxes.shape[0] + 1
+        parts = boxes.shape[0]
+        if parts == 1:
+            return 0, _call(entry, data, 0, 0, count)
+        for w in range(parts):
+            _store(boxes[w], NEXT, 0)
         for w in range(1, parts):
-            box = boxes[w - 1]
-            box[ENTRY], box[DATA] = entry, data
-            box[BEGIN], box[END] = count * w // parts, count * (w + 1) // parts
+            box = boxes[w]
+            box[ENTRY], box[DATA], box[COUNT], box[PARTS] = entry, data, count, parts
             _store(box, ASKED, box[ASKED] + 1)
-        failed = _call(entry, data, 0, count // parts)
+        failed = work(boxes, 0, entry, data, count, parts)
         return wait(boxes), failed
 
     launch.__name__ = launch.__qualname__ = kernel.__qualname__

@@ -1,4 +1,4 @@
-"""The one thread pool: a compiled loop is cut into as many ranges as there are threads, and each runs one.
+"""The one thread pool: a compiled loop is cut into a share for each thread, and a share into pieces.
 
 Kernels are compiled to run without Python's global lock, so ordinary Python threads do. Compared with Numba's own
 parallel loops this compiles a kernel once instead of four times, may be used from any thread and after a fork, and
@@ -24,19 +24,20 @@ ARENA = 1024  # integers for the packed arguments of one kernel
 class _Worker(threading.Thread):
     """A thread that serves a letter box, and sleeps when nothing has come for a while."""
 
-    def __init__(self, box: np.ndarray) -> None:
+    def __init__(self, boxes: np.ndarray, own: int) -> None:
         super().__init__(name="tinycnn", daemon=True)
-        self.box, self.asleep = box, False
+        self.boxes, self.own, self.asleep = boxes, own, False
         self.bell: SimpleQueue[None] = SimpleQueue()
         self.start()
 
     def run(self) -> None:
         from tinycnn.kernels.cpu.launch import ASKED, DONE, serve
 
+        box = self.boxes[self.own]
         while True:
-            serve(self.box)
+            serve(self.boxes, self.own)
             self.asleep = True
-            if self.box[ASKED] == self.box[DONE]:
+            if box[ASKED] == box[DONE]:
                 self.bell.get()
             self.asleep = False
 
@@ -51,27 +52,27 @@ class _Pool:
 
     def __init__(self) -> None:
         self.threads = _default_threads()
-        self.nobody = np.zeros((0, BOX), np.int64)
+        self.alone = np.zeros((1, BOX), np.int64)
         self.reset()
 
     def reset(self) -> None:
         """Forget the workers: a forked child has none."""
         self.workers: list[_Worker] = []
-        self.boxes = self.nobody
+        self.boxes = self.alone
         self.busy = threading.Lock()
 
     def run(self, kernel: Callable, count: int, arguments: tuple) -> None:
         """Launch a kernel over ranges that together are 0 to count."""
         parts = min(self.threads, count)
         if parts < 2 or _elements(arguments) < SMALL or not self.busy.acquire(blocking=False):
-            _raise_if(kernel(self.nobody, _arena(), count, *arguments))
+            _raise_if(kernel(self.alone, _arena(), count, *arguments))
             return
         try:
             if len(self.workers) < parts - 1:
                 self._hire(self.threads - 1)
             for worker in self.workers[: parts - 1]:
                 worker.wake()
-            _raise_if(self._finish(kernel(self.boxes[: parts - 1], _arena(), count, *arguments), parts - 1))
+            _raise_if(self._finish(kernel(self.boxes[:parts], _arena(), count, *arguments), parts))
         finally:
             self.busy.release()
 
@@ -79,11 +80,11 @@ class _Pool:
         """Have ``count`` workers, each with a box; the old ones, whose boxes are forgotten, sleep for ever."""
         from tinycnn.kernels.cpu.launch import serve
 
-        self.boxes = np.zeros((count, BOX), np.int64)
-        serve(self.boxes[0])  # compiled here, where an error is seen
-        self.workers = [_Worker(box) for box in self.boxes]
+        self.boxes = np.zeros((1 + count, BOX), np.int64)
+        serve(self.boxes, 1)  # compiled here, where an error is seen
+        self.workers = [_Worker(self.boxes, own) for own in range(1, 1 + count)]
 
-    def _finish(self, outcome: tuple[int, int], count: int) -> tuple[int, int]:
+    def _finish(self, outcome: tuple[int, int], parts: int) -> tuple[int, int]:
         """Wait for the workers, whatever happens: they write into the caller's arrays."""
         from tinycnn.kernels.cpu.launch import wait
 
@@ -91,10 +92,10 @@ class _Pool:
         elsewhere, here = outcome
         while elsewhere < 0:
             try:
-                for worker in self.workers[:count]:
+                for worker in self.workers[: parts - 1]:
                     worker.wake()
                 time.sleep(0)
-                elsewhere = wait(self.boxes[:count])
+                elsewhere = wait(self.boxes[:parts])
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt:

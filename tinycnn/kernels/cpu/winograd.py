@@ -33,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.direct import BLOCK_K, fill_band, share_of
+from tinycnn.kernels.cpu.direct import BLOCK_K, fill_band
 from tinycnn.kernels.cpu.layout import copy, from_pixels, to_pixels
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, tile_map
@@ -124,8 +124,8 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
         block = min(-(-groups // parts), max(1, BLOCK // size))
         space = workspace("winograd", get_num_threads(), block * size + band, x.dtype)
         padded = -(-channels // ROWS) * ROWS
-        sums = zeros((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
-        parts_loop(len(space), pixels, grads, kernel, *padding, tiles, *steps, block, space, sums)
+        sums = empty((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
+        parts_loop(parts, pixels, grads, kernel, *padding, tiles, *steps, block, space, sums)
         sum_parts_loop(outputs // LANES, sums, kernel, out)
         return out
     block = min(groups, max(1, GRADIENT_BLOCK // size))
@@ -137,9 +137,11 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     bands = workspace("winograd bands", get_num_threads(), band, x.dtype)
     for first in range(0, groups, block):
         count = min(block, groups - first)
-        pairs_loop(len(bands), count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space, bands)
+        pairs_loop(count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space, bands)
         ends = int(first == 0), int(first + count == groups)
-        gradient_loop(len(sums), count, channels, outputs, kernel, share, tasks, *steps, block, space, *ends, sums, out)
+        gradient_loop(
+            tasks, count, channels, outputs, kernel, share, *steps, block, space, *ends, kept == tasks, sums, out
+        )
     return out
 
 
@@ -168,12 +170,12 @@ def _by_panels(pixels, weight, turned, shift, padding, tiles, out):
     groups, line = -(-int(np.prod(tiles)) // ROWS), channels * LANES
     values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
     bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
-    values_loop(threads, groups, pixels, kernel, *padding, tiles, bands, values)
+    values_loop(groups, pixels, kernel, *padding, tiles, bands, values)
     together = max(1, min(PANELS, out.shape[3] // LANES // threads))
     wide = together * LANES
     size = (together * POINTS + kernel * kernel) * line + POINTS * (groups * _step(wide) + wide)
     space = workspace("winograd panels", threads, size, pixels.dtype)
-    panels_loop(threads, values, channels, weight, turned, shift, tiles, together, space, out)
+    panels_loop(-(-out.shape[3] // wide), values, channels, weight, turned, shift, tiles, together, space, out)
 
 
 def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
@@ -182,12 +184,12 @@ def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
     line = channels * LANES
     weights = empty((outputs // LANES, POINTS * line), pixels.dtype)
     space = workspace("winograd panels", threads, kernel * kernel * line, pixels.dtype)
-    weights_loop(threads, weight, turned, space, weights)
+    weights_loop(len(weights), weight, turned, space, weights)
     step, groups = _step(channels) + _step(outputs), -(-int(np.prod(tiles)) // ROWS)
     block = max(1, min(max(LEAST_GROUPS, BLOCK // (POINTS * step)), -(-groups // (2 * threads))))
     size = POINTS * block * step + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
     space = workspace("winograd", threads, size, pixels.dtype)
-    tiles_loop(threads, pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, out)
+    tiles_loop(-(-groups // block), pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, out)
 
 
 def _tiles(shape: tuple[int, ...], kernel: int) -> tuple[int, int, int]:
@@ -406,129 +408,112 @@ put_gradient = inline(_put_gradient)
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _convolve_weights(begin, end, weight, turned, space, weights):
-    for lane in range(begin, end):
-        first, last = share_of(lane, space.shape[0], weights.shape[0])
-        for panel in range(first, last):
-            transform_weights(weight, turned, panel, space[lane], weights[panel])
+def _convolve_weights(lane, begin, end, weight, turned, space, weights):
+    for panel in range(begin, end):
+        transform_weights(weight, turned, panel, space[lane], weights[panel])
 
 
-def _convolve_tiles(begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, out):
+def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, out):
     """Block by block of groups of tiles: V, then all points and panels, then the outputs."""
     channels, outputs, pixels = x.shape[3], out.shape[3], out.reshape(-1)
     step_v, step_m = ROWS * channels + LANES, ROWS * outputs + LANES
     at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * outputs
     total = tiles[0] * tiles[1] * tiles[2]
-    lanes = space.shape[0]
-    for lane in range(begin, end):
-        values = space[lane, : POINTS * block * step_v]
-        products = space[lane, POINTS * block * step_v : POINTS * block * (step_v + step_m)]
-        patch = space[lane, POINTS * block * (step_v + step_m) :]
-        start_tile, end_tile = share_of(lane, lanes, total)
-        for first in range(start_tile, end_tile, block * ROWS):
-            last = min(end_tile, first + block * ROWS)
-            transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
-            multiply(
-                values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, 0, outputs // LANES, bias, outputs,
-                products, step_m, at_m,
-            )  # fmt: skip
-            transform_outputs(
-                products, step_m, first, last, outputs, kernel, tiles, patch, out, pixels, 0, outputs
-            )  # fmt: skip
+    values = space[lane, : POINTS * block * step_v]
+    products = space[lane, POINTS * block * step_v : POINTS * block * (step_v + step_m)]
+    patch = space[lane, POINTS * block * (step_v + step_m) :]
+    for task in range(begin, end):
+        first, last = task * block * ROWS, min(total, (task + 1) * block * ROWS)
+        transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
+        multiply(
+            values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, 0, outputs // LANES, bias, outputs,
+            products, step_m, at_m,
+        )  # fmt: skip
+        transform_outputs(
+            products, step_m, first, last, outputs, kernel, tiles, patch, out, pixels, 0, outputs
+        )  # fmt: skip
 
 
-def _convolve_values(begin, end, groups, x, kernel, pad_y, pad_x, tiles, bands, values):
-    """V of all tiles, some groups of tiles a lane."""
+def _convolve_values(lane, begin, end, x, kernel, pad_y, pad_x, tiles, bands, values):
+    """V of all tiles, group by group."""
     step = ROWS * x.shape[3] + LANES
-    for lane in range(begin, end):
-        start, stop = share_of(lane, bands.shape[0], groups)
-        last = min(tiles[0] * tiles[1] * tiles[2], stop * ROWS)
-        some = values[start * POINTS * step :]
-        transform_input(x, kernel, pad_y, pad_x, tiles, start * ROWS, last, bands[lane], some, step)
+    last = min(tiles[0] * tiles[1] * tiles[2], end * ROWS)
+    some = values[begin * POINTS * step :]
+    transform_input(x, kernel, pad_y, pad_x, tiles, begin * ROWS, last, bands[lane], some, step)
 
 
-def _convolve_panels(begin, end, values, channels, weight, turned, bias, tiles, together, space, out):
+def _convolve_panels(lane, begin, end, values, channels, weight, turned, bias, tiles, together, space, out):
     """``together`` panels of outputs at a time: U, then all points and tiles, then the outputs."""
     kernel, outputs, pixels = weight.shape[2], out.shape[3], out.reshape(-1)
     total = tiles[0] * tiles[1] * tiles[2]
     groups, line, wide = -(-total // ROWS), channels * LANES, together * LANES
     step_v, step_m = ROWS * channels + LANES, ROWS * wide + LANES
     at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * wide
-    for lane in range(begin, end):
-        packed, rest = space[lane, : kernel * kernel * line], space[lane, kernel * kernel * line :]
-        weights, rest = rest[: together * POINTS * line], rest[together * POINTS * line :]
-        products, patch = rest[: POINTS * groups * step_m], rest[POINTS * groups * step_m :]
-        first, last = share_of(lane, space.shape[0], outputs // LANES)
-        for panel in range(first, last, together):
-            count = min(together, last - panel)
-            for i in range(count):
-                some = weights[i * POINTS * line : (i + 1) * POINTS * line]
-                transform_weights(weight, turned, panel + i, packed, some)
-            multiply(
-                values, step_v, at_v, channels, groups, weights, 0, count, bias, outputs + panel * LANES, products,
-                step_m, at_m,
-            )  # fmt: skip
-            transform_outputs(
-                products, step_m, 0, total, wide, kernel, tiles, patch, out, pixels, panel * LANES, count * LANES
-            )  # fmt: skip
+    packed, rest = space[lane, : kernel * kernel * line], space[lane, kernel * kernel * line :]
+    weights, rest = rest[: together * POINTS * line], rest[together * POINTS * line :]
+    products, patch = rest[: POINTS * groups * step_m], rest[POINTS * groups * step_m :]
+    for task in range(begin, end):
+        panel = task * together
+        count = min(together, outputs // LANES - panel)
+        for i in range(count):
+            some = weights[i * POINTS * line : (i + 1) * POINTS * line]
+            transform_weights(weight, turned, panel + i, packed, some)
+        multiply(
+            values, step_v, at_v, channels, groups, weights, 0, count, bias, outputs + panel * LANES, products,
+            step_m, at_m,
+        )  # fmt: skip
+        transform_outputs(
+            products, step_m, 0, total, wide, kernel, tiles, patch, out, pixels, panel * LANES, count * LANES
+        )  # fmt: skip
 
 
 def _gradient_pairs(
-    begin, end, count, x, grad, kernel, pad_y, pad_x, tiles, first, step_v, step_g, block, space, bands
-):
-    """V and A grad A^T for ``count`` groups of tiles from ``first`` on, some of them a lane."""
-    for lane in range(begin, end):
-        start, stop = share_of(lane, bands.shape[0], count)
-        values, grads = space[start * POINTS * step_v :], space[POINTS * (block * step_v + start * step_g) :]
-        if start < stop:
-            transform_pairs(
-                x, grad, kernel, pad_y, pad_x, tiles, first + start, stop - start, step_v, step_g, values, grads,
-                bands[lane],
-            )  # fmt: skip
+    lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, first, step_v, step_g, block, space, bands
+):  # fmt: skip
+    """V and A grad A^T for groups of tiles from ``first`` on."""
+    values, grads = space[begin * POINTS * step_v :], space[POINTS * (block * step_v + begin * step_g) :]
+    transform_pairs(
+        x, grad, kernel, pad_y, pad_x, tiles, first + begin, end - begin, step_v, step_g, values, grads, bands[lane]
+    )
 
 
 def _gradient(
-    begin, end, count, channels, outputs, kernel, share, tasks, step_v, step_g, block, space, fresh, finish, kept, out
+    lane, begin, end, count, channels, outputs, kernel, share, step_v, step_g, block, space, fresh, finish, one_each,
+    kept, out,
 ):  # fmt: skip
     """Sums over tiles of V^T (A grad A^T), ``share`` channels and PANELS panels a task; at last G^T sums G."""
     panels, line = outputs // LANES, share * LANES
     columns = -(-panels // PANELS)
-    for lane in range(begin, end):
-        first_task, last_task = share_of(lane, kept.shape[0], tasks)
-        for task in range(first_task, last_task):
-            place = task if kept.shape[0] == tasks else np.int64(lane)
-            sums, result = kept[place, : PANELS * POINTS * line], kept[place, PANELS * POINTS * line :]
-            panel, first = task % columns * PANELS, task // columns * share
-            together = min(PANELS, panels - panel)
-            if fresh:
-                sums[:] = 0
-            add_products(space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums)
-            if finish:
-                for p in range(together):
-                    some = sums[p * POINTS * line : (p + 1) * POINTS * line]
-                    put_gradient(some, share, kernel, result, panel + p, first, channels, out)
+    for task in range(begin, end):
+        place = task if one_each else lane
+        sums, result = kept[place, : PANELS * POINTS * line], kept[place, PANELS * POINTS * line :]
+        panel, first = task % columns * PANELS, task // columns * share
+        together = min(PANELS, panels - panel)
+        if fresh:
+            sums[:] = 0
+        add_products(space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums)
+        if finish:
+            for p in range(together):
+                some = sums[p * POINTS * line : (p + 1) * POINTS * line]
+                put_gradient(some, share, kernel, result, panel + p, first, channels, out)
 
 
-def _gradient_parts(begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, step_g, block, space, sums):
+def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, step_g, block, space, sums):
     """The same for few channels: each part takes some of the tiles, and all channels and outputs."""
     channels, outputs = x.shape[3], grad.shape[3]
     parts, panels = sums.shape[:2]
     groups = -(-(tiles[0] * tiles[1] * tiles[2]) // ROWS)
     padded = sums.shape[2] // (POINTS * LANES)
-    for lane in range(begin, end):
-        both, band = (
-            space[lane, : POINTS * block * (step_v + step_g)],
-            space[lane, POINTS * block * (step_v + step_g) :],
-        )
-        values, grads = both[: POINTS * block * step_v], both[POINTS * block * step_v :]
-        first_part, last_part = share_of(lane, space.shape[0], parts)
-        for part in range(first_part, last_part):
-            start, stop = share_of(part, parts, groups)
-            for first in range(start, stop, block):
-                count = min(block, stop - first)
-                transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
-                every = sums[part].reshape(-1)
-                add_products(both, block, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every)
+    both, band = space[lane, : POINTS * block * (step_v + step_g)], space[lane, POINTS * block * (step_v + step_g) :]
+    values, grads = both[: POINTS * block * step_v], both[POINTS * block * step_v :]
+    for part in range(begin, end):
+        start, stop = part * groups // parts, (part + 1) * groups // parts
+        every = sums[part].reshape(-1)
+        every[:] = 0
+        for first in range(start, stop, block):
+            count = min(block, stop - first)
+            transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
+            add_products(both, block, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every)
 
 
 def _sum_parts(begin, end, sums, kernel, out):
@@ -544,11 +529,11 @@ def _sum_parts(begin, end, sums, kernel, out):
         put_gradient(total, padded, kernel, result, panel, 0, out.shape[1], out)
 
 
-weights_loop = jit(_convolve_weights)
-tiles_loop = jit(_convolve_tiles)
-values_loop = jit(_convolve_values)
-panels_loop = jit(_convolve_panels)
-pairs_loop = jit(_gradient_pairs)
-gradient_loop = jit(_gradient)
-parts_loop = jit(_gradient_parts)
+weights_loop = jit(_convolve_weights, with_lane=True)
+tiles_loop = jit(_convolve_tiles, with_lane=True)
+values_loop = jit(_convolve_values, with_lane=True)
+panels_loop = jit(_convolve_panels, with_lane=True)
+pairs_loop = jit(_gradient_pairs, with_lane=True)
+gradient_loop = jit(_gradient, with_lane=True)
+parts_loop = jit(_gradient_parts, with_lane=True)
 sum_parts_loop = jit(_sum_parts)
