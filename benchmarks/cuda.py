@@ -2,8 +2,9 @@
 
 The limits are measured in the same run: bytes a second of a copy, and float32 operations a second of cuBLAS's matrix
 product, both of large arrays. A kernel's share is what it would take at the limit over what it takes, where it is
-counted to read and write each array once. Networks train with SGD in float32, PyTorch's with TF32 off and eager, and
-both sides start from the same weights; ours once with matrix products in Numba, once with cuBLAS.
+counted to read and write each array once. A launch takes the host some time, whatever the GPU then has to do.
+Networks train with SGD in float32, PyTorch's with TF32 off and eager, and both sides start from the same weights; ours
+once with matrix products in Numba, once with cuBLAS.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ class KernelRow(NamedTuple):
     rate: float
     unit: str
     share: float
+
+
+class LaunchRow(NamedTuple):
+    """What it costs the host to start some work on the GPU."""
+
+    what: str
+    microseconds: float
 
 
 class NetRow(NamedTuple):
@@ -128,6 +136,32 @@ def kernel_rows(side: int, images: int, rounds: int) -> Iterator[KernelRow]:
         yield KernelRow(name, 1e3 * taken_seconds, count / taken_seconds / 1e9, "GB/s", count / taken_seconds / copy)
 
 
+def launch_rows(rounds: int, steps: int = 200) -> Iterator[LaunchRow]:
+    """Work on arrays so small that the GPU is never waited for."""
+    from tinycnn.kernels.cuda._runtime import THREADS, from_host, launch, synchronize
+    from tinycnn.kernels.cuda.activation import relu_kernel
+
+    k = for_device("cuda")
+    x, out = (from_host(np.zeros((8, 8), np.float32)) for _ in range(2))
+    flat, flat_out = x.reshape(-1), out.reshape(-1)
+    ways = {
+        "launch": lambda: launch(relu_kernel, x.size, flat, flat_out),
+        "launch by Numba's dispatcher": lambda: relu_kernel[1, THREADS](flat.raw, flat_out.raw),
+        "relu, with its output": lambda: k.relu(x),
+    }
+    for what, way in ways.items():
+        way()
+        times = []
+        for _ in range(rounds):
+            synchronize()
+            start = time.perf_counter()
+            for _ in range(steps):
+                way()
+            times.append((time.perf_counter() - start) / steps)
+        synchronize()
+        yield LaunchRow(what, 1e6 * statistics.median(times))
+
+
 def net_row(net: Net, rounds: int) -> NetRow:
     """Train one network on both sides."""
     import torch
@@ -182,6 +216,14 @@ def net_row(net: Net, rounds: int) -> NetRow:
     return NetRow(net.name, net.batch, *rates, pytorch, rates[0] / pytorch, rates[1] / pytorch)
 
 
+def _pytorch_has_a_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__.splitlines()[0])
@@ -202,8 +244,17 @@ def main() -> None:
         rows.append(row)
         print(f"{row.kernel:26}{row.milliseconds:10.3f}{row.rate:10.0f} {row.unit:8}{row.share:14.0%}", flush=True)
     write_csv(options.out / "cuda_kernels.csv", rows)
+    launches = list(launch_rows(options.rounds))
+    print("\nmicroseconds of the host")
+    for launch in launches:
+        print(f"{launch.what:30}{launch.microseconds:8.1f}")
+    write_csv(options.out / "cuda_launches.csv", launches)
     if not options.nets:
         return
+    if not _pytorch_has_a_gpu():
+        parser.exit(
+            1, "networks are measured beside PyTorch, and there is none that finds a GPU; --nets leaves them out\n"
+        )
     nets = []
     print("\nimages a second in training, float32; ratios to PyTorch")
     print(f"{'net':15}{'batch':>6}{'registers':>11}{'cublas':>9}{'PyTorch':>9}{'ratio':>8}{'ratio':>7}")

@@ -20,6 +20,7 @@ from tinycnn.data.loader import DataLoader
 from tinycnn.distributed.communicator import ALONE, Communicator, agree, fingerprint, gather_text, share
 from tinycnn.distributed.parallel import GradientSum, average_buffers
 from tinycnn.errors import CheckpointError, TinyCNNError
+from tinycnn.kernels import for_device, is_on_gpu, on_host
 from tinycnn.nn import Module
 from tinycnn.nn.module import device_of
 from tinycnn.optim import Optimizer, Schedule, WarmUp
@@ -72,7 +73,7 @@ def evaluate(
     end = right = seen = 0
     model.eval()
     with no_grad(), Progress(len(logits), title, quiet=quiet) as progress:
-        for number, (images, labels_of_batch) in enumerate(loader):
+        for number, (images, labels_of_batch) in enumerate(loader.batches(device_of(model))):
             place = slice(end, end := end + len(labels_of_batch))
             labels[place] = labels_of_batch
             if number % communicator.size == communicator.rank:
@@ -95,9 +96,9 @@ def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
     return Evaluation(loss, float(np.trace(confusion)) / len(labels), top5, confusion, probabilities)
 
 
-def _logits(model: Module, images: np.ndarray, classes: int) -> Tensor:
+def _logits(model: Module, images: Any, classes: int) -> Tensor:
     """The model's output, checked to have a column for each class."""
-    output = model(Tensor(images).to(device_of(model)))
+    output = model(Tensor._of(images) if is_on_gpu(images) else Tensor(images))
     if output.shape != (len(images), classes):
         raise ValueError(
             f"the model gives an output of shape {output.shape}, expected {(len(images), classes)}: "
@@ -244,7 +245,7 @@ class Trainer:
         self._notify("on_epoch_begin")
         self.model.train()
         with Progress(total, f"epoch {number}/{self.epochs}", done, self.quiet) as progress:
-            for images, labels in self.loader:
+            for images, labels in self.loader.batches(device_of(self.model)):
                 count, sums = self._step(images, labels), self._sums
                 progress.update(count, loss=sums["loss"] / sums["images"], accuracy=sums["right"] / sums["images"])
                 if interrupted():
@@ -267,7 +268,7 @@ class Trainer:
         """Each number's sum over all ranks."""
         return self.communicator.allreduce(np.array(numbers, np.float64)).wait().tolist()
 
-    def _step(self, images: np.ndarray, labels: np.ndarray) -> int:
+    def _step(self, images: Any, labels: np.ndarray) -> int:
         """Forward, backward, update; how many images the batch has on all ranks together."""
         start = time.perf_counter()
         generator = random.default_generator()
@@ -277,14 +278,20 @@ class Trainer:
         logits = _logits(self.model, images, len(self.loader.dataset.classes))
         generator.row = 0
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        own, own_right = float(loss.item()), int((logits.numpy().argmax(axis=1) == labels).sum())
+        read = for_device(loss.device).read_later(loss.data, logits.data)
+        on_gpu = is_on_gpu(loss.data)
+        if on_gpu:  # it goes on while the host waits for the loss
+            loss.backward()
+        own_loss, scores = read()
+        own, own_right = float(own_loss), int((scores.argmax(axis=1) == labels).sum())
         count, loss_sum, right = self._total(len(labels), own * len(labels), own_right)
         value = loss_sum / count
         if not np.isfinite(value):
             generator.set_state(random_state)
             place = _where_it_broke(self.model, images, own) if not np.isfinite(own) else ""
             raise TrainingError(next(filter(None, gather_text(self.communicator, place))))
-        loss.backward(len(labels) / count)
+        if not on_gpu:
+            loss.backward(len(labels) / count)
         self._gradients.finish()
         self._unsaved = True
         self._notify("on_gradients")
@@ -441,9 +448,10 @@ def _interrupt_flag(unsaved: Callable[[], bool], communicator: Communicator) -> 
         signal.signal(signal.SIGINT, before)
 
 
-def _where_it_broke(model: Module, images: np.ndarray, loss: float) -> str:
+def _where_it_broke(model: Module, images: Any, loss: float) -> str:
     """A message that names the first place that is not finite: the images, a parameter, or a layer's output."""
     head = f"the loss is {loss}: training stopped"
+    images = on_host(images)
     if not np.isfinite(images).all():
         return f"{head}. The batch of images holds values that are not finite"
     parameter = _broken_parameter(model)

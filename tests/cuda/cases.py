@@ -319,6 +319,16 @@ def batch_norm_statistics(dtype):
     yield (numbers(dtype, 2, 1, 40) + 4096,)
 
 
+@case("track_statistics")
+def track_statistics(dtype):
+    yield *(abs(numbers(dtype, 19, seed=i)) for i in range(4)), 0.1, 19 / 18
+
+
+@case("inverse_std")
+def inverse_std(dtype):
+    yield abs(numbers(dtype, 19)), 1e-5
+
+
 @case("batch_norm")
 def batch_norm(dtype):
     for shape in CHANNELS:

@@ -1,5 +1,7 @@
 """Device arrays do what NumPy's do, by kernels of our own, and never come back to the host by themselves."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,27 @@ def test_matrix_products_of_all_kinds_agree(algorithm):
         np.testing.assert_allclose(to_host(sums), [one_by_one[:2].sum(axis=0), one_by_one[2]])
     with pytest.raises(ValueError, match="name is 'fast', expected one of: naive, tiled, registers, cublas"):
         gemm.matmul_algorithm("fast")
+
+
+def test_cublas_gets_a_repeated_matrix_once_and_a_single_product_as_two_matrices(runtime, monkeypatch):
+    rng = np.random.default_rng(0)
+    shapes = []
+
+    def matmul(a, b, out=None):
+        shapes.append((a.shape, b.shape))
+        return np.matmul(a, b, out=out)
+
+    one, many, single = rng.normal(size=(2, 4, 3)), rng.normal(size=(5, 2, 4, 2)), rng.normal(size=(1, 1, 2, 6))
+    with monkeypatch.context() as patch, gemm.matmul_algorithm("cublas"):
+        patch.setattr(runtime, "xp", SimpleNamespace(matmul=matmul, empty=np.empty))
+        repeated = DeviceArray(np.broadcast_to(one, (5, 2, 4, 3))).swapaxes(2, 3)
+        batch = gemm.multiply(repeated, DeviceArray(many))
+        alone = gemm.multiply(DeviceArray(single).swapaxes(2, 3), DeviceArray(single))
+        both = gemm.multiply(repeated, repeated.swapaxes(2, 3))
+    assert shapes == [((1, 2, 3, 4), many.shape), ((6, 2), (2, 6)), ((5, 2, 3, 4), (5, 2, 4, 3))]
+    np.testing.assert_allclose(to_host(batch), one.swapaxes(1, 2) @ many)
+    np.testing.assert_allclose(to_host(alone), single.swapaxes(2, 3) @ single)
+    np.testing.assert_allclose(to_host(both), np.broadcast_to(one.swapaxes(1, 2) @ one, (5, 2, 3, 3)))
 
 
 def _product(a, b):

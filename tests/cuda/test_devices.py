@@ -13,7 +13,7 @@ from tinycnn.training import Trainer
 
 needs_device = pytest.mark.usefixtures("runtime")
 
-GOOD = Found(driver=(13, 0), gpus=1, compiler=(13, 0), numba_cuda="0.30.4", cupy=True)
+GOOD = Found(driver=(13, 0), gpus=1, compiler=(13, 0), linker=(13, 0), numba_cuda="0.30.4", cupy=True)
 
 
 @needs_device
@@ -84,9 +84,17 @@ def test_out_of_memory_names_the_layer_and_the_sizes(monkeypatch):
             "numba-cuda and CuPy is not installed: pip install 'tinycnn[cuda]'",
         ),
         (GOOD._replace(driver=(12, 8), cupy=False), "CuPy is not installed: pip install 'tinycnn[cuda12]'"),
-        (GOOD._replace(driver=(12, 4)), "up to 12.4 (unsupported PTX version): pip install 'tinycnn[cuda12]'"),
-        (GOOD._replace(driver=(13, 0), compiler=(13, 1)), "'cuda-toolkit==13.0.*'"),
-        (GOOD._replace(driver=(13, 2), compiler=(12, 9)), ""),
+        (
+            GOOD._replace(driver=(12, 4), linker=None),
+            "driver knows CUDA up to 12.4 (unsupported PTX version): pip install 'tinycnn[cuda12]'",
+        ),
+        (GOOD._replace(compiler=(13, 1), linker=None), "'cuda-toolkit==13.0.*'"),
+        (GOOD._replace(compiler=(13, 5), linker=(13, 5)), ""),
+        (
+            GOOD._replace(compiler=(13, 5), linker=(13, 1)),
+            "linker knows CUDA up to 13.1 (unsupported PTX version): pip install --upgrade nvidia-nvjitlink",
+        ),
+        (GOOD._replace(driver=(13, 2), compiler=(12, 9), linker=None), ""),
         (GOOD, ""),
     ],
 )

@@ -12,7 +12,9 @@ from tests.cuda.cases import numbers
 from tests.cuda.test_twins import contiguous, kernel, moved
 from tinycnn import functional as F
 from tinycnn.kernels.cuda import _runtime
+from tinycnn.kernels.cuda.activation import relu_kernel
 from tinycnn.kernels.cuda.gemm import ALGORITHMS, matmul_algorithm
+from tinycnn.kernels.cuda.memory import sent_ahead
 
 pytestmark = [
     pytest.mark.gpu,
@@ -84,6 +86,25 @@ def test_gradients_at_224(name):
     model = tc.models.build(name, num_classes=5).to("cuda")
     images = np.random.default_rng(2).normal(size=(2, 3, 224, 224))
     assert tc.gradcheck_model(model, images, target=[1, 3], samples=0).max_error < 1e-6
+
+
+def test_a_launch_does_what_numbas_dispatcher_does():
+    x = _runtime.from_host(numbers("float32", 1000, 7)).reshape(-1)
+    ours, numbas = (_runtime.zeros(x.shape, x.dtype) for _ in range(2))
+    _runtime.launch(relu_kernel, x.size, x, ours)
+    relu_kernel[8, 128](x.raw, numbas.raw)
+    np.testing.assert_array_equal(_runtime.to_host(ours), _runtime.to_host(numbas))
+    assert _runtime.to_host(ours).any()
+
+
+def test_batches_arrive_whole_while_the_gpu_computes():
+    a = _runtime.from_host(numbers("float32", 2000, 2000))
+    found = []
+    for images, number in sent_ahead((np.full((64, 3, 224, 224), number, np.float32), number) for number in range(12)):
+        for _ in range(3):
+            a = kernel("cuda", "matmul")(a, a) * 0
+        found.append((images.min(), images.max(), number))
+    assert [(low.item(), high.item()) for low, high, _ in found] == [(number, number) for *_, number in found]
 
 
 def test_a_thousand_steps_leak_nothing():

@@ -19,10 +19,13 @@ if _runtime.SIMULATED:
     pytest.skip("compiles for a GPU: run it without NUMBA_ENABLE_CUDASIM", allow_module_level=True)
 pytest.importorskip("numba_cuda", reason="needs pip install 'numba-cuda[cu13]'")
 
+from cuda import core
+from cuda.core.utils import StridedMemoryView
 from numba import cuda, types
-from numba.cuda.np.numpy_support import from_dtype
+from numba.cuda import codegen
 
 GPU = SimpleNamespace(compute_capability=(9, 0), id=0, MULTIPROCESSOR_COUNT=1)
+launcher = _runtime._launcher
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,8 +33,9 @@ def no_gpu_needed():
     """Arrays are NumPy's, a launch is noted and not done, and the GPU is one on paper."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_runtime, "xp", np)
+        patch.setattr(_runtime, "address", lambda raw: raw.ctypes.data)
         patch.setattr(_runtime, "processors", lambda: GPU.MULTIPROCESSOR_COUNT)
-        patch.setattr(cuda.dispatcher.CUDADispatcher, "__getitem__", lambda self, grid: Noted(self))
+        patch.setattr(_runtime, "_launcher", note)
         for name in "dispatcher", "compiler", "api":
             module = import_module(f"numba.cuda.{name}")
             if hasattr(module, "get_current_device"):
@@ -39,32 +43,21 @@ def no_gpu_needed():
         yield
 
 
-class Noted:
-    """A kernel whose launches are noted."""
-
-    launches: dict = {}  # noqa: RUF012
-
-    def __init__(self, dispatcher):
-        self.dispatcher = dispatcher
-
-    def __call__(self, *arguments):
-        self.launches[self.dispatcher, tuple(map(type_of, arguments))] = None
+noted: dict = {}
 
 
-def type_of(argument):
-    if isinstance(argument, np.ndarray):
-        return types.Array(from_dtype(argument.dtype), argument.ndim, "C")
-    if isinstance(argument, np.generic):
-        return from_dtype(argument.dtype)
-    return types.boolean if isinstance(argument, bool) else types.int64
+def note(function, grid, block, kinds):
+    noted[function, _runtime.signature(kinds)] = core.LaunchConfig(grid=grid, block=block)
+    return lambda *words: None
 
 
 @cache
 def launched_by(name, dtype):
-    Noted.launches = {}
+    noted.clear()
+    _runtime._thread.launchers.clear()
     for arguments in CASES[name](np.dtype(dtype)):
         kernel("cuda", name)(*(moved(_runtime, contiguous, a) for a in arguments))
-    return list(Noted.launches)
+    return list(noted)
 
 
 @cache
@@ -98,3 +91,45 @@ def test_every_kernel_was_compiled():
         and dispatcher not in launched
     }
     assert not missing
+
+
+def test_a_launch_is_what_numbas_own_would_be(monkeypatch):
+    """The compiled kernel, its grid, its stream and all words that it gets."""
+
+    @_runtime.kernel
+    def fill(scalar, row, mask, empty, maps, flag, count, factor, key, out):
+        i = cuda.grid(1)
+        if flag and i < out.size:
+            out[i] = factor * scalar[()] + row[i] + mask[i] + maps.shape[2] + count + key + empty.size
+
+    arrays = np.ones(()), np.ones(3, "f4"), np.ones(3, bool), np.ones((0, 2), "i2"), np.ones((2, 1, 3)), np.ones(3)
+    numbers = True, 2**40, np.float32(0.5), np.uint64(2**63)
+    grid, block, launches = (2, 1), 32, []
+    for module in core, cuda.dispatcher:
+        monkeypatch.setattr(module, "launch", lambda *arguments: launches.append(arguments))
+    monkeypatch.setattr(core, "Stream", SimpleNamespace(from_handle=lambda handle: f"stream {handle}"))
+    monkeypatch.setattr(cuda.dispatcher.driver, "_to_core_stream", lambda handle: f"stream {handle}")
+    monkeypatch.setattr(cuda.dispatcher._Kernel, "bind", lambda kernel: None)
+    monkeypatch.setattr(codegen.devices, "get_context", lambda: SimpleNamespace(device=GPU))
+    monkeypatch.setattr(codegen.CUDACodeLibrary, "get_cufunc", lambda library: SimpleNamespace(kernel=library))
+    monkeypatch.setattr(_runtime, "_launcher", launcher)
+    monkeypatch.setattr(_runtime, "_thread", _runtime._Thread())
+
+    on_device = [_runtime.DeviceArray(array) for array in arrays]
+    _runtime.launch_grid(fill, grid, block, *on_device[:5], *numbers, on_device[5])
+    views = [
+        StridedMemoryView.from_dlpack(array.view("u1") if array.dtype == bool else array, stream_ptr=-1)
+        for array in arrays
+    ]
+    fill[grid, block](*views[:5], *numbers, views[5])
+    assert len(fill.overloads) == 1
+    ours, numbas = launches
+    assert ours[:3] == numbas[:3]
+    assert [getattr(word, "value", word) for word in ours[3:]] == [getattr(word, "value", word) for word in numbas[3:]]
+
+
+def test_what_a_kernel_cannot_take_is_refused():
+    with pytest.raises(ValueError, match=r"an array of shape \(3, 2\) is not contiguous"):
+        _runtime.launch_grid(None, 1, 1, _runtime.DeviceArray(np.ones((2, 3)).T))
+    with pytest.raises(TypeError, match="a kernel got a float"):
+        _runtime.launch_grid(None, 1, 1, 0.5)

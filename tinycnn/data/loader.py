@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.data.dataset import Dataset
+from tinycnn.kernels import for_device
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -80,9 +81,13 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """The rest of the current epoch; then the next epoch begins."""
+        return self.batches()
+
+    def batches(self, device: str = "cpu") -> Iterator[tuple[Any, np.ndarray]]:
+        """As iteration, with the images on a device: while one batch is in use, a GPU copies the next."""
         first = self.position
         source = self._prepared(first) if self.prefetch else map(self._prepare, range(first, len(self)))
-        for batch in source:
+        for batch in for_device(device).sent_ahead(source):
             self.position += 1
             yield batch
         self.epoch, self.position = self.epoch + 1, 0

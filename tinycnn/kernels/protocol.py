@@ -7,7 +7,7 @@ Each device package holds the files named here with the same functions and the s
 from __future__ import annotations
 
 PROTOCOL: dict[str, tuple[str, ...]] = {
-    "memory": ("empty", "is_array", "as_array", "memory_of", "is_alone"),
+    "memory": ("empty", "is_array", "as_array", "memory_of", "is_alone", "sent_ahead", "read_later"),
     "layout": ("channels_last", "join_channels"),
     "elementwise": ("add",),
     "gemm": ("matmul",),
@@ -42,6 +42,8 @@ PROTOCOL: dict[str, tuple[str, ...]] = {
     "dropout": ("dropout",),
     "normalization": (
         "batch_norm_statistics",
+        "track_statistics",
+        "inverse_std",
         "batch_norm",
         "batch_norm_backward",
         "batch_norm_gradient_sums",

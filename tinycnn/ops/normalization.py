@@ -10,8 +10,9 @@ from tinycnn.tensor import Function
 class BatchNorm(Function):
     """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel of x (N, C, ...).
 
-    In training, mean and (biased) variance are the batch's, and the running statistics move towards them; backward then
-    counts how x moves them. In evaluation they are constants. A communicator joins the batches of all its ranks.
+    In training, mean and (biased) variance are the batch's, and backward counts how x moves them. The running
+    statistics move towards them, towards the unbiased variance, which is n / (n - 1) times larger. In evaluation they
+    are constants. A communicator joins the batches of all its ranks.
     """
 
     def forward(self, x, weight, bias, running_mean, running_var, training, momentum, eps, communicator):
@@ -23,10 +24,12 @@ class BatchNorm(Function):
             self.count = flat.size // channels
             if communicator is not None:
                 self.count, mean, var = _joined(self.count, mean, var, communicator)
-            _track(running_mean, running_var, mean, var, self.count, momentum)
+            if running_mean is not None and self.count:
+                unbiased = self.count / max(self.count - 1, 1)
+                self.kernels.track_statistics(running_mean, running_var, mean, var, momentum, unbiased)
         else:
             mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
-        inv_std = (1 / np.sqrt(var + eps)).astype(x.dtype)
+        inv_std = self.kernels.inverse_std(var, eps)
         scale = np.ones_like(inv_std) if weight is None else weight
         shift = np.zeros_like(inv_std) if bias is None else bias
         self.save(flat, mean, inv_std, scale)
@@ -57,13 +60,6 @@ def _joined(count, mean, var, communicator):
     joined = np.array(sums) / total
     spread = communicator.allreduce(count * (var + (mean - joined) ** 2)).wait() / total
     return int(total), joined.astype(mean.dtype), spread.astype(var.dtype)
-
-
-def _track(running_mean, running_var, mean, var, count, momentum):
-    """Move running statistics towards the batch's; the variance kept is the unbiased one, n / (n - 1) times larger."""
-    if running_mean is not None and count:
-        running_mean += momentum * (mean - running_mean)
-        running_var += momentum * (var * (count / max(count - 1, 1)) - running_var)
 
 
 def _planes(x):

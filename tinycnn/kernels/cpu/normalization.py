@@ -49,6 +49,24 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _as(x.dtype, mean), _as(x.dtype, var)
 
 
+def track_statistics(
+    running_mean: np.ndarray,
+    running_var: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    momentum: float,
+    unbiased: float,
+) -> None:
+    """Move running statistics: running += momentum * (batch - running), with ``unbiased`` times the variance."""
+    running_mean += momentum * (mean - running_mean)
+    running_var += momentum * (var * unbiased - running_var)
+
+
+def inverse_std(var: np.ndarray, eps: float) -> np.ndarray:
+    """1 / sqrt(var + eps)."""
+    return (1 / np.sqrt(var + eps)).astype(var.dtype, copy=False)
+
+
 def batch_norm(
     x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:

@@ -11,8 +11,11 @@ import math as python_math
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
-from functools import cache, wraps
+from contextlib import suppress
+from functools import cache, partial, wraps
+from itertools import chain
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -59,6 +62,8 @@ else:
         import cupy as xp  # type: ignore[no-redef]
     except ImportError:
         xp = None
+    with suppress(ImportError):  # it comes with numba-cuda
+        from cuda import core
 
 # The simulator starts a Python thread for each CUDA thread, one block at a time.
 THREADS = 8 if SIMULATED else 256
@@ -114,32 +119,92 @@ def launch(function: Any, size: int, *arguments: Any) -> None:
 
 def launch_grid(function: Any, grid: int | tuple[int, ...], block: int | tuple[int, ...], *arguments: Any) -> None:
     """Run a kernel on a grid of blocks of threads. Arguments are contiguous arrays, and numbers of NumPy's or int."""
-    if not SIMULATED:
-        function[grid, block](*map(_argument, arguments))
+    kinds = tuple(map(_kind, arguments))
+    if SIMULATED:
+        _simulate(function, grid, block, arguments)
         return
-    for argument in arguments:
-        if isinstance(argument, DeviceArray) and not argument.flags.c_contiguous:
+    key = function, grid, block, kinds
+    run = _thread.launchers.get(key)
+    if run is None:
+        run = _thread.launchers[key] = _launcher(*key)
+    run(*chain.from_iterable(map(_words, arguments)))
+
+
+def _kind(argument: Any) -> Any:
+    """What a kernel is compiled for: an array's dtype and dimensions, a number's type."""
+    if isinstance(argument, DeviceArray):
+        if not argument.flags.c_contiguous:
             raise ValueError(f"an array of shape {argument.shape} is not contiguous: pass contiguous(array)")
-        if type(argument) in (float, np.ndarray):  # float would make float64 arithmetic
-            raise TypeError(
-                f"a kernel got a {type(argument).__name__}, expected device arrays, int, dtype.type(number)"
-            )
+        return argument.dtype, argument.ndim
+    kind = type(argument)
+    if kind in (float, np.ndarray):  # float would make float64 arithmetic
+        raise TypeError(f"a kernel got a {kind.__name__}, expected device arrays, int, dtype.type(number)")
+    return kind
+
+
+class _Thread(threading.local):
+    """A thread's launchers: to make the first makes the GPU's context the thread's."""
+
+    def __init__(self) -> None:
+        self.launchers: dict[tuple, Callable[..., None]] = {}
+
+
+_thread = _Thread()
+
+
+def _launcher(function: Any, grid: Any, block: Any, kinds: tuple) -> Callable[..., None]:
+    """What runs a kernel, compiled for some kinds of arguments, on a grid, when it is given their words.
+
+    It does what Numba's own launch does in the end. That asks each array anew for its type and for an interface to its
+    memory, which takes longer than a small kernel runs.
+    """
+    compiled = function.compile(signature(kinds)).library.get_cufunc().kernel
+    return partial(core.launch, core.Stream.from_handle(0), core.LaunchConfig(grid=grid, block=block), compiled)
+
+
+def signature(kinds: tuple) -> tuple[Any, ...]:
+    """Numba's types of arguments. Booleans in memory are bytes."""
+    from numba.cuda.np.numpy_support import from_dtype
+
+    def numba_type(kind: Any) -> Any:
+        if isinstance(kind, tuple):
+            dtype, ndim = kind
+            return cuda.types.Array(from_dtype(np.dtype(np.uint8) if dtype == np.bool_ else dtype), ndim, "C")
+        return {int: cuda.types.intp, bool: cuda.types.boolean}.get(kind) or from_dtype(np.dtype(kind))
+
+    return tuple(map(numba_type, kinds))
+
+
+def _words(argument: Any) -> tuple[Any, ...]:
+    """An argument as compiled code takes it: of an array two unused pointers, its size, item size, address, shape and
+    strides.
+    """
+    if not isinstance(argument, DeviceArray):
+        return (argument,)
+    raw = argument.raw
+    return 0, 0, raw.size, raw.itemsize, address(raw), *raw.shape, *raw.strides
+
+
+def address(raw: Any) -> int:
+    """Where on the GPU an array's first element lies."""
+    return raw.data.ptr
+
+
+def _simulate(function: Any, grid: Any, block: Any, arguments: tuple) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-4)  # at a barrier all threads wait for each other's turn: several times faster
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            function[grid, block](*map(_argument, arguments))
+            function[grid, block](*map(_simulated_argument, arguments))
     finally:
         sys.setswitchinterval(interval)
 
 
-def _argument(value: Any) -> Any:
-    """What a kernel gets of an array: memory; booleans as bytes, which every library can hand over."""
+def _simulated_argument(value: Any) -> Any:
     if not isinstance(value, DeviceArray):
         return value
-    raw = value.raw.view(np.uint8) if value.raw.dtype == np.bool_ else value.raw
-    return FakeCUDAArray(raw) if SIMULATED else raw
+    return FakeCUDAArray(value.raw.view(np.uint8) if value.dtype == np.bool_ else value.raw)
 
 
 def synchronize() -> None:
@@ -398,6 +463,116 @@ def to_host(array: DeviceArray) -> np.ndarray:
     return array.raw.copy() if SIMULATED else xp.asnumpy(array.raw)
 
 
+# -- copies while the GPU computes -------------------------------------------------------------------------------------
+
+
+class SimulatedStream:
+    """Copies in the simulator, made when somebody waits for them: as late as a GPU may. Kernels run at once."""
+
+    def __init__(self) -> None:
+        self._given: deque[tuple[np.ndarray, np.ndarray]] = deque()
+        self._done = 0
+
+    def copy(self, target: np.ndarray, source: np.ndarray) -> None:
+        """Copy later what the source holds then."""
+        self._given.append((target, source))
+
+    def record(self) -> SimpleNamespace:
+        """An event: it has happened when all is done that was given until now."""
+        until = self._done + len(self._given)
+
+        def synchronize() -> None:
+            while self._done < until:
+                np.copyto(*self._given.popleft())
+                self._done += 1
+
+        return SimpleNamespace(synchronize=synchronize)
+
+    def wait_event(self, event: Any) -> None:
+        """What is given from now on comes after the event."""
+        event.synchronize()
+
+
+@cache
+def kernel_stream() -> Any:
+    """CUDA's default stream, on which kernels run and CuPy works."""
+    return SimulatedStream() if SIMULATED else xp.cuda.Stream.null
+
+
+def pinned(size: int) -> np.ndarray:
+    """Bytes of the host's memory that stay where they are, so that a GPU can copy them by itself."""
+    return np.empty(size, np.uint8) if SIMULATED else np.frombuffer(xp.cuda.alloc_pinned_memory(size), np.uint8)
+
+
+def in_memory(memory: np.ndarray, like: Any) -> np.ndarray:
+    """An array in the first bytes of a memory, of the shape and dtype of another."""
+    return memory[: like.nbytes].view(like.dtype).reshape(like.shape)
+
+
+class Sender:
+    """Copies arrays to the device on a stream of their own, beside the kernels.
+
+    An array passes through pinned memory, two pieces in turn; a piece is not written to again before it was copied.
+    """
+
+    def __init__(self) -> None:
+        self._stream = SimulatedStream() if SIMULATED else xp.cuda.Stream(non_blocking=True)
+        self._pinned: deque[tuple[np.ndarray, Any]] = deque()
+
+    def send(self, array: np.ndarray) -> Callable[[], DeviceArray]:
+        """Begin to copy an array.
+
+        Returns
+        -------
+        callable
+            Gives the array on the device: kernels that are launched afterwards wait for it, the host does not. It must
+            be called, since memory that is let go may be another array's at once.
+        """
+        memory = np.empty(0, np.uint8)
+        if len(self._pinned) == 2:
+            memory, copied = self._pinned.popleft()
+            copied.synchronize()
+        if memory.nbytes < array.nbytes:
+            memory = pinned(array.nbytes)
+        source = in_memory(memory, array)
+        source[...] = array
+        target = empty(array.shape, array.dtype)
+        self._stream.wait_event(kernel_stream().record())  # the memory may be of an array that kernels still read
+        if SIMULATED:
+            self._stream.copy(target.raw, source)
+        else:
+            target.raw.set(source, stream=self._stream)
+        arrived = self._stream.record()
+        self._pinned.append((memory, arrived))
+
+        def receive() -> DeviceArray:
+            kernel_stream().wait_event(arrived)
+            return target
+
+        return receive
+
+
+def to_host_later(*arrays: DeviceArray) -> Callable[[], list[np.ndarray]]:
+    """Begin to copy arrays to the host as they are now; the function returned waits for that, not for later kernels."""
+    transfers.count += len(arrays)
+    copies = [in_memory(pinned(array.nbytes), array) for array in arrays]
+    for array, copy in zip(arrays, copies):
+        if SIMULATED:
+            np.copyto(copy, array.raw)
+        else:
+            array.raw.get(stream=kernel_stream(), out=copy, blocking=False)
+    copied = kernel_stream().record()
+
+    def read() -> list[np.ndarray]:
+        copied.synchronize()
+        return copies
+
+    return read
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
 def window(array: DeviceArray) -> tuple[DeviceArray, int]:
     """A view's memory from its lowest to its highest element, in one dimension, and where in it element 0 lies."""
     raw = array.raw
@@ -442,5 +617,21 @@ def is_whole(array: DeviceArray) -> bool:
 
 
 def library_matmul(a: DeviceArray, b: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
-    """Matrix products by cuBLAS; in the simulator by NumPy."""
-    return DeviceArray(xp.matmul(a.raw, b.raw, out=None if out is None else out.raw))
+    """Matrix products by cuBLAS; in the simulator by NumPy.
+
+    CuPy copies what does not lie as cuBLAS wants it. So a matrix that is repeated is handed over once, and a single
+    product as one of two matrices, which may be transposed.
+    """
+    steps = a.strides[:-2], b.strides[:-2]
+    factors = [
+        x.raw[tuple(slice(0, 1) if step == 0 != other else slice(None) for step, other in zip(own, others))]
+        for x, own, others in ((a, *steps), (b, *steps[::-1]))
+    ]
+    target = None if out is None else out.raw
+    many = tuple(map(max, *(x.shape[:-2] for x in factors)))
+    if target is not None and set(many) <= {1}:
+        first = (0,) * len(many)
+        xp.matmul(*(x[first] for x in factors), out=target[first])
+    else:
+        target = xp.matmul(*factors, out=target)
+    return DeviceArray(target)

@@ -6,6 +6,7 @@ images in one matrix product, and what remains in a reduction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from tinycnn.kernels.cuda import gemm
 from tinycnn.kernels.cuda._runtime import SIMULATED, DeviceArray, contiguous, empty, processors, repeated, zeros
 from tinycnn.kernels.cuda.elementwise import evaluate
-from tinycnn.kernels.cuda.im2col import col2im, im2col, output_grid
+from tinycnn.kernels.cuda.im2col import add_columns, im2col, output_grid
 
 MEMORY = 2**10 if SIMULATED else 2**28
 ALGORITHMS = ("auto", "im2col")
@@ -42,9 +43,8 @@ def conv2d(
     geometry = weight.shape[2:], stride, padding, dilation
     grid = output_grid(x.shape, *geometry)
     out = empty((x.shape[0], weight.shape[0], *grid), x.dtype)
-    for some in _batches(x.shape, weight.shape, grid):
-        kernels, columns = _by_group(weight, groups, len(x[some])), _columns(x[some], groups, *geometry)
-        gemm.multiply(kernels, columns, out=out[some])
+    for images, result in _batches(x.shape, weight.shape, grid, x, out):
+        gemm.multiply(_by_group(weight, groups, len(images)), _columns(images, groups, *geometry), out=result)
     if bias is not None:
         evaluate(np.add, out, bias.reshape(-1, 1, 1), out=out)
     return out
@@ -64,13 +64,12 @@ def conv2d_backward_input(
     _check(algorithm)
     geometry = weight.shape[2:], stride, padding, dilation
     out = empty(input_shape, grad.dtype)
-    for some in _batches(input_shape, weight.shape, grad.shape[2:]):
-        kernels = _by_group(weight, groups, len(grad[some])).swapaxes(2, 3)
+    for some, result in _batches(input_shape, weight.shape, grad.shape[2:], grad, out):
+        kernels = _by_group(weight, groups, len(some)).swapaxes(2, 3)
         if _is_pointwise(*geometry):
-            gemm.multiply(kernels, _pixels(grad[some], groups), out=out[some])
+            gemm.multiply(kernels, _pixels(some, groups), out=result)
         else:
-            columns = gemm.multiply(kernels, _pixels(grad[some], groups))
-            out[some] = col2im(columns, out[some].shape, *geometry)
+            add_columns(gemm.multiply(kernels, _pixels(some, groups)), *geometry, result)
     return out
 
 
@@ -88,11 +87,12 @@ def conv2d_backward_weight(
     _check(algorithm)
     geometry = weight_shape[2:], stride, padding, dilation
     parts = []
-    for some in _batches(x.shape, weight_shape, grad.shape[2:]):
-        columns = _columns(x[some], groups, *geometry).swapaxes(2, 3)
+    for some, images in _batches(x.shape, weight_shape, grad.shape[2:], grad, x):
+        columns = _columns(images, groups, *geometry).swapaxes(2, 3)
         tiles = groups * -(-weight_shape[0] // groups // gemm.BLOCK) * -(-columns.shape[3] // gemm.BLOCK)
         steps = max(1, len(columns) * tiles // (4 * processors()))
-        parts.append(gemm.multiply(_pixels(grad[some], groups), columns, steps).sum(axis=0))
+        sums = gemm.multiply(_pixels(some, groups), columns, steps)
+        parts.append(sums[0] if len(sums) == 1 else sums.sum(axis=0))
     total = sum(parts[1:], parts[0]) if parts else zeros(weight_shape, x.dtype)
     return total.reshape(weight_shape)
 
@@ -107,12 +107,14 @@ def _check(algorithm: str) -> None:
         raise ValueError(f"conv2d: algorithm is {algorithm!r}, on the GPU expected one of: {', '.join(ALGORITHMS)}")
 
 
-def _batches(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], grid: Size) -> list[slice]:
-    """Slices of images whose columns take MEMORY bytes or, if it takes more, one image."""
-    images, channels = input_shape[:2]
-    size = 4 * channels * int(np.prod(weight_shape[2:])) * grid[0] * grid[1]
+def _batches(
+    input_shape: tuple[int, ...], weight_shape: tuple[int, ...], grid: Size, *arrays: DeviceArray
+) -> Iterator[tuple[DeviceArray, ...]]:
+    """The same images of some arrays: as many at a time as have columns of MEMORY bytes, but at least one."""
+    size = 4 * input_shape[1] * int(np.prod(weight_shape[2:])) * grid[0] * grid[1]
     count = max(1, MEMORY // max(size, 1))
-    return [slice(start, min(start + count, images)) for start in range(0, images, count)]
+    for start in range(0, input_shape[0], count):
+        yield tuple(array[start : start + count] for array in arrays)
 
 
 def _columns(x: DeviceArray, groups: int, *geometry: Any) -> DeviceArray:

@@ -17,11 +17,16 @@ SIMULATE = "NUMBA_ENABLE_CUDASIM=1 runs the kernels without a GPU, slowly, in Nu
 
 
 class Found(NamedTuple):
-    """Versions, None for what is missing. ``driver`` is the CUDA version up to which the driver goes."""
+    """Versions, None for what is missing. ``driver`` is the CUDA version up to which the driver goes.
+
+    The compiler writes PTX, a portable assembly. ``linker``, if it is of the driver's major version, makes the GPU's
+    code of it, else the driver does.
+    """
 
     driver: Version | None
     gpus: int
     compiler: Version | None
+    linker: Version | None
     numba_cuda: str | None
     cupy: bool
 
@@ -34,15 +39,17 @@ def simulated() -> bool:
 def look() -> Found:
     """Look at this machine."""
     driver, gpus = _driver()
-    compiler = next(filter(None, map(_version, ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"))), None)
+    compiler = next(filter(None, map(_version, ("nvidia-nvvm", "nvidia-cuda-nvcc-cu12"))), None)
+    linkers = filter(None, map(_version, ("nvidia-nvjitlink", "nvidia-nvjitlink-cu12")))
+    linker = next((version for version in linkers if driver and version[0] == driver[0]), None)
     numba_cuda = metadata.version("numba-cuda") if util.find_spec("numba_cuda") else None
-    return Found(driver, gpus, compiler, numba_cuda, util.find_spec("cupy") is not None)
+    return Found(driver, gpus, compiler, linker, numba_cuda, util.find_spec("cupy") is not None)
 
 
 def missing(found: Found) -> str:
     """What keeps kernels from running on a GPU, and what to do; empty if nothing does.
 
-    >>> missing(Found((12, 4), 1, (13, 0), "0.30.4", True)).split(":")[0]
+    >>> missing(Found((12, 4), 1, (13, 0), None, "0.30.4", True)).split(":")[0]
     'the compiler makes code for CUDA 13.0, but the driver knows CUDA up to 12.4 (unsupported PTX version)'
     """
     if found.driver is None:
@@ -55,11 +62,14 @@ def missing(found: Found) -> str:
     if found.numba_cuda is None or not found.cupy:
         absent = " and ".join(n for n, here in (("numba-cuda", found.numba_cuda), ("CuPy", found.cupy)) if not here)
         return f"{absent} is not installed: pip install 'tinycnn[{extra}]'"
-    if found.compiler is not None and found.compiler > found.driver:
-        remedy = f"pip install 'tinycnn[{extra}]' 'cuda-toolkit=={found.driver[0]}.{found.driver[1]}.*'"
+    reader, known = ("linker", found.linker) if found.linker else ("driver", found.driver)
+    if found.compiler is not None and found.compiler > known:
+        remedy = f"pip install 'tinycnn[{extra}]' 'cuda-toolkit=={_text(found.driver)}.*', or install a newer driver"
+        if found.linker:
+            remedy = f"pip install --upgrade nvidia-nvjitlink{'-cu12' if extra == 'cuda12' else ''}"
         return (
-            f"the compiler makes code for CUDA {_text(found.compiler)}, but the driver knows CUDA up to "
-            f"{_text(found.driver)} (unsupported PTX version): {remedy}, or install a newer driver"
+            f"the compiler makes code for CUDA {_text(found.compiler)}, but the {reader} knows CUDA up to "
+            f"{_text(known)} (unsupported PTX version): {remedy}"
         )
     return ""
 

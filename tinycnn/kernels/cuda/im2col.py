@@ -27,11 +27,18 @@ def col2im(
     dilation: Size,
 ) -> DeviceArray:
     """The adjoint of im2col, <im2col(x), c> = <x, adjoint(c)>: columns (N, C kH kW, H_out W_out) to (N, C, H, W)."""
-    grid = output_grid(input_shape, kernel_size, stride, padding, dilation)
     out = empty(input_shape, columns.dtype)
-    parts = contiguous(columns).reshape(input_shape[0] * input_shape[1], kernel_size[0] * kernel_size[1], *grid)
-    launch(col2im_kernel, out.size, parts, *kernel_size, *stride, *padding, *dilation, out)
+    add_columns(columns, kernel_size, stride, padding, dilation, out)
     return out
+
+
+def add_columns(
+    columns: DeviceArray, kernel_size: Size, stride: Size, padding: Size, dilation: Size, out: DeviceArray
+) -> None:
+    """As :func:`col2im`, into a contiguous array (N, C, H, W) that is there."""
+    grid = output_grid(out.shape, kernel_size, stride, padding, dilation)
+    parts = contiguous(columns).reshape(out.shape[0] * out.shape[1], kernel_size[0] * kernel_size[1], *grid)
+    launch(col2im_kernel, out.size, parts, *kernel_size, *stride, *padding, *dilation, out)
 
 
 def output_grid(shape: tuple[int, ...], kernel: Size, stride: Size, padding: Size, dilation: Size) -> Size:

@@ -1,13 +1,17 @@
-"""What the engine asks about an array's memory, so that it adds gradients in place where nobody else looks."""
+"""What the engine asks about an array's memory, so that it adds gradients in place where nobody else looks; ways to
+and from the host.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinycnn.kernels.cuda import _runtime
-from tinycnn.kernels.cuda._runtime import DeviceArray, from_host, is_whole, owner
+from tinycnn.kernels.cuda._runtime import DeviceArray, Sender, from_host, is_whole, owner, to_host_later
 
 
 def empty(shape: Any, dtype: Any) -> DeviceArray:
@@ -33,3 +37,26 @@ def memory_of(array: DeviceArray) -> Any:
 def is_alone(array: DeviceArray) -> bool:
     """Whether an array is all of its memory, so that whoever holds the only one may write to it."""
     return is_whole(array)
+
+
+def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[DeviceArray, Any]]:
+    """Batches (images, labels) whose images are on the GPU: while one is in use the next is on its way."""
+    sender = Sender()
+    waiting: deque[tuple[Callable[[], DeviceArray], Any]] = deque()
+    try:
+        for images, labels in batches:
+            waiting.append((sender.send(images), labels))
+            if len(waiting) == 2:
+                receive, labels = waiting.popleft()
+                yield receive(), labels
+        while waiting:
+            receive, labels = waiting.popleft()
+            yield receive(), labels
+    finally:
+        for receive, _ in waiting:
+            receive()
+
+
+def read_later(*arrays: DeviceArray) -> Callable[[], Sequence[np.ndarray]]:
+    """Begin to copy arrays to the host; the function returned waits for them and gives them, as NumPy's."""
+    return to_host_later(*arrays)

@@ -54,6 +54,31 @@ def batch_norm_statistics(x: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     return mean, var
 
 
+def track_statistics(
+    running_mean: DeviceArray,
+    running_var: DeviceArray,
+    mean: DeviceArray,
+    var: DeviceArray,
+    momentum: float,
+    unbiased: float,
+) -> None:
+    """Move running statistics: running += momentum * (batch - running), with ``unbiased`` times the variance."""
+    real = running_mean.dtype.type
+    work = [contiguous(running) for running in (running_mean, running_var)]
+    batch = (contiguous(x.astype(real, copy=False)) for x in (mean, var))
+    launch(track_kernel, mean.size, *work, *batch, real(momentum), real(unbiased))
+    for running, moved in zip((running_mean, running_var), work):
+        if moved is not running:
+            running[...] = moved
+
+
+def inverse_std(var: DeviceArray, eps: float) -> DeviceArray:
+    """1 / sqrt(var + eps)."""
+    out = empty(var.shape, var.dtype)
+    launch(inverse_std_kernel, out.size, contiguous(var), var.dtype.type(eps), out)
+    return out
+
+
 def batch_norm(
     x: DeviceArray, mean: DeviceArray, inv_std: DeviceArray, weight: DeviceArray, bias: DeviceArray
 ) -> DeviceArray:
@@ -268,6 +293,21 @@ def place(number, channels, inner):
     """Element ``number`` of (N, C, inner) as image, channel and element of the plane."""
     plane = number // inner
     return plane // channels, plane % channels, number % inner
+
+
+@kernel
+def track_kernel(running_mean, running_var, mean, var, momentum, unbiased):
+    """Thread = channel."""
+    for c in range(cuda.grid(1), mean.size, cuda.gridsize(1)):
+        running_mean[c] += momentum * (mean[c] - running_mean[c])
+        running_var[c] += momentum * (var[c] * unbiased - running_var[c])
+
+
+@kernel
+def inverse_std_kernel(var, eps, out):
+    """Thread = channel."""
+    for c in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[c] = var.dtype.type(1) / math.sqrt(var[c] + eps)
 
 
 @kernel
