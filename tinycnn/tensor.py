@@ -493,7 +493,7 @@ class Tensor:
                 "backward: this tensor does not require gradients: no input of its graph has requires_grad=True "
                 "(or it was made under no_grad)"
             )
-        _run_backward(self._node or self, self._seed_gradient(gradient), retain_graph)
+        _run_backward(self._node or self, self._seed_gradient(gradient), gradient is None, retain_graph)
 
     def _seed_gradient(self, gradient: Any) -> np.ndarray:
         if gradient is None:
@@ -504,7 +504,7 @@ class Tensor:
                 )
             return for_device(self.device).as_array(np.ones(self.shape, self.dtype))
         given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=self.dtype)
-        array = given.to(self.device).data.astype(self.dtype)
+        array = given.to(self.device).data.astype(self.dtype, copy=False)
         if array.shape != self.shape:
             raise ValueError(f"backward: gradient has shape {array.shape}, expected {self.shape}")
         return array
@@ -526,7 +526,7 @@ class Hook:
         self._registry.pop(self._key, None)
 
 
-def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: bool) -> None:
+def _run_backward(root: Function | Tensor, gradient: np.ndarray, unshared: bool, retain_graph: bool) -> None:
     """Visit each node once, after everything that used its output (Kahn's topological order, no recursion).
 
     A tensor used many times gets the sum of what its uses send back; only then is its own gradient known and passed on.
@@ -535,7 +535,7 @@ def _run_backward(root: Function | Tensor, gradient: np.ndarray, retain_graph: b
     """
     uses = _count_uses(root)
     sums: dict[Function | Tensor, _Sum] = {root: _Sum()}
-    sums[root].value, sums[root].unshared = gradient, True
+    sums[root].value, sums[root].unshared = gradient, unshared
     ready: list[Function | Tensor] = [root]
     while ready:
         target = ready.pop()

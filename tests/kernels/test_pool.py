@@ -89,6 +89,16 @@ def test_threads_that_have_finished_take_over_from_one_that_has_not(monkeypatch)
     assert done.all()
 
 
+def test_nobody_waits_for_a_worker_that_has_not_begun(monkeypatch):
+    test_every_piece_is_done_once(5)
+    monkeypatch.setattr(pool._Worker, "wake", lambda worker: None)
+    while not all(worker.asleep for worker in pool._pool.workers):
+        pass
+    test_every_piece_is_done_once(1001)
+    monkeypatch.undo()
+    test_every_piece_is_done_once(1001)
+
+
 def test_a_lane_is_the_number_of_a_thread():
     lanes = np.full(pool.SMALL, -1)
     note_lanes(pool.SMALL, lanes)

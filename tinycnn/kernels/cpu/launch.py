@@ -3,10 +3,11 @@
 To wake a sleeping thread, or to pass Python's lock from one to another, costs more than many a kernel. So a worker
 watches a row of integers, its box, in compiled code that does not hold the lock. Whoever has work writes there the
 address of a function, the address of its packed arguments and how much there is to do, then counts ``ASKED`` up; the
-worker calls the function and counts ``DONE`` up.
+worker brings ``TAKEN`` up to that, calls the function, and brings ``DONE`` up to it.
 
 Each thread has a share of the work, and takes ``PIECES`` of it one by one, counting ``NEXT`` up. Whoever has finished
-takes from the shares of the others: no thread waits for one that another program has delayed by more than a piece.
+takes from the shares of the others; and if a worker has not even begun by then, since it slept or another program has
+its processor, the caller brings ``TAKEN`` up in its place. So nobody is waited for longer than for a piece.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from numba.extending import intrinsic
 from tinycnn.kernels.cpu._compile import compiled_and_kept, inline
 from tinycnn.kernels.cpu.pool import ARENA
 
-ASKED, DONE, ENTRY, DATA, COUNT, PARTS, FAILED = range(7)
+ASKED, TAKEN, DONE, ENTRY, DATA, COUNT, PARTS, FAILED = range(8)
 NEXT = 8  # in a cache line of its own: all threads write there
-SPINS = 2**21  # about a millisecond
+SPINS = 2**22  # about a millisecond
 PIECES = 8
 ALIGNED, LINE = 2**12, 64  # loops over at least so many elements are cut at multiples of a line
 
@@ -58,6 +59,18 @@ def _emit_take(typing_context, numbers, index):
         return builder.atomic_rmw("add", _element(context, builder, signature, args), _INT(1), "acq_rel")
 
     return types.int64(numbers, types.intp), emit
+
+
+def _emit_claim(typing_context, box, number):
+    """Bring ``TAKEN`` up to a request's number; whether nobody else had."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
+        place = _element(context, builder, signature, [args[0], ir.Constant(ir.IntType(64), TAKEN)])
+        return builder.extract_value(
+            builder.cmpxchg(place, builder.sub(args[1], _INT(1)), args[1], "acq_rel", "acquire"), 1
+        )
+
+    return types.boolean(box, types.int64), emit
 
 
 def _element(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
@@ -140,6 +153,7 @@ def _emit_call(typing_context, entry, data, lane, begin, end):
 _load: Any = intrinsic(_emit_load)
 _store: Any = intrinsic(_emit_store)
 _take: Any = intrinsic(_emit_take)
+_claim: Any = intrinsic(_emit_claim)
 _call: Any = intrinsic(_emit_call)
 
 
@@ -188,9 +202,10 @@ def _serve(boxes, own):
     box, spins = boxes[own], 0
     while spins < SPINS:
         spins += 1
-        if _load(box, ASKED) != box[DONE]:
+        asked = _load(box, ASKED)
+        if asked != _load(box, TAKEN) and _claim(box, asked):
             box[FAILED] = work(boxes, own, box[ENTRY], box[DATA], box[COUNT], box[PARTS])
-            _store(box, DONE, box[DONE] + 1)
+            _store(box, DONE, asked)
             spins = 0
 
 
@@ -217,6 +232,11 @@ def launcher(kernel: Callable, fastmath: frozenset[str], with_lane: bool) -> Cal
             box[ENTRY], box[DATA], box[COUNT], box[PARTS] = entry, data, count, parts
             _store(box, ASKED, box[ASKED] + 1)
         failed = work(boxes, 0, entry, data, count, parts)
+        for w in range(1, parts):
+            box = boxes[w]
+            if _claim(box, box[ASKED]):
+                box[FAILED] = 0
+                _store(box, DONE, box[ASKED])
         return wait(boxes), failed
 
     launch.__name__ = launch.__qualname__ = kernel.__qualname__

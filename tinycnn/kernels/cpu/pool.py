@@ -31,13 +31,13 @@ class _Worker(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        from tinycnn.kernels.cpu.launch import ASKED, DONE, serve
+        from tinycnn.kernels.cpu.launch import ASKED, TAKEN, serve
 
         box = self.boxes[self.own]
         while True:
             serve(self.boxes, self.own)
             self.asleep = True
-            if box[ASKED] == box[DONE]:
+            if box[ASKED] == box[TAKEN]:
                 self.bell.get()
             self.asleep = False
 
