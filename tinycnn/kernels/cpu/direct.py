@@ -136,7 +136,7 @@ def conv2d_backward_weight(
         parts,
     )  # fmt: skip
     places = places_of_taps(len(taps.y) * len(taps.x), len(starts), depth)
-    sum_parts_loop(groups * outputs, parts, places, out.reshape(groups, outputs, depth, -1))
+    sum_parts_loop(groups * panels, parts, places, out.reshape(groups, outputs, depth, -1))
     return out
 
 
@@ -435,15 +435,20 @@ gradient_loop = jit(_gradient, with_lane=True)
 
 
 def _sum_parts(begin, end, parts, places, out):
+    """Add the parts in order, a panel of outputs at a time: they are read as they lie."""
+    splits, _, panels = parts.shape[:3]
     outputs, depth, taps = out.shape[1:]
     for task in range(begin, end):
-        group, o = task // outputs, task % outputs
-        out[group, o] = 0
-        for split in range(parts.shape[0]):
-            panel = parts[split, group, o // LANES]
-            for c in range(depth):
-                for t in range(taps):
-                    out[group, o, c, t] += panel[places[t, c], o % LANES]
+        group, panel = task // panels, task % panels
+        first = panel * LANES
+        for c in range(depth):
+            for t in range(taps):
+                row = places[t, c]
+                for lane in range(min(LANES, outputs - first)):
+                    total = parts[0, group, panel, row, lane]
+                    for split in range(1, splits):
+                        total += parts[split, group, panel, row, lane]
+                    out[group, first + lane, c, t] = total
 
 
 sum_parts_loop = jit(_sum_parts)
