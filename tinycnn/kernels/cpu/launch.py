@@ -65,7 +65,7 @@ def _emit_claim(typing_context, box, number):
     """Bring ``TAKEN`` up to a request's number; whether nobody else had."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
-        place = _element(context, builder, signature, [args[0], ir.Constant(ir.IntType(64), TAKEN)])
+        place = _element(context, builder, signature, (args[0], ir.Constant(_INT, TAKEN)))
         return builder.extract_value(
             builder.cmpxchg(place, builder.sub(args[1], _INT(1)), args[1], "acq_rel", "acquire"), 1
         )
