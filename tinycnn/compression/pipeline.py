@@ -50,7 +50,7 @@ class Plan:
     fine_tuning : int
         Epochs in which shared values are trained.
     lr : float
-        Adam's, at the start of pruning; a tenth of it for shared values.
+        Adam's, after a warm-up; a tenth of it in the last 15 % of the steps. For shared values both are a tenth.
     """
 
     target: int

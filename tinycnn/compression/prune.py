@@ -157,9 +157,8 @@ def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
 
 def _apply_and_grow(model: Module, masks: dict[str, np.ndarray]) -> None:
     """Prune, and multiply the weights that stay in a layer by what leaves its sum of squares the same."""
-    weights = weights_of(model)
-    for name, mask in masks.items():
-        data = weights[name].data
-        before = np.linalg.norm(data)
-        np.copyto(data, 0, where=~mask)
-        data *= before / max(np.linalg.norm(data), np.finfo(data.dtype).tiny)
+    weights = {name: weight.data for name, weight in weights_of(model).items()}
+    before = {name: np.linalg.norm(data) for name, data in weights.items()}
+    apply(model, masks)
+    for name, data in weights.items():
+        data *= before[name] / max(np.linalg.norm(data), np.finfo(data.dtype).tiny)

@@ -113,9 +113,9 @@ def conv2d_backward_weight(
 ) -> np.ndarray:
     """Gradient with respect to the weight: outer products of output gradients and pixels, summed over the batch."""
     pixels, grads = to_pixels(x), to_pixels(grad)
-    out = empty(weight_shape, x.dtype)
-    if not x.size or not out.size:
+    if not x.size or 0 in weight_shape:
         return zeros(weight_shape, x.dtype)
+    out = empty(weight_shape, x.dtype)
     outputs, depth = weight_shape[0] // groups, weight_shape[1]
     taps = kernel_taps(weight_shape[2:], padding, dilation)
     grid = grads.shape[1:3]
@@ -132,8 +132,8 @@ def conv2d_backward_weight(
     space = workspace("gradient", get_num_threads(), size, x.dtype)
     gradient_loop(
         splits * groups * shares, pixels, pixels.reshape(-1), taps.y[0], taps.x[0], *stride, plan.rows, plan.height,
-        plan.width, plan.needs_copy, np.array(starts, np.int64), length, grads, grads.reshape(-1), shares, band, space,
-        parts,
+        plan.width, plan.pixel_step, plan.needs_copy, np.array(starts, np.int64), length, grads, grads.reshape(-1),
+        shares, band, space, parts,
     )  # fmt: skip
     places = places_of_taps(len(taps.y) * len(taps.x), len(starts), depth)
     sum_parts_loop(groups * panels, parts, places, out.reshape(groups, outputs, depth, -1))
@@ -317,6 +317,17 @@ def _fill_band(x, n, channel, top, left, rows, width, depth, band):
 fill_band = inline(_fill_band)
 
 
+def _band_of(x, flat, n, channel, top, left, rows, width, depth, needs_copy, band):
+    """The array in which the input of a band of output rows lies, and where: a copy with padding, or the image."""
+    if needs_copy:
+        fill_band(x, n, channel, top, left, rows, width, depth, band)
+        return band, 0
+    return flat, ((n * x.shape[1] + top) * x.shape[2] + left) * x.shape[3] + channel
+
+
+band_of = inline(_band_of)
+
+
 def _correlate(
     lane, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, grid_y, grid_x, band_rows, band_height, band_width,
     pixel_step, needs_copy, pixels, pieces, chunks, panels, bias, space, out, image_step, out_start, outputs, places,
@@ -332,14 +343,11 @@ def _correlate(
     for task in range(begin, end):
         n, group, first = task // (groups * bands), task // bands % groups, task % bands * band_rows
         rows = min(band_rows, grid_y - first)
+        height = band_height - (band_rows - rows) * stride_y
         top = first * stride_y + tap_y
-        if needs_copy:
-            height = band_height - (band_rows - rows) * stride_y
-            fill_band(x, n, group * channels, top, tap_x, height, band_width, channels, band)
-            source, a_start = band, 0
-        else:
-            source = flat
-            a_start = ((n * x.shape[1] + top) * x.shape[2] + tap_x) * x.shape[3] + group * channels
+        source, a_start = band_of(
+            x, flat, n, group * channels, top, tap_x, height, band_width, channels, needs_copy, band
+        )
         target = n * image_step + out_start + group * outputs
         for panel in range(panel_count):
             width = min(LANES, outputs - panel * LANES)
@@ -374,8 +382,8 @@ correlate_loop = jit(_correlate, with_lane=True)
 
 
 def _gradient(
-    lane, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, band_rows, band_height, band_width, needs_copy, runs,
-    length, grads, flat_grads, shares, band_size, space, parts,
+    lane, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, band_rows, band_height, band_width, pixel_step,
+    needs_copy, runs, length, grads, flat_grads, shares, band_size, space, parts,
 ):  # fmt: skip
     splits, groups, panels, depth = parts.shape[:4]
     images, grid_y, grid_x, all_outputs = grads.shape
@@ -384,6 +392,7 @@ def _gradient(
     bands = -(-grid_y // band_rows)
     sums = parts.reshape(-1)
     band, columns = space[lane, :band_size], space[lane, band_size:]
+    row_step, step = stride_y * band_width * pixel_step, stride_x * pixel_step
     for task in range(begin, end):
         split, group, first_panel = task // (groups * shares), task // shares % groups, task % shares * share
         last_panel = min(first_panel + share, panels)
@@ -391,16 +400,11 @@ def _gradient(
         for item in range(split * images // splits * bands, (split + 1) * images // splits * bands):
             n, first = item // bands, item % bands * band_rows
             rows = min(band_rows, grid_y - first)
+            height = band_height - (band_rows - rows) * stride_y
             top = first * stride_y + tap_y
-            if needs_copy:
-                height = band_height - (band_rows - rows) * stride_y
-                fill_band(x, n, group * channels, top, tap_x, height, band_width, channels, band)
-                source, start = band, 0
-                row_step, step = stride_y * band_width * channels, stride_x * channels
-            else:
-                source = flat
-                start = ((n * x.shape[1] + top) * x.shape[2] + tap_x) * x.shape[3] + group * channels
-                row_step, step = stride_y * x.shape[2] * x.shape[3], stride_x * x.shape[3]
+            source, start = band_of(
+                x, flat, n, group * channels, top, tap_x, height, band_width, channels, needs_copy, band
+            )
             for panel in range(first_panel, last_panel):
                 pixel = (n * grid_y + first) * grid_x
                 if (panel + 1) * LANES <= outputs:
