@@ -26,13 +26,14 @@ import numpy as np
 from tinycnn.kernels.cpu._jit import inline, jit
 from tinycnn.kernels.cpu.layout import copy, from_pixels, to_pixels
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
+from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, prefetch
 from tinycnn.kernels.cpu.pool import get_num_threads
 
 BLOCK_K = 256
 BAND_BYTES = 192 * 1024
 TILE_PIXELS = 256
 MAX_PARTS = 2**20
+AHEAD = 2 * ROWS  # pixels later, what is asked of the caches now will be needed
 
 Size = tuple[int, int]
 
@@ -328,6 +329,16 @@ def _band_of(x, flat, n, channel, top, left, rows, width, depth, needs_copy, ban
 band_of = inline(_band_of)
 
 
+def _fetch(array, start, places, first, count):
+    """Ask the caches for ``count`` numbers at each of ROWS places."""
+    first = min(first, places.size - ROWS)
+    for i in range(ROWS):
+        prefetch(array, start + places[first + i], count)
+
+
+fetch = inline(_fetch)
+
+
 def _correlate(
     lane, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, grid_y, grid_x, band_rows, band_height, band_width,
     pixel_step, needs_copy, pixels, pieces, chunks, panels, bias, space, out, image_step, out_start, outputs, places,
@@ -349,33 +360,38 @@ def _correlate(
             x, flat, n, group * channels, top, tap_x, height, band_width, channels, needs_copy, band
         )
         target = n * image_step + out_start + group * outputs
-        for panel in range(panel_count):
+        count = rows * grid_x
+        for part in range(panel_count * chunks.shape[0]):
+            panel, chunk = part // chunks.shape[0], part % chunks.shape[0]
             width = min(LANES, outputs - panel * LANES)
             bias_start = (group * panel_count + panel) * LANES
             c_start = target + panel * LANES
-            for chunk in range(chunks.shape[0]):
-                piece, count, length, k = chunks[chunk]
-                b_start = ((group * panel_count + panel) * depth + k) * LANES
-                for p in range(0, rows * grid_x, ROWS):
-                    at = first * grid_x + p
-                    if width == LANES and p + ROWS <= rows * grid_x:
-                        correlate_tile(
-                            source, a_start, pixels, p, pieces, piece, count, length, weights, b_start,
-                            bias, bias_start, int(chunk == 0), out, c_start, places, at,
-                        )  # fmt: skip
-                        continue
-                    height = min(ROWS, rows * grid_x - p)
-                    for i in range(ROWS):
-                        edge[i] = pixels[p + min(i, height - 1)]
-                        for j in range(width):
-                            corner[i * LANES + j] = out[c_start + places[at + min(i, height - 1)] + j]
+            piece, runs, length, k = chunks[chunk]
+            b_start = ((group * panel_count + panel) * depth + k) * LANES
+            for p in range(0, count, ROWS):
+                at = first * grid_x + p
+                if part == 0 and not needs_copy:
+                    fetch(source, a_start, pixels, p + AHEAD, channels)
+                if chunk == 0:
+                    fetch(out, c_start, places, at + AHEAD, LANES)
+                if width == LANES and p + ROWS <= count:
                     correlate_tile(
-                        source, a_start, edge, 0, pieces, piece, count, length, weights, b_start,
-                        bias, bias_start, int(chunk == 0), corner, 0, corner_at, 0,
+                        source, a_start, pixels, p, pieces, piece, runs, length, weights, b_start,
+                        bias, bias_start, int(chunk == 0), out, c_start, places, at,
                     )  # fmt: skip
-                    for i in range(height):
-                        for j in range(width):
-                            out[c_start + places[at + i] + j] = corner[i * LANES + j]
+                    continue
+                height = min(ROWS, count - p)
+                for i in range(ROWS):
+                    edge[i] = pixels[p + min(i, height - 1)]
+                    for j in range(width):
+                        corner[i * LANES + j] = out[c_start + places[at + min(i, height - 1)] + j]
+                correlate_tile(
+                    source, a_start, edge, 0, pieces, piece, runs, length, weights, b_start,
+                    bias, bias_start, int(chunk == 0), corner, 0, corner_at, 0,
+                )  # fmt: skip
+                for i in range(height):
+                    for j in range(width):
+                        out[c_start + places[at + i] + j] = corner[i * LANES + j]
 
 
 correlate_loop = jit(_correlate, with_lane=True)

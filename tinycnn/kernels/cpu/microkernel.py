@@ -7,6 +7,7 @@ A processor reaches its peak only when operands stay in registers. The two tiles
     stream_tile      C = A^T B     the same from zero, past the caches: for a C that is larger than they are
 
 ``tile_map`` multiplies small tiles with a constant matrix from both sides: the transforms of Winograd's convolution.
+``prefetch`` asks the caches for what will be read or written soon, while there is something to compute.
 
 Vectors are wider than some processors have: LLVM splits them. ``ROWS`` follows the registers: 8 with AVX-512, where a
 row of the tile is one register and 8 hide the latency of an addition, else 6, of two registers each. See Goto and van
@@ -21,6 +22,7 @@ import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tinycnn.kernels.cpu._jit import JIT_DISABLED
@@ -33,6 +35,7 @@ MAP_LANES = 16 if _WIDE else 8
 ROWS = 8 if _WIDE else 6
 
 _INDEX = ir.IntType(64)
+_READ, _SOON, _DATA = 0, 2, 1  # what llvm.prefetch takes: for what, how soon, and that it is not an instruction
 
 
 class _Emitter:
@@ -152,6 +155,24 @@ def _emit_stream_tile(context, builder, signature, args):
         address = builder.gep(c, [builder.mul(c_step, emit.index(i))])
         store = builder.store(value, builder.bitcast(address, kind.as_pointer()), align=ALIGNMENT)
         store.set_metadata("nontemporal", past_caches)
+    return context.get_dummy_value()
+
+
+def _emit_prefetch(context, builder, signature, args):
+    emit = _Emitter(context, builder, signature, args)
+    start, count = emit.pointer(0, 1), args[2]
+    per_line = emit.index(ALIGNMENT // emit.bytes_of_scalar)
+    address, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+
+    def line(i, state):
+        place = builder.bitcast(builder.gep(start, [builder.mul(i, per_line)]), address)
+        builder.call(function, [place, number(_READ), number(_SOON), number(_DATA)])
+        return state
+
+    lines = builder.sdiv(builder.add(count, builder.sub(per_line, emit.index(1))), per_line)
+    emit.loop(lines, [], line)
     return context.get_dummy_value()
 
 
@@ -301,6 +322,9 @@ if JIT_DISABLED:
     def stream_end():
         """Nothing to wait for."""
 
+    def prefetch(array, start, count):
+        """Nothing to ask for."""
+
     def correlate_tile(
         a,
         a_start,
@@ -388,6 +412,12 @@ else:
     def stream_end(typing_context):
         """Wait until what was streamed can be seen by other threads."""
         return types.void(), _emit_fence
+
+    @intrinsic
+    def prefetch(typing_context, array, start, count):
+        """Ask the caches for the lines in which ``count`` numbers from ``array[start]`` on lie; none need be there."""
+        n = types.intp
+        return types.void(array, n, n), _emit_prefetch
 
     @intrinsic
     def correlate_tile(

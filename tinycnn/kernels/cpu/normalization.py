@@ -1,12 +1,14 @@
 """Batch normalisation and local response normalisation on x (N, C, inner), inner being H * W.
 
-Batch norm works channels last, on rows (N * inner, C): a pixel's channels are neighbours, and so are their sums. A sum
-over a channel is taken in float64 over blocks of ``BLOCK`` rows, and then over the blocks in order: the same bits for
-any number of threads.
+Batch norm works channels last, on rows (N * inner, C): a pixel's channels are neighbours, and so are their sums. Of few
+channels some rows are taken as one, see :func:`_wide`, for loops that are long enough to be fast. A sum over a channel
+is taken in float64 over blocks of ``BLOCK`` rows, and then over the blocks in order: the same bits for any number of
+threads.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +17,8 @@ from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.layout import to_pixels
 from tinycnn.kernels.cpu.memory import empty
 
-BLOCK = 256
+BLOCK = 128
+WIDTH = 256  # elements of a row, where channels are fewer
 
 # -- batch normalisation -------------------------------------------------------------------------------------
 
@@ -41,11 +44,10 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if not x.size:
         return np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
-    rows = _rows(x)
-    means, squares = _block_sums(moments_loop, rows)
-    sizes = np.minimum(BLOCK, len(rows) - np.arange(len(means)) * BLOCK)[:, None]
-    mean = (means * sizes).sum(axis=0) / len(rows)
-    var = (squares.sum(axis=0) + ((means - mean) ** 2 * sizes).sum(axis=0)) / len(rows)
+    rows = _wide(_rows(x))
+    means, squares = _block_sums(moments_loop, x.shape[1], rows)
+    mean, var = np.empty(x.shape[1]), np.empty(x.shape[1])
+    merge_moments_loop(x.shape[1], len(rows), means, squares, mean, var)
     return _as(x.dtype, mean), _as(x.dtype, var)
 
 
@@ -101,9 +103,9 @@ def batch_norm_backward(
 
 def batch_norm_gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
-    center = carray(_as(x.dtype, mean))
-    sums, products = _block_sums(gradient_sums_loop, _rows(grad), _rows(x), center)
-    return sums.sum(axis=0), products.sum(axis=0)
+    rows = _wide(_rows(x))
+    sums = _block_sums(gradient_sums_loop, x.shape[1], rows, _rows(grad).reshape(rows.shape), *_constants(rows, mean))
+    return tuple(part.sum(axis=(0, 1)) for part in sums)
 
 
 def batch_norm_backward_input(
@@ -118,13 +120,14 @@ def batch_norm_backward_input(
 ) -> np.ndarray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
-    constants = (carray(_as(x.dtype, a)) for a in (mean, grad_mean, slope, inv_std * weight))
-    out = _rows(grad)
-    if reuse and out.flags.writeable and np.may_share_memory(out, grad):
-        batch_norm_backward_in_place_loop(len(out), out, _rows(x), *constants)
-    else:
-        rows, out = out, _new_rows(x)
-        batch_norm_backward_loop(len(out), rows, _rows(x), *constants, out)
+    rows = _wide(_rows(x))
+    constants = _constants(rows, mean, grad_mean, slope, inv_std * weight)
+    gradients = _rows(grad).reshape(rows.shape)
+    if reuse and gradients.flags.writeable and np.may_share_memory(gradients, grad):
+        batch_norm_backward_in_place_loop(len(rows), gradients, rows, *constants)
+        return _unrows(gradients, x.shape)
+    out = empty(rows.shape, x.dtype)
+    batch_norm_backward_loop(len(rows), gradients, rows, *constants, out)
     return _unrows(out, x.shape)
 
 
@@ -139,16 +142,18 @@ def batch_norm_eval_backward(
 
 
 def _affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    out = _new_rows(x)
-    affine_loop(len(out), _rows(x), *(carray(_as(x.dtype, a)) for a in (center, scale, shift)), out)
+    rows = _wide(_rows(x))
+    out = empty(rows.shape, x.dtype)
+    affine_loop(len(rows), rows, *_constants(rows, center, scale, shift), out)
     return _unrows(out, x.shape)
 
 
-def _block_sums(loop: Callable, rows: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    blocks = -(-len(rows) // BLOCK)
+def _block_sums(loop: Callable, channels: int, rows: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two sums of a channel, for each block and each of the rows that are taken as one."""
+    blocks, together = -(-len(rows) // BLOCK), rows.shape[1] // max(channels, 1)
     first, second = np.zeros((blocks, rows.shape[1])), np.zeros((blocks, rows.shape[1]))
     loop(blocks, rows, *others, first, second)
-    return first, second
+    return first.reshape(blocks, together, channels), second.reshape(blocks, together, channels)
 
 
 def _as(dtype: np.dtype, numbers: np.ndarray) -> np.ndarray:
@@ -162,8 +167,20 @@ def _rows(x: np.ndarray) -> np.ndarray:
     return to_pixels(x[:, :, :, None]).reshape(x.shape[0] * x.shape[2], x.shape[1])
 
 
-def _new_rows(x: np.ndarray) -> np.ndarray:
-    return empty((x.shape[0] * x.shape[2], x.shape[1]), x.dtype)
+def _wide(rows: np.ndarray) -> np.ndarray:
+    """Rows of few channels, taken together: as many as make ``WIDTH`` elements, and as divide the number of rows.
+
+    >>> _wide(np.zeros((96, 64))).shape, _wide(np.zeros((98, 64))).shape, _wide(np.zeros((96, 300))).shape
+    ((24, 256), (49, 128), (96, 300))
+    """
+    count, channels = rows.shape
+    together = math.gcd(count, 1 << max(WIDTH // max(channels, 1), 1).bit_length() - 1) or 1
+    return rows.reshape(count // together, together * channels)
+
+
+def _constants(rows: np.ndarray, *channels: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the channels, repeated for each of the rows that are taken as one."""
+    return [np.tile(_as(rows.dtype, numbers), rows.shape[1] // max(numbers.size, 1)) for numbers in channels]
 
 
 def _unrows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -225,26 +242,40 @@ def local_response_norm_backward(
 
 
 def _moments_loop(begin, end, x, means, squares):
-    rows, channels = x.shape
     for block in range(begin, end):
-        first, last = block * BLOCK, min(rows, (block + 1) * BLOCK)
+        first, last = block * BLOCK, min(x.shape[0], (block + 1) * BLOCK)
         mean, square = means[block], squares[block]
         for r in range(first, last):
-            for c in range(channels):
+            for c in range(mean.size):
                 mean[c] += x[r, c]
-        for c in range(channels):
+        for c in range(mean.size):
             mean[c] /= last - first
         for r in range(first, last):
-            for c in range(channels):
+            for c in range(mean.size):
                 square[c] += (x[r, c] - mean[c]) ** 2
 
 
-def _gradient_sums_loop(begin, end, grad, x, center, sums, products):
-    rows, channels = x.shape
+def _merge_moments_loop(begin, end, rows, means, squares, mean, var):
+    """Each block's mean and squared deviations to the batch's mean and variance."""
+    blocks, together = means.shape[:2]
+    for c in range(begin, end):
+        total = square = 0.0
+        for block in range(blocks):
+            for i in range(together):
+                total += means[block, i, c] * min(BLOCK, rows - block * BLOCK)
+        mean[c] = total / (rows * together)
+        for block in range(blocks):
+            for i in range(together):
+                square += squares[block, i, c]
+                square += (means[block, i, c] - mean[c]) ** 2 * min(BLOCK, rows - block * BLOCK)
+        var[c] = square / (rows * together)
+
+
+def _gradient_sums_loop(begin, end, x, grad, center, sums, products):
     for block in range(begin, end):
         total, product = sums[block], products[block]
-        for r in range(block * BLOCK, min(rows, (block + 1) * BLOCK)):
-            for c in range(channels):
+        for r in range(block * BLOCK, min(x.shape[0], (block + 1) * BLOCK)):
+            for c in range(total.size):
                 total[c] += grad[r, c]
                 product[c] += grad[r, c] * (np.float64(x[r, c]) - center[c])
 
@@ -310,6 +341,7 @@ def _local_response_norm_backward_loop(begin, end, grad, x, out, scale, size, fa
 
 
 moments_loop = jit(_moments_loop)
+merge_moments_loop = jit(_merge_moments_loop)
 gradient_sums_loop = jit(_gradient_sums_loop)
 affine_loop = jit(_affine_loop)
 batch_norm_backward_loop = jit(_batch_norm_backward_loop)

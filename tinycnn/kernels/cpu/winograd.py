@@ -36,7 +36,7 @@ from tinycnn.kernels.cpu._jit import inline, jit
 from tinycnn.kernels.cpu.direct import BLOCK_K
 from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile
+from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, prefetch
 from tinycnn.kernels.cpu.pool import get_num_threads
 from tinycnn.kernels.cpu.winograd_tiles import (
     POINTS,
@@ -48,9 +48,10 @@ from tinycnn.kernels.cpu.winograd_tiles import (
     transform_weights,
 )
 
-BLOCK = 2**17  # numbers of V and M that a block of tiles may take: about the second-level cache
-LEAST_GROUPS = 16  # of tiles in a block: all weights are read once a block
-GRADIENT_BLOCK = 2**22  # numbers of V and A grad A^T for the gradient of the weight
+BLOCK, MOST_GROUPS = 160_000, 3  # numbers of V and M, and groups of tiles, that a block may have: part of a cache
+SHARED = 3 * 2**20  # numbers that the last cache holds beside others: a larger U is read once for MANY_GROUPS
+MANY_GROUPS = 16
+GRADIENT_BLOCK, LARGE_BLOCK = 2**19, 2**23  # numbers of V and A grad A^T, where the gradient's values are fewer or more
 FEW_TILES, MANY_WEIGHTS = 128, 2**15  # panel by panel for at most so many tiles and at least so many channels * outputs
 PANELS = 2  # of outputs that are made together, so that V is read from the cache
 FEW_WEIGHTS, PANEL_WEIGHTS = 2**12, 2**14  # their gradient: 8 parts of the tiles, 4 parts, or panel by panel
@@ -89,14 +90,15 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     size, band = POINTS * sum(steps), _band(tiles, kernel, max(channels, outputs))
     if channels * outputs < PANEL_WEIGHTS:
         parts = min(groups, 8 if channels * outputs < FEW_WEIGHTS else 4)
-        block = min(-(-groups // parts), max(1, BLOCK // size))
+        block = min(-(-groups // parts), _few_groups(size))
         space = workspace("winograd", get_num_threads(), block * size + band, x.dtype)
         padded = -(-channels // ROWS) * ROWS
         sums = empty((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
         parts_loop(parts, pixels, grads, kernel, *padding, tiles, *steps, block, space, sums)
         sum_parts_loop(outputs // LANES, sums, kernel, out)
         return out
-    block = min(groups, max(1, GRADIENT_BLOCK // size))
+    most = GRADIENT_BLOCK if POINTS * channels * outputs < SHARED else LARGE_BLOCK
+    block = min(groups, max(1, most // size))
     space = workspace("winograd", 1, block * size, x.dtype)[0]
     share = 8 * ROWS
     tasks = -(-outputs // (PANELS * LANES)) * -(-channels // share)
@@ -153,9 +155,10 @@ def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
     weights = empty((outputs // LANES, POINTS * line), pixels.dtype)
     space = workspace("winograd panels", threads, kernel * kernel * line, pixels.dtype)
     weights_loop(len(weights), weight, turned, space, weights)
-    step, groups = _step(channels) + _step(outputs), -(-int(np.prod(tiles)) // ROWS)
-    block = max(1, min(max(LEAST_GROUPS, BLOCK // (POINTS * step)), -(-groups // (2 * threads))))
-    size = POINTS * block * step + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
+    group_size, groups = POINTS * (_step(channels) + _step(outputs)), -(-int(np.prod(tiles)) // ROWS)
+    most = _few_groups(group_size) if weights.size < SHARED else MANY_GROUPS
+    block = -(-groups // (threads * -(-groups // (threads * most))))
+    size = block * group_size + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
     space = workspace("winograd", threads, size, pixels.dtype)
     tiles_loop(-(-groups // block), pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, out)
 
@@ -171,6 +174,11 @@ def _band(tiles: tuple[int, int, int], kernel: int, channels: int) -> int:
     return SIDE * (tiles[2] * (SIDE + 1 - kernel) + kernel - 1) * channels
 
 
+def _few_groups(size: int) -> int:
+    """How many groups of tiles make a block that stays in the cache of a processor, which others may use too."""
+    return min(MOST_GROUPS, max(1, BLOCK // size))
+
+
 def _step(channels: int) -> int:
     """From point to point in a group of tiles: a line more than its numbers, or all points would share some lines."""
     return ROWS * channels + LANES
@@ -179,21 +187,20 @@ def _step(channels: int) -> int:
 # -- products ----------------------------------------------------------------------------------------------------------
 
 
-def _multiply(values, step_v, at_v, channels, groups, weights, first, panels, bias, shift, products, step_m, at_m):
-    """M[point] = V[point] U[point] for all points and some panels of outputs."""
+def _multiply(point, values, step_v, at_v, channels, groups, weights, panels, bias, shift, products, step_m, at_m):
+    """M[point] = V[point] U[point] for some panels of outputs."""
     whole = np.zeros(1, np.int64)
-    for point in range(POINTS):
-        for k in range(0, channels, BLOCK_K):
-            length = min(BLOCK_K, channels - k)
-            for panel in range(panels):
-                from_bias = shift + panel * LANES if point == SIDE + 1 else 0
-                at = (((first + panel) * POINTS + point) * channels + k) * LANES
-                for group in range(groups):
-                    correlate_tile(
-                        values, (group * POINTS + point) * step_v + k, at_v, 0, whole, 0, 1, length, weights, at,
-                        bias, from_bias, int(k == 0),
-                        products, (group * POINTS + point) * step_m + panel * LANES, at_m, 0,
-                    )  # fmt: skip
+    for k in range(0, channels, BLOCK_K):
+        length = min(BLOCK_K, channels - k)
+        for panel in range(panels):
+            from_bias = shift + panel * LANES if point == SIDE + 1 else 0
+            at = ((panel * POINTS + point) * channels + k) * LANES
+            for group in range(groups):
+                correlate_tile(
+                    values, (group * POINTS + point) * step_v + k, at_v, 0, whole, 0, 1, length, weights, at,
+                    bias, from_bias, int(k == 0),
+                    products, (group * POINTS + point) * step_m + panel * LANES, at_m, 0,
+                )  # fmt: skip
 
 
 multiply = inline(_multiply)
@@ -237,21 +244,29 @@ def _convolve_weights(lane, begin, end, weight, turned, space, weights):
 
 
 def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, out):
-    """Block by block of groups of tiles: V, then all points and panels, then the outputs."""
-    channels, outputs, pixels = x.shape[3], out.shape[3], out.reshape(-1)
+    """Block by block of groups of tiles: V, then all points and panels, then the outputs.
+
+    While a block is multiplied, the caches get the pixels of the next one, and the lines of its outputs.
+    """
+    channels, outputs, source, pixels = x.shape[3], out.shape[3], x.reshape(-1), out.reshape(-1)
     step_v, step_m = ROWS * channels + LANES, ROWS * outputs + LANES
     at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * outputs
     total = tiles[0] * tiles[1] * tiles[2]
+    tile_in, tile_out = source.size // total, pixels.size // total
+    part_in, part_out = block * ROWS * tile_in // POINTS, block * ROWS * tile_out // POINTS
     values = space[lane, : POINTS * block * step_v]
     products = space[lane, POINTS * block * step_v : POINTS * block * (step_v + step_m)]
     patch = space[lane, POINTS * block * (step_v + step_m) :]
     for task in range(begin, end):
         first, last = task * block * ROWS, min(total, (task + 1) * block * ROWS)
         transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
-        multiply(
-            values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, 0, outputs // LANES, bias, outputs,
-            products, step_m, at_m,
-        )  # fmt: skip
+        for point in range(POINTS):
+            prefetch(source, last * tile_in + point * part_in, part_in)
+            prefetch(pixels, first * tile_out + point * part_out, part_out)
+            multiply(
+                point, values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, outputs // LANES, bias,
+                outputs, products, step_m, at_m,
+            )  # fmt: skip
         transform_outputs(
             products, step_m, first, last, outputs, kernel, tiles, patch, out, pixels, 0, outputs
         )  # fmt: skip
@@ -281,10 +296,11 @@ def _convolve_panels(lane, begin, end, values, channels, weight, turned, bias, t
         for i in range(count):
             some = weights[i * POINTS * line : (i + 1) * POINTS * line]
             transform_weights(weight, turned, panel + i, packed, some)
-        multiply(
-            values, step_v, at_v, channels, groups, weights, 0, count, bias, outputs + panel * LANES, products,
-            step_m, at_m,
-        )  # fmt: skip
+        for point in range(POINTS):
+            multiply(
+                point, values, step_v, at_v, channels, groups, weights, count, bias, outputs + panel * LANES, products,
+                step_m, at_m,
+            )  # fmt: skip
         transform_outputs(
             products, step_m, 0, total, wide, kernel, tiles, patch, out, pixels, panel * LANES, count * LANES
         )  # fmt: skip
