@@ -54,8 +54,9 @@ class Conv2d(Function):
         x, weight = self.saved
         need_x, need_weight, need_bias = self.needs_input_grad
         kernels, geometry = self.kernels, self.geometry
+        grad_bias = kernels.conv2d_backward_bias(grad) if need_bias else None  # first: grad is new, and in the cache
         return (
             kernels.conv2d_backward_input(grad, weight, x.shape, *geometry) if need_x else None,
             kernels.conv2d_backward_weight(grad, x, weight.shape, *geometry) if need_weight else None,
-            kernels.conv2d_backward_bias(grad) if need_bias else None,
+            grad_bias,
         )

@@ -31,7 +31,7 @@ from tinycnn.kernels.cpu.pool import get_num_threads
 
 BLOCK_K = 256
 BAND_BYTES = 192 * 1024
-TILE_PIXELS = 256
+TILE_PIXELS = 96
 MAX_PARTS = 2**20
 AHEAD = 2 * ROWS  # pixels later, what is asked of the caches now will be needed
 
@@ -409,10 +409,14 @@ def _gradient(
     sums = parts.reshape(-1)
     band, columns = space[lane, :band_size], space[lane, band_size:]
     row_step, step = stride_y * band_width * pixel_step, stride_x * pixel_step
+    tiles, per_run = depth // ROWS, padded // ROWS
+    band_x, band_g = flat.size // (images * bands), flat_grads.size // (images * bands)
     for task in range(begin, end):
         split, group, first_panel = task // (groups * shares), task // shares % groups, task % shares * share
         last_panel = min(first_panel + share, panels)
         parts[split, group, first_panel:last_panel] = 0
+        parts_of_band = (last_panel - first_panel) * tiles
+        part_x, part_g = -(-band_x // parts_of_band), -(-band_g // parts_of_band)
         for item in range(split * images // splits * bands, (split + 1) * images // splits * bands):
             n, first = item // bands, item % bands * band_rows
             rows = min(band_rows, grid_y - first)
@@ -430,14 +434,17 @@ def _gradient(
                     first_output = group * outputs + panel * LANES
                     take_lanes(grads, n, first, rows, first_output, outputs - panel * LANES, columns)
                     right, right_start, right_step = columns, 0, LANES
-                for run in range(runs.size):
-                    target = (((split * groups + group) * panels + panel) * depth + run * padded) * LANES
-                    for k in range(0, padded, ROWS):
-                        outer_tile(
-                            source, start + runs[run] + min(k, length - ROWS), row_step, step,
-                            right, right_start, grid_x * right_step, right_step, rows, grid_x,
-                            sums, target + k * LANES, LANES,
-                        )  # fmt: skip
+                target = ((split * groups + group) * panels + panel) * depth * LANES
+                for tile in range(tiles):
+                    if groups == 1:  # what the next band will need
+                        part = (panel - first_panel) * tiles + tile
+                        prefetch(flat, (item + 1) * band_x + part * part_x, part_x)
+                        prefetch(flat_grads, (item + 1) * band_g + part * part_g, part_g)
+                    left_start = start + runs[tile // per_run] + min(tile % per_run * ROWS, length - ROWS)
+                    outer_tile(
+                        source, left_start, row_step, step, right, right_start, grid_x * right_step, right_step,
+                        rows, grid_x, sums, target + tile * ROWS * LANES, LANES,
+                    )  # fmt: skip
 
 
 def _take_lanes(grads, n, first, rows, output, count, columns):

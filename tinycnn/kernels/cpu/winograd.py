@@ -219,17 +219,16 @@ def _transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v,
 transform_pairs = inline(_transform_pairs)
 
 
-def _add_products(space, block, count, channels, outputs, step_v, step_g, panel, panels, first, share, sums):
+def _add_products(point, space, block, count, channels, outputs, step_v, step_g, panel, panels, first, share, sums):
     """Add V^T (A grad A^T) over ``count`` groups of tiles, for some panels of outputs and ``share`` channels."""
     values, grads = space[: POINTS * block * step_v], space[POINTS * block * step_v :]
-    for point in range(POINTS):
-        for p in range(panels):
-            for c in range(0, share, ROWS):
-                outer_tile(
-                    values, point * step_v + min(first + c, channels - ROWS), POINTS * step_v, channels,
-                    grads, point * step_g + (panel + p) * LANES, POINTS * step_g, outputs, count, ROWS,
-                    sums, ((p * POINTS + point) * share + c) * LANES, LANES,
-                )  # fmt: skip
+    for p in range(panels):
+        for c in range(0, share, ROWS):
+            outer_tile(
+                values, point * step_v + min(first + c, channels - ROWS), POINTS * step_v, channels,
+                grads, point * step_g + (panel + p) * LANES, POINTS * step_g, outputs, count, ROWS,
+                sums, ((p * POINTS + point) * share + c) * LANES, LANES,
+            )  # fmt: skip
 
 
 add_products = inline(_add_products)
@@ -330,7 +329,10 @@ def _gradient(
         together = min(PANELS, panels - panel)
         if fresh:
             sums[:] = 0
-        add_products(space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums)
+        for point in range(POINTS):
+            add_products(
+                point, space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums
+            )
         if finish:
             for p in range(together):
                 some = sums[p * POINTS * line : (p + 1) * POINTS * line]
@@ -341,7 +343,11 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
     """The same for few channels: each part takes some of the tiles, and all channels and outputs."""
     channels, outputs = x.shape[3], grad.shape[3]
     parts, panels = sums.shape[:2]
-    groups = -(-(tiles[0] * tiles[1] * tiles[2]) // ROWS)
+    total = tiles[0] * tiles[1] * tiles[2]
+    groups = -(-total // ROWS)
+    pixels, gradients = x.reshape(-1), grad.reshape(-1)
+    tile_x, tile_g = pixels.size // total, gradients.size // total
+    part_x, part_g = block * ROWS * tile_x // POINTS, block * ROWS * tile_g // POINTS
     padded = sums.shape[2] // (POINTS * LANES)
     both, band = space[lane, : POINTS * block * (step_v + step_g)], space[lane, POINTS * block * (step_v + step_g) :]
     values, grads = both[: POINTS * block * step_v], both[POINTS * block * step_v :]
@@ -352,7 +358,10 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
         for first in range(start, stop, block):
             count = min(block, stop - first)
             transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
-            add_products(both, block, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every)
+            for point in range(POINTS):
+                prefetch(pixels, (first + count) * ROWS * tile_x + point * part_x, part_x)
+                prefetch(gradients, (first + count) * ROWS * tile_g + point * part_g, part_g)
+                add_products(point, both, block, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every)
 
 
 def _sum_parts(begin, end, sums, kernel, out):
