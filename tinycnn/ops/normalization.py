@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinycnn.tensor import Function
@@ -64,7 +66,7 @@ def _joined(count, mean, var, communicator):
 
 def _planes(x):
     """(N, C, ...) as (N, C, inner), also for an empty batch."""
-    return x.reshape(*x.shape[:2], int(np.prod(x.shape[2:])))
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
 class LocalResponseNorm(Function):

@@ -12,13 +12,15 @@ auto       Winograd where it can, else direct.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinycnn.kernels.cpu import direct, winograd
 from tinycnn.kernels.cpu._jit import jit
 from tinycnn.kernels.cpu.gemm import matmul
 from tinycnn.kernels.cpu.im2col import col2im, im2col
-from tinycnn.kernels.cpu.layout import to_pixels
+from tinycnn.kernels.cpu.layout import to_pixels, wide
 from tinycnn.kernels.cpu.memory import empty, zeros
 
 BLOCK = 256
@@ -91,9 +93,10 @@ def conv2d_backward_bias(grad: np.ndarray) -> np.ndarray:
     """Gradient with respect to the bias: the sum over images and pixels."""
     pixels = to_pixels(grad)
     rows = pixels.reshape(-1, pixels.shape[3]) if pixels.size else pixels.reshape(0, pixels.shape[3])
+    rows = wide(rows)
     sums = np.zeros((-(-len(rows) // BLOCK), rows.shape[1]))
     row_sums_loop(len(sums), rows, sums)
-    return sums.sum(axis=0).astype(grad.dtype)
+    return sums.reshape(-1, pixels.shape[3]).sum(axis=0).astype(grad.dtype)
 
 
 def _by_winograd(
@@ -150,7 +153,7 @@ def _im2col_backward_weight(grad, x, weight_shape, stride, padding, dilation, gr
 
 def _rows(array: np.ndarray) -> np.ndarray:
     """(A, ...) as a matrix of A rows."""
-    return array.reshape(array.shape[0], int(np.prod(array.shape[1:])))
+    return array.reshape(array.shape[0], math.prod(array.shape[1:]))
 
 
 def _images_and_groups(images: int, weight: np.ndarray, groups: int):

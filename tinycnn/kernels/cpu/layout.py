@@ -9,6 +9,7 @@ work on vectors of channels. Whoever looks at the array sees no difference; NumP
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.memory import empty
 
 BLOCK = 64
+WIDTH = 256  # elements of a row, where channels are fewer
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
@@ -81,6 +83,17 @@ def empty_alike(*arrays: np.ndarray) -> np.ndarray:
 def _channels_last(array: np.ndarray) -> np.ndarray:
     """(N, C, ...) seen as (N, ..., C)."""
     return array.transpose(0, *range(2, array.ndim), 1)
+
+
+def wide(rows: np.ndarray) -> np.ndarray:
+    """Rows of few channels, taken together: as many as make ``WIDTH`` elements, and as divide the number of rows.
+
+    >>> wide(np.zeros((96, 64))).shape, wide(np.zeros((98, 64))).shape, wide(np.zeros((96, 300))).shape
+    ((24, 256), (49, 128), (96, 300))
+    """
+    count, channels = rows.shape
+    together = math.gcd(count, 1 << max(WIDTH // max(channels, 1), 1).bit_length() - 1) or 1
+    return rows.reshape(count // together, together * channels)
 
 
 # -- channels side by side ---------------------------------------------------------------------------------------------

@@ -1,24 +1,22 @@
 """Batch normalisation and local response normalisation on x (N, C, inner), inner being H * W.
 
-Batch norm works channels last, on rows (N * inner, C): a pixel's channels are neighbours, and so are their sums. Of few
-channels some rows are taken as one, see :func:`_wide`, for loops that are long enough to be fast. A sum over a channel
-is taken in float64 over blocks of ``BLOCK`` rows, and then over the blocks in order: the same bits for any number of
-threads.
+Batch norm works channels last, on rows (N * inner, C): a pixel's channels are neighbours, and so are their sums. Where
+channels are few, some rows are taken as one (:func:`.layout.wide`), for loops that are long enough to be fast. A sum
+over a channel is taken in float64 over blocks of ``BLOCK`` rows, and then over the blocks in order: the same bits for
+any number of threads.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
-from tinycnn.kernels.cpu.layout import to_pixels
+from tinycnn.kernels.cpu.layout import to_pixels, wide
 from tinycnn.kernels.cpu.memory import empty
 
 BLOCK = 128
-WIDTH = 256  # elements of a row, where channels are fewer
 
 # -- batch normalisation -------------------------------------------------------------------------------------
 
@@ -44,7 +42,7 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if not x.size:
         return np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
-    rows = _wide(_rows(x))
+    rows = wide(_rows(x))
     means, squares = _block_sums(moments_loop, x.shape[1], rows)
     mean, var = np.empty(x.shape[1]), np.empty(x.shape[1])
     merge_moments_loop(x.shape[1], len(rows), means, squares, mean, var)
@@ -103,8 +101,8 @@ def batch_norm_backward(
 
 def batch_norm_gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
-    rows = _wide(_rows(x))
-    sums = _block_sums(gradient_sums_loop, x.shape[1], rows, _rows(grad).reshape(rows.shape), *_constants(rows, mean))
+    rows = wide(_rows(x))
+    sums = _block_sums(gradient_sums_loop, x.shape[1], rows, _rows(grad).reshape(rows.shape), _constants(rows, mean))
     return tuple(part.sum(axis=(0, 1)) for part in sums)
 
 
@@ -120,14 +118,14 @@ def batch_norm_backward_input(
 ) -> np.ndarray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
-    rows = _wide(_rows(x))
+    rows = wide(_rows(x))
     constants = _constants(rows, mean, grad_mean, slope, inv_std * weight)
     gradients = _rows(grad).reshape(rows.shape)
     if reuse and gradients.flags.writeable and np.may_share_memory(gradients, grad):
-        batch_norm_backward_in_place_loop(len(rows), gradients, rows, *constants)
+        batch_norm_backward_in_place_loop(len(rows), gradients, rows, constants)
         return _unrows(gradients, x.shape)
     out = empty(rows.shape, x.dtype)
-    batch_norm_backward_loop(len(rows), gradients, rows, *constants, out)
+    batch_norm_backward_loop(len(rows), gradients, rows, constants, out)
     return _unrows(out, x.shape)
 
 
@@ -142,9 +140,9 @@ def batch_norm_eval_backward(
 
 
 def _affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    rows = _wide(_rows(x))
+    rows = wide(_rows(x))
     out = empty(rows.shape, x.dtype)
-    affine_loop(len(rows), rows, *_constants(rows, center, scale, shift), out)
+    affine_loop(len(rows), rows, _constants(rows, center, scale, shift), out)
     return _unrows(out, x.shape)
 
 
@@ -167,20 +165,14 @@ def _rows(x: np.ndarray) -> np.ndarray:
     return to_pixels(x[:, :, :, None]).reshape(x.shape[0] * x.shape[2], x.shape[1])
 
 
-def _wide(rows: np.ndarray) -> np.ndarray:
-    """Rows of few channels, taken together: as many as make ``WIDTH`` elements, and as divide the number of rows.
-
-    >>> _wide(np.zeros((96, 64))).shape, _wide(np.zeros((98, 64))).shape, _wide(np.zeros((96, 300))).shape
-    ((24, 256), (49, 128), (96, 300))
-    """
-    count, channels = rows.shape
-    together = math.gcd(count, 1 << max(WIDTH // max(channels, 1), 1).bit_length() - 1) or 1
-    return rows.reshape(count // together, together * channels)
-
-
-def _constants(rows: np.ndarray, *channels: np.ndarray) -> list[np.ndarray]:
-    """Numbers of the channels, repeated for each of the rows that are taken as one."""
-    return [np.tile(_as(rows.dtype, numbers), rows.shape[1] // max(numbers.size, 1)) for numbers in channels]
+def _constants(rows: np.ndarray, *channels: np.ndarray) -> np.ndarray:
+    """Numbers of the channels, a row of each kind, repeated for each of the rows that are taken as one."""
+    count = channels[0].size
+    out = np.empty((len(channels), rows.shape[1] // max(count, 1), count), rows.dtype)
+    with np.errstate(over="ignore"):
+        for line, numbers in zip(out, channels):
+            line[:] = numbers
+    return out.reshape(len(channels), -1) if count else out.reshape(len(channels), 0)
 
 
 def _unrows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -271,7 +263,8 @@ def _merge_moments_loop(begin, end, rows, means, squares, mean, var):
         var[c] = square / (rows * together)
 
 
-def _gradient_sums_loop(begin, end, x, grad, center, sums, products):
+def _gradient_sums_loop(begin, end, x, grad, constants, sums, products):
+    center = constants[0]
     for block in range(begin, end):
         total, product = sums[block], products[block]
         for r in range(block * BLOCK, min(x.shape[0], (block + 1) * BLOCK)):
@@ -280,20 +273,23 @@ def _gradient_sums_loop(begin, end, x, grad, center, sums, products):
                 product[c] += grad[r, c] * (np.float64(x[r, c]) - center[c])
 
 
-def _affine_loop(begin, end, x, center, scale, shift, out):
+def _affine_loop(begin, end, x, constants, out):
+    center, scale, shift = constants[0], constants[1], constants[2]
     for r in range(begin, end):
         for c in range(x.shape[1]):
             out[r, c] = (x[r, c] - center[c]) * scale[c] + shift[c]
 
 
-def _batch_norm_backward_loop(begin, end, grad, x, mean, grad_mean, slope, scale, out):
+def _batch_norm_backward_loop(begin, end, grad, x, constants, out):
+    mean, grad_mean, slope, scale = constants[0], constants[1], constants[2], constants[3]
     for r in range(begin, end):
         for c in range(x.shape[1]):
             out[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]
 
 
-def _batch_norm_backward_in_place_loop(begin, end, grad, x, mean, grad_mean, slope, scale):
+def _batch_norm_backward_in_place_loop(begin, end, grad, x, constants):
     """A loop of its own: one whose input and output may overlap does not become vectors."""
+    mean, grad_mean, slope, scale = constants[0], constants[1], constants[2], constants[3]
     for r in range(begin, end):
         for c in range(x.shape[1]):
             grad[r, c] = (grad[r, c] - grad_mean[c] - (x[r, c] - mean[c]) * slope[c]) * scale[c]

@@ -64,7 +64,7 @@ class _Pool:
     def run(self, kernel: Callable, count: int, arguments: tuple) -> None:
         """Launch a kernel over ranges that together are 0 to count."""
         parts = min(self.threads, count)
-        if parts < 2 or _elements(arguments) < SMALL or not self.busy.acquire(blocking=False):
+        if parts < 2 or _are_small(arguments) or not self.busy.acquire(blocking=False):
             _raise_if(kernel(self.alone, _arena(), count, *arguments))
             return
         try:
@@ -127,8 +127,8 @@ def _default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _elements(arguments: tuple) -> int:
-    return max((a.size for a in arguments if isinstance(a, np.ndarray)), default=0)
+def _are_small(arguments: tuple) -> bool:
+    return not any(isinstance(a, np.ndarray) and a.size >= SMALL for a in arguments)
 
 
 _pool = _Pool()

@@ -30,6 +30,8 @@ neural networks" (CVPR 2016), from whose section 4.3 the points are.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
@@ -85,7 +87,7 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     pixels, grads = to_pixels(x), to_pixels(grad)
     outputs, channels, kernel, _ = weight_shape
     tiles = _tiles(grads.shape, kernel)
-    groups = -(-int(np.prod(tiles)) // ROWS)
+    groups = -(-math.prod(tiles) // ROWS)
     steps = _step(channels), _step(outputs)
     size, band = POINTS * sum(steps), _band(tiles, kernel, max(channels, outputs))
     if channels * outputs < PANEL_WEIGHTS:
@@ -122,7 +124,7 @@ def _convolve(
     kernel, outputs = weight.shape[2], weight.shape[1 if turned else 0]
     out = empty((n, height + 2 * padding[0] - kernel + 1, width + 2 * padding[1] - kernel + 1, outputs), pixels.dtype)
     tiles = _tiles(out.shape, kernel)
-    total = int(np.prod(tiles))
+    total = math.prod(tiles)
     if not total:
         return from_pixels(out)
     shift = np.zeros((2, outputs), pixels.dtype)
@@ -137,7 +139,7 @@ def _convolve(
 def _by_panels(pixels, weight, turned, shift, padding, tiles, out):
     """Few tiles, many weights: V of all tiles, then panel by panel."""
     kernel, channels, threads = weight.shape[2], pixels.shape[3], get_num_threads()
-    groups, line = -(-int(np.prod(tiles)) // ROWS), channels * LANES
+    groups, line = -(-math.prod(tiles) // ROWS), channels * LANES
     values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
     bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
     values_loop(groups, pixels, kernel, *padding, tiles, bands, values)
@@ -155,7 +157,7 @@ def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
     weights = empty((outputs // LANES, POINTS * line), pixels.dtype)
     space = workspace("winograd panels", threads, kernel * kernel * line, pixels.dtype)
     weights_loop(len(weights), weight, turned, space, weights)
-    group_size, groups = POINTS * (_step(channels) + _step(outputs)), -(-int(np.prod(tiles)) // ROWS)
+    group_size, groups = POINTS * (_step(channels) + _step(outputs)), -(-math.prod(tiles) // ROWS)
     most = _few_groups(group_size) if weights.size < SHARED else MANY_GROUPS
     block = -(-groups // (threads * -(-groups // (threads * most))))
     size = block * group_size + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
