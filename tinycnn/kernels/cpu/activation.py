@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last, lies_like, pixel_rows
+from tinycnn.kernels.cpu.layout import AHEAD, empty_alike, flat_alike, lies_channels_last, lies_like, pixel_rows
+from tinycnn.kernels.cpu.microkernel import prefetch
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -148,6 +149,8 @@ def _relu_backward_rows_loop(begin, end, grad, step, channels, x, out):
     for r in range(begin, end):
         row, gradient = slice(r * channels, (r + 1) * channels), grad[r * step : r * step + channels]
         value, result = x[row], out[row]
+        prefetch(grad, (r + AHEAD) * step, channels)
+        prefetch(x, (r + AHEAD) * channels, channels)
         for i in range(value.size):
             result[i] = 0 if value[i] <= 0 else gradient[i]
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import copy, from_pixels, to_pixels
+from tinycnn.kernels.cpu.layout import AHEAD, copy, from_pixels, to_pixels
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, prefetch
 from tinycnn.kernels.cpu.pool import get_num_threads
@@ -33,7 +33,6 @@ BLOCK_K = 256
 BAND_BYTES = 192 * 1024
 TILE_PIXELS = 96
 MAX_PARTS = 2**20
-AHEAD = 2 * ROWS  # pixels later, what is asked of the caches now will be needed
 
 Size = tuple[int, int]
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.memory import empty
+from tinycnn.kernels.cpu.microkernel import prefetch
 
 BLOCK = 64
 WIDTH = 256  # elements of a row, where channels are fewer
+AHEAD = 16  # pixels later, what is asked of the caches now will be needed
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
@@ -160,6 +162,8 @@ copy = inline(_copy)
 
 def _put_columns(begin, end, part, count, whole, start, step):
     for r in range(begin, end):
+        prefetch(part, (r + AHEAD) * count, count)
+        prefetch(whole, (r + AHEAD) * step + start, count)
         copy(part[r * count : (r + 1) * count], whole[r * step + start : r * step + start + count])
 
 
