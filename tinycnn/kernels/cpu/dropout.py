@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import empty_alike, flat_alike, lies_channels_last
+from tinycnn.kernels.cpu.layout import AHEAD, empty_alike, flat_alike, lies_channels_last
+from tinycnn.kernels.cpu.microkernel import prefetch
 
 LINE = 4096
 BLOCKS = 64  # of random words that are drawn together
@@ -105,9 +106,15 @@ def _spread(words, threshold, scale, factors, step):
 spread = inline(_spread)
 
 
-def _multiply(x, factors, out):
-    for i in range(out.size):
-        out[i] = x[i] * factors[i]
+def _multiply(x, start, step, factors, first, rows, count, out):
+    """Multiply ``rows`` rows of ``count`` neighbours; indices without signs, which make vectors without slices."""
+    for r in range(rows):
+        at, factor = start + r * step, first + r * count
+        later = at + np.uint64(AHEAD) * step
+        prefetch(x, later, count)
+        prefetch(out, later, count)
+        for i in range(count):
+            out[at + i] = x[at + i] * factors[factor + i]
 
 
 multiply = inline(_multiply)
@@ -129,12 +136,11 @@ def _dropout_loop(begin, end, x, channels, area, origin, threshold, scale, seed,
                 some_words = words[:, : min(BLOCKS, (last - block + 7) // 8 * 8)]
                 draw(np.uint64(block), stream, seed, some_words[0], some_words[1], some_words[2], some_words[3])
                 spread(some_words, threshold, scale, factors[(4 * block - first + 3) * count + c :], count)
-        at, line = image * area * channels + channel, count
+        at, line = np.uint64(image * area * channels + channel), np.uint64(count)
+        rows, step = np.uint64(length), np.uint64(channels)
         if count == channels:
-            length, line = 1, count * length
-        for p in range(length):
-            piece, start = slice(at + p * channels, at + p * channels + line), p * line + 3 * count
-            multiply(x[piece], factors[start : start + line], out[piece])
+            rows, line = np.uint64(1), rows * line
+        multiply(x, at, step, factors, np.uint64(3 * count), rows, line, out)
 
 
 dropout_loop = jit(_dropout_loop)
