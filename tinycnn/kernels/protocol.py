@@ -8,7 +8,7 @@ from __future__ import annotations
 
 PROTOCOL: dict[str, tuple[str, ...]] = {
     "memory": ("empty", "is_array", "as_array", "memory_of", "is_alone", "sent_ahead", "read_later"),
-    "layout": ("channels_last", "join_channels"),
+    "layout": ("channels_last", "join_channels", "assign"),
     "elementwise": ("add",),
     "gemm": ("matmul",),
     "im2col": ("im2col", "col2im"),

@@ -48,12 +48,19 @@ class GetItem(Function):
 
     def forward(self, x, index):
         self.shape, self.index, self.axes = x.shape, index, _axes_in_memory(x)
-        out = x[index]
-        return out.copy(order="K")
+        chosen = x[index]
+        if chosen.ndim < 4:
+            return chosen.copy(order="K")
+        out = _new(self.kernels, chosen.shape, _axes_in_memory(chosen), x.dtype)
+        self.kernels.assign(out, chosen)
+        return out
 
     def backward(self, grad):
-        out = _filled(self.kernels, self.shape, self.axes, grad.dtype, 0)
-        if _takes_once(self.index):
+        out = _new(self.kernels, self.shape, self.axes, grad.dtype)
+        out.fill(0)
+        if grad.ndim == 4 and _takes_once(self.index):
+            self.kernels.assign(out[self.index], grad)
+        elif _takes_once(self.index):
             out[self.index] = grad
         else:
             np.add.at(out, self.index, grad)
@@ -65,11 +72,9 @@ def _axes_in_memory(array: np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
 
 
-def _filled(kernels: Kernels, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any, value: float) -> Any:
+def _new(kernels: Kernels, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> Any:
     """A new array that lies in memory in this order of dimensions."""
-    out = kernels.empty([shape[axis] for axis in axes], dtype)
-    out.fill(value)
-    return out.transpose(np.argsort(axes))
+    return kernels.empty(tuple(shape[axis] for axis in axes), dtype).transpose(np.argsort(axes))
 
 
 def _takes_once(index: Any) -> bool:
@@ -108,8 +113,9 @@ class Pad(Function):
     def forward(self, x, widths, value):
         self.inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape))
         shape = tuple(before + n + after for (before, after), n in zip(widths, x.shape))
-        out = _filled(self.kernels, shape, _axes_in_memory(x), x.dtype, value)
-        out[self.inner] = x
+        out = _new(self.kernels, shape, _axes_in_memory(x), x.dtype)
+        out.fill(value)
+        self.kernels.assign(out[self.inner], x)
         return out
 
     def backward(self, grad):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tinycnn.kernels.cpu.microkernel import prefetch
 
 BLOCK = 64
 WIDTH = 256  # elements of a row, where channels are fewer
+FEW = 8  # channels: fewer are left to NumPy
 AHEAD = 16  # pixels later, what is asked of the caches now will be needed
 
 
@@ -108,14 +110,28 @@ def join_channels(parts: Sequence[np.ndarray]) -> np.ndarray:
     (2, 4, 4, 5)
     """
     n, _, height, width = parts[0].shape
-    out = empty((n, height, width, sum(part.shape[1] for part in parts)), parts[0].dtype)
+    out = from_pixels(empty((n, height, width, sum(part.shape[1] for part in parts)), parts[0].dtype))
     start = 0
     for part in parts:
-        put_columns_loop(
-            n * height * width, to_pixels(part).reshape(-1), part.shape[1], out.reshape(-1), start, out.shape[3]
-        )
+        assign(out[:, start : start + part.shape[1]], channels_last(part))
         start += part.shape[1]
-    return from_pixels(out)
+    return out
+
+
+def assign(target: np.ndarray, value: Any) -> None:
+    """target[...] = value, a number or an array that broadcasts, which does not overlap with the target.
+
+    Images that both lie channels last, whole or slices of any steps, are copied on all threads.
+    """
+    ends = []
+    if isinstance(value, np.ndarray) and (value.shape, value.dtype) == (target.shape, target.dtype):
+        ends = [end for end in map(_flat_pixels, (value, target)) if end is not None]
+    if len(ends) < 2 or target.shape[1] < FEW:
+        target[...] = value
+        return
+    n, c, height, width = target.shape
+    (source, from_steps), (flat, to_steps) = ends
+    assign_loop(n * height, height, width, c, source, *from_steps, flat, *to_steps)
 
 
 def pixel_rows(images: np.ndarray) -> tuple[np.ndarray, int] | None:
@@ -123,14 +139,23 @@ def pixel_rows(images: np.ndarray) -> tuple[np.ndarray, int] | None:
 
     None if the array lies otherwise.
     """
-    if images.ndim != 4 or not images.size:
+    found = _flat_pixels(images)
+    if found is None:
         return None
-    step = images.strides[3]
-    n, c, height, width = images.shape
-    if images.strides != (height * width * step, images.itemsize, width * step, step) or step < c * images.itemsize:
+    flat, steps = found
+    step = steps[2]
+    _, c, height, width = images.shape
+    return (flat, step) if steps == (height * width * step, width * step, step) and step >= c else None
+
+
+def _flat_pixels(images: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]] | None:
+    """Images (N, C, H, W) whose channels are neighbours: flat memory, and the steps along N, H and W; else None."""
+    if images.ndim != 4 or not images.size or images.strides[1] != images.itemsize or min(images.strides) < 0:
         return None
-    count = (n * height * width - 1) * (step // images.itemsize) + c
-    return np.lib.stride_tricks.as_strided(images[0, :, 0, 0], (count,), (images.itemsize,)), step // images.itemsize
+    steps = tuple(images.strides[axis] // images.itemsize for axis in (0, 2, 3))
+    sizes = images.shape[0], *images.shape[2:]
+    count = sum((size - 1) * step for size, step in zip(sizes, steps)) + images.shape[1]
+    return np.lib.stride_tricks.as_strided(images[0, :, 0, 0], (count,), (images.itemsize,)), steps
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------
@@ -160,11 +185,15 @@ def _copy(source, target):
 copy = inline(_copy)
 
 
-def _put_columns(begin, end, part, count, whole, start, step):
-    for r in range(begin, end):
-        prefetch(part, (r + AHEAD) * count, count)
-        prefetch(whole, (r + AHEAD) * step + start, count)
-        copy(part[r * count : (r + 1) * count], whole[r * step + start : r * step + start + count])
+def _assign(begin, end, height, width, count, source, from_n, from_y, from_x, target, to_n, to_y, to_x):
+    """Row of pixels by row of pixels."""
+    for task in range(begin, end):
+        n, y = task // height, task % height
+        for x in range(width):
+            here, there = n * from_n + y * from_y + x * from_x, n * to_n + y * to_y + x * to_x
+            prefetch(source, here + AHEAD * from_x, count)
+            prefetch(target, there + AHEAD * to_x, count)
+            copy(source[here : here + count], target[there : there + count])
 
 
-put_columns_loop = jit(_put_columns)
+assign_loop = jit(_assign)

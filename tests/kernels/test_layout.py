@@ -1,0 +1,31 @@
+"""Copies between arrays that lie differently in memory."""
+
+import numpy as np
+import pytest
+
+from tinycnn.kernels.cpu.layout import assign
+
+
+@pytest.mark.parametrize("channels", [3, 8, 20])
+@pytest.mark.parametrize(
+    "place", [np.s_[:, :], np.s_[::2, :, ::3], np.s_[:, :, 1:, ::2], np.s_[:, :, ::-1], np.s_[1:2]]
+)
+def test_assign_copies_any_slice_and_nothing_else(channels, place):
+    rng = np.random.default_rng(0)
+    lying = [(0, 1, 2, 3), (0, 3, 1, 2)]
+    for order in lying:
+        for other in lying:
+            whole = rng.normal(size=[(4, channels, 5, 6)[axis] for axis in np.argsort(order)]).transpose(order)
+            expected = whole.copy()
+            expected[place] = value = rng.normal(size=expected[place].shape)
+            value = np.ascontiguousarray(value.transpose(np.argsort(other))).transpose(other)
+            assign(whole[place], value)
+            np.testing.assert_array_equal(whole, expected)
+
+
+def test_assign_takes_numbers_and_repeats():
+    target = np.zeros((2, 8, 3, 3))
+    assign(target, 2)
+    assert (target == 2).all()
+    assign(target, np.arange(3.0))
+    np.testing.assert_array_equal(target, np.broadcast_to(np.arange(3.0), target.shape))
