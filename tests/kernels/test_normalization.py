@@ -31,6 +31,17 @@ def test_batch_norm_against_numpy():
     np.testing.assert_allclose(out.std((0, 2)), abs(weight), rtol=1e-13)
 
 
+@pytest.mark.parametrize("shape", [(4, 16, 900), (3, 5, 77), (2, 20, 1300), (64, 300, 4), (1, 1, 40000)])
+def test_statistics_and_sums_over_many_blocks(shape):
+    x, grad = numbers(shape) + 3, numbers(shape, seed=1)
+    mean, var = kernels.batch_norm_statistics(x)
+    np.testing.assert_allclose(mean, x.mean((0, 2)), rtol=1e-12)
+    np.testing.assert_allclose(var, x.var((0, 2)), rtol=1e-12)
+    sums, products = kernels.batch_norm_gradient_sums(grad, x, mean)
+    np.testing.assert_allclose(sums, grad.sum((0, 2)), rtol=1e-9)
+    np.testing.assert_allclose(products, (grad * (x - mean[:, None])).sum((0, 2)), rtol=1e-9, atol=1e-10)
+
+
 @pytest.mark.nojit
 def test_batch_norm_backward_is_orthogonal_to_shift_and_scale():
     x, grad = numbers((2, 3, 4)), numbers((2, 3, 4), seed=1)

@@ -92,11 +92,11 @@ def conv2d_backward_weight(
 def conv2d_backward_bias(grad: np.ndarray) -> np.ndarray:
     """Gradient with respect to the bias: the sum over images and pixels."""
     pixels = to_pixels(grad)
-    rows = pixels.reshape(-1, pixels.shape[3]) if pixels.size else pixels.reshape(0, pixels.shape[3])
-    rows = wide(rows)
+    outputs = pixels.shape[3]
+    rows = wide(pixels.reshape(math.prod(pixels.shape[:3]), outputs))
     sums = np.zeros((-(-len(rows) // BLOCK), rows.shape[1]))
     row_sums_loop(len(sums), rows, sums)
-    return sums.reshape(-1, pixels.shape[3]).sum(axis=0).astype(grad.dtype)
+    return sums.reshape(sums.size // max(outputs, 1), outputs).sum(axis=0).astype(grad.dtype)
 
 
 def _by_winograd(

@@ -8,7 +8,8 @@ needs, with their padding of zeros, into a buffer that stays in the cache::
 
 The inner dimension k runs over pieces: the kernel's taps that are neighbours in the band make one contiguous run of
 ``kernel width * C`` numbers, cut so that ``BLOCK_K`` rows of a panel stay in the first-level cache. For each panel
-and each piece, the micro-kernel takes ROWS pixels at a time, wherever they lie, by a table of offsets.
+and each piece, the micro-kernel takes ROWS pixels at a time, wherever they lie, by a table of offsets; meanwhile the
+caches get the pixels and the outputs that come ``AHEAD`` of them.
 
 Gradient of the input: a correlation again, see :func:`phases`. Gradient of the weight: for each tap, a sum of outer
 products of the band's channels and the output gradient's channels over all pixels of the batch.

@@ -45,10 +45,10 @@ class _Emitter:
         self.context, self.builder, self.signature, self.args = context, builder, signature, args
         self.scalar = context.get_value_type(signature.args[0].dtype)
 
-    def pointer(self, array: int, offset: int) -> Any:
-        """Address of element ``args[offset]`` of the flat array ``args[array]``."""
+    def pointer(self, array: int, offset: int, inside: bool = True) -> Any:
+        """Address of element ``args[offset]`` of the flat array ``args[array]``, be it ``inside`` or not."""
         data = self.context.make_array(self.signature.args[array])(self.context, self.builder, self.args[array]).data
-        return self.builder.gep(data, [self.args[offset]], inbounds=True)
+        return self.builder.gep(data, [self.args[offset]], inbounds=inside)
 
     def index(self, number: int) -> Any:
         return ir.Constant(_INDEX, number)
@@ -160,7 +160,7 @@ def _emit_stream_tile(context, builder, signature, args):
 
 def _emit_prefetch(context, builder, signature, args):
     emit = _Emitter(context, builder, signature, args)
-    start, count = emit.pointer(0, 1), args[2]
+    start, count = emit.pointer(0, 1, inside=False), args[2]
     per_line = emit.index(ALIGNMENT // emit.bytes_of_scalar)
     address, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
