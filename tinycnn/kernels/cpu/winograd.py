@@ -105,7 +105,8 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     share = 8 * ROWS
     tasks = -(-outputs // (PANELS * LANES)) * -(-channels // share)
     kept = tasks if block < groups else get_num_threads()
-    sums = workspace("winograd sums", kept, (PANELS * POINTS + kernel * kernel) * share * LANES, x.dtype)
+    sums_size = (PANELS * POINTS * share + kernel * kernel * (share + ROWS)) * LANES
+    sums = workspace("winograd sums", kept, sums_size, x.dtype)
     bands = workspace("winograd bands", get_num_threads(), band, x.dtype)
     for first in range(0, groups, block):
         count = min(block, groups - first)
@@ -236,6 +237,16 @@ def _add_products(point, space, block, count, channels, outputs, step_v, step_g,
 add_products = inline(_add_products)
 
 
+def _fetch_point(point, values, step, channels, first, some, count):
+    """Ask the caches for some channels of a point, in ``count`` groups of tiles."""
+    for group in range(count):
+        for tile in range(ROWS):
+            prefetch(values, (group * POINTS + point) * step + tile * channels + first, some)
+
+
+fetch_point = inline(_fetch_point)
+
+
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +335,7 @@ def _gradient(
     """Sums over tiles of V^T (A grad A^T), ``share`` channels and PANELS panels a task; at last G^T sums G."""
     panels, line = outputs // LANES, share * LANES
     columns = -(-panels // PANELS)
+    values, grads = space[: POINTS * block * step_v], space[POINTS * block * step_v :]
     for task in range(begin, end):
         place = task if one_each else lane
         sums, result = kept[place, : PANELS * POINTS * line], kept[place, PANELS * POINTS * line :]
@@ -332,6 +344,8 @@ def _gradient(
         if fresh:
             sums[:] = 0
         for point in range(POINTS):
+            fetch_point(point + 1, values, step_v, channels, first, min(share, channels - first), count)
+            fetch_point(point + 1, grads, step_g, outputs, panel * LANES, together * LANES, count)
             add_products(
                 point, space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums
             )
@@ -369,7 +383,7 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
 def _sum_parts(begin, end, sums, kernel, out):
     """Add the parts in order, then G^T sums G."""
     padded = sums.shape[2] // (POINTS * LANES)
-    result = np.empty(kernel * kernel * padded * LANES, out.dtype)
+    result = np.empty(kernel * kernel * (padded + ROWS) * LANES, out.dtype)
     for panel in range(begin, end):
         total = sums[0, panel]
         for part in range(1, sums.shape[0]):

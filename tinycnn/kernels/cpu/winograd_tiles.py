@@ -181,18 +181,19 @@ transform_weights = inline(_transform_weights)
 
 def _put_gradient(sums, share, kernel, result, panel, first, channels, out):
     """G^T sums G, to where ``share`` channels and a panel of outputs lie in the weight."""
-    line = share * LANES
+    line, step, area = share * LANES, (share + ROWS) * LANES, kernel * kernel
     if kernel == 3:
-        adjoint_map_3(sums, 0, SIDE * line, line, 0, result, 0, 3 * line, line, 0, line, 1)
+        adjoint_map_3(sums, 0, SIDE * line, line, 0, result, 0, 3 * step, step, 0, line, 1)
     else:
-        adjoint_map_5(sums, 0, SIDE * line, line, 0, result, 0, 5 * line, line, 0, line, 1)
+        adjoint_map_5(sums, 0, SIDE * line, line, 0, result, 0, 5 * step, step, 0, line, 1)
+    flat = out.reshape(-1)
     for c in range(0, share, ROWS):
         channel = min(first + c, channels - ROWS)
-        for i in range(ROWS):
-            for lane in range(LANES):
-                target = out[panel * LANES + lane, channel + i].reshape(-1)
-                for tap in range(target.size):
-                    target[tap] = result[tap * line + (c + i) * LANES + lane]
+        for lane in range(LANES):
+            target = flat[((panel * LANES + lane) * channels + channel) * area :][: ROWS * area]
+            for i in range(ROWS):
+                for tap in range(area):
+                    target[i * area + tap] = result[tap * step + (c + i) * LANES + lane]
 
 
 put_gradient = inline(_put_gradient)
