@@ -190,7 +190,8 @@ def _put_gradient(sums, share, kernel, result, panel, first, channels, out):
     for c in range(0, share, ROWS):
         channel = min(first + c, channels - ROWS)
         for lane in range(LANES):
-            target = flat[((panel * LANES + lane) * channels + channel) * area :][: ROWS * area]
+            start = ((panel * LANES + lane) * channels + channel) * area
+            target = flat[start : start + ROWS * area]
             for i in range(ROWS):
                 for tap in range(area):
                     target[i * area + tap] = result[tap * step + (c + i) * LANES + lane]
