@@ -23,6 +23,14 @@ def test_assign_copies_any_slice_and_nothing_else(channels, place):
             np.testing.assert_array_equal(whole, expected)
 
 
+def test_assign_copies_fields_of_records():
+    records = np.zeros((2, 3, 3), [("label", np.int32), ("pixels", np.float64, (8,))])
+    images = records["pixels"].transpose(0, 3, 1, 2)
+    assign(images, np.arange(images.size, dtype=float).reshape(images.shape))
+    np.testing.assert_array_equal(images.ravel(), np.arange(images.size))
+    assert not records["label"].any()
+
+
 def test_assign_takes_numbers_and_repeats():
     target = np.zeros((2, 8, 3, 3))
     assign(target, 2)

@@ -150,7 +150,9 @@ def pixel_rows(images: np.ndarray) -> tuple[np.ndarray, int] | None:
 
 def _flat_pixels(images: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]] | None:
     """Images (N, C, H, W) whose channels are neighbours: flat memory, and the steps along N, H and W; else None."""
-    if images.ndim != 4 or not images.size or images.strides[1] != images.itemsize or min(images.strides) < 0:
+    if images.ndim != 4 or not images.size or images.strides[1] != images.itemsize:
+        return None
+    if any(step < 0 or step % images.itemsize for step in images.strides):
         return None
     steps = tuple(images.strides[axis] // images.itemsize for axis in (0, 2, 3))
     sizes = images.shape[0], *images.shape[2:]
