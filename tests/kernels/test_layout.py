@@ -26,8 +26,8 @@ def test_assign_copies_any_slice_and_nothing_else(channels, place):
 def test_assign_copies_fields_of_records():
     records = np.zeros((2, 3, 3), [("label", np.int32), ("pixels", np.float64, (8,))])
     images = records["pixels"].transpose(0, 3, 1, 2)
-    assign(images, np.arange(images.size, dtype=float).reshape(images.shape))
-    np.testing.assert_array_equal(images.ravel(), np.arange(images.size))
+    assign(images, np.arange(images.size, dtype=float).reshape(2, 3, 3, 8).transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(records["pixels"].ravel(), np.arange(images.size))
     assert not records["label"].any()
 
 
