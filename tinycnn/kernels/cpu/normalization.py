@@ -42,7 +42,7 @@ def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if not x.size:
         return np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
-    rows = wide(_rows(x))
+    rows = _rows(x)
     means, squares = _block_sums(moments_loop, x.shape[1], rows)
     mean, var = np.empty(x.shape[1]), np.empty(x.shape[1])
     merge_moments_loop(x.shape[1], len(rows), means, squares, mean, var)
@@ -101,8 +101,8 @@ def batch_norm_backward(
 
 def batch_norm_gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
-    rows = wide(_rows(x))
-    sums = _block_sums(gradient_sums_loop, x.shape[1], rows, _rows(grad).reshape(rows.shape), _constants(rows, mean))
+    rows = _rows(x)
+    sums = _block_sums(gradient_sums_loop, x.shape[1], rows, _rows(grad), _constants(rows, mean))
     return tuple(part.sum(axis=(0, 1)) for part in sums)
 
 
@@ -118,9 +118,9 @@ def batch_norm_backward_input(
 ) -> np.ndarray:
     """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
-    rows = wide(_rows(x))
+    rows = _rows(x)
     constants = _constants(rows, mean, grad_mean, slope, inv_std * weight)
-    gradients = _rows(grad).reshape(rows.shape)
+    gradients = _rows(grad)
     if reuse and gradients.flags.writeable and np.may_share_memory(gradients, grad):
         batch_norm_backward_in_place_loop(len(rows), gradients, rows, constants)
         return _unrows(gradients, x.shape)
@@ -140,7 +140,7 @@ def batch_norm_eval_backward(
 
 
 def _affine(x: np.ndarray, center: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    rows = wide(_rows(x))
+    rows = _rows(x)
     out = empty(rows.shape, x.dtype)
     affine_loop(len(rows), rows, _constants(rows, center, scale, shift), out)
     return _unrows(out, x.shape)
@@ -161,8 +161,8 @@ def _as(dtype: np.dtype, numbers: np.ndarray) -> np.ndarray:
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
-    """(N, C, inner) as (N * inner, C): a view where channels lie last, else a copy."""
-    return to_pixels(x[:, :, :, None]).reshape(x.shape[0] * x.shape[2], x.shape[1])
+    """(N, C, inner) as (N * inner, C), some rows taken as one: a view where channels lie last, else a copy."""
+    return wide(to_pixels(x[:, :, :, None]).reshape(x.shape[0] * x.shape[2], x.shape[1]))
 
 
 def _constants(rows: np.ndarray, *channels: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ def _constants(rows: np.ndarray, *channels: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         for line, numbers in zip(out, channels):
             line[:] = numbers
-    return out.reshape(len(channels), -1) if count else out.reshape(len(channels), 0)
+    return out.reshape(len(channels), rows.shape[1])
 
 
 def _unrows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
