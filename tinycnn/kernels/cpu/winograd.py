@@ -222,9 +222,8 @@ def _transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v,
 transform_pairs = inline(_transform_pairs)
 
 
-def _add_products(point, space, block, count, channels, outputs, step_v, step_g, panel, panels, first, share, sums):
+def _add_products(point, values, grads, count, channels, outputs, step_v, step_g, panel, panels, first, share, sums):
     """Add V^T (A grad A^T) over ``count`` groups of tiles, for some panels of outputs and ``share`` channels."""
-    values, grads = space[: POINTS * block * step_v], space[POINTS * block * step_v :]
     for p in range(panels):
         for c in range(0, share, ROWS):
             outer_tile(
@@ -247,6 +246,16 @@ def _fetch_point(point, values, step, channels, first, some, count):
 fetch_point = inline(_fetch_point)
 
 
+def _fetch_part(point, images, total, first, block):
+    """Ask the caches for one of POINTS parts of the memory of ``block`` groups of tiles, of ``total`` tiles in all."""
+    tile = images.size // total
+    part = block * ROWS * tile // POINTS
+    prefetch(images.reshape(-1), first * tile + point * part, part)
+
+
+fetch_part = inline(_fetch_part)
+
+
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
@@ -260,12 +269,10 @@ def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, wei
 
     While a block is multiplied, the caches get the pixels of the next one, and the lines of its outputs.
     """
-    channels, outputs, source, pixels = x.shape[3], out.shape[3], x.reshape(-1), out.reshape(-1)
+    channels, outputs, pixels = x.shape[3], out.shape[3], out.reshape(-1)
     step_v, step_m = ROWS * channels + LANES, ROWS * outputs + LANES
     at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * outputs
     total = tiles[0] * tiles[1] * tiles[2]
-    tile_in, tile_out = source.size // total, pixels.size // total
-    part_in, part_out = block * ROWS * tile_in // POINTS, block * ROWS * tile_out // POINTS
     values = space[lane, : POINTS * block * step_v]
     products = space[lane, POINTS * block * step_v : POINTS * block * (step_v + step_m)]
     patch = space[lane, POINTS * block * (step_v + step_m) :]
@@ -273,8 +280,8 @@ def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, wei
         first, last = task * block * ROWS, min(total, (task + 1) * block * ROWS)
         transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
         for point in range(POINTS):
-            prefetch(source, last * tile_in + point * part_in, part_in)
-            prefetch(pixels, first * tile_out + point * part_out, part_out)
+            fetch_part(point, x, total, last, block)
+            fetch_part(point, out, total, first, block)
             multiply(
                 point, values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, outputs // LANES, bias,
                 outputs, products, step_m, at_m,
@@ -347,7 +354,7 @@ def _gradient(
             fetch_point(point + 1, values, step_v, channels, first, min(share, channels - first), count)
             fetch_point(point + 1, grads, step_g, outputs, panel * LANES, together * LANES, count)
             add_products(
-                point, space, block, count, channels, outputs, step_v, step_g, panel, together, first, share, sums
+                point, values, grads, count, channels, outputs, step_v, step_g, panel, together, first, share, sums
             )
         if finish:
             for p in range(together):
@@ -361,9 +368,6 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
     parts, panels = sums.shape[:2]
     total = tiles[0] * tiles[1] * tiles[2]
     groups = -(-total // ROWS)
-    pixels, gradients = x.reshape(-1), grad.reshape(-1)
-    tile_x, tile_g = pixels.size // total, gradients.size // total
-    part_x, part_g = block * ROWS * tile_x // POINTS, block * ROWS * tile_g // POINTS
     padded = sums.shape[2] // (POINTS * LANES)
     both, band = space[lane, : POINTS * block * (step_v + step_g)], space[lane, POINTS * block * (step_v + step_g) :]
     values, grads = both[: POINTS * block * step_v], both[POINTS * block * step_v :]
@@ -375,9 +379,11 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
             count = min(block, stop - first)
             transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
             for point in range(POINTS):
-                prefetch(pixels, (first + count) * ROWS * tile_x + point * part_x, part_x)
-                prefetch(gradients, (first + count) * ROWS * tile_g + point * part_g, part_g)
-                add_products(point, both, block, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every)
+                fetch_part(point, x, total, (first + count) * ROWS, block)
+                fetch_part(point, grad, total, (first + count) * ROWS, block)
+                add_products(
+                    point, values, grads, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every
+                )
 
 
 def _sum_parts(begin, end, sums, kernel, out):

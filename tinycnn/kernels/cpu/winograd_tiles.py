@@ -61,6 +61,26 @@ def _run(t, first, last, across):
 run = inline(_run)
 
 
+def _place(t, first, step, channels):
+    """Where tile t of those from ``first`` on lies among the values."""
+    return (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
+
+
+place = inline(_place)
+
+
+def _enter_line(t, line, x, tiles, side, pad_y, pad_x, height, width, band):
+    """The line of tiles in which t lies; if it is not ``line``, the pixels that it needs are copied into the band."""
+    now = t // tiles[2]
+    if now != line:
+        n, row = now // tiles[1], now % tiles[1]
+        fill_band(x, n, 0, row * side - pad_y, -pad_x, height, width, x.shape[3], band)
+    return now
+
+
+enter_line = inline(_enter_line)
+
+
 def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, step):
     """V = B^T d B for the tiles ``first`` to ``last``, channel by channel.
 
@@ -71,13 +91,9 @@ def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, 
     width = tiles[2] * side + kernel - 1
     t, line = first, -1
     while t < last:
-        if t // tiles[2] != line:
-            line = t // tiles[2]
-            n, row = line // tiles[1], line % tiles[1]
-            fill_band(x, n, 0, row * side - pad_y, -pad_x, SIDE, width, channels, band)
+        line = enter_line(t, line, x, tiles, side, pad_y, pad_x, SIDE, width, band)
         count = run(t, first, last, tiles[2])
-        source = (t - line * tiles[2]) * side * channels
-        at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
+        source, at = t % tiles[2] * side * channels, place(t, first, step, channels)
         input_map(
             band, source, width * channels, channels, side * channels, values, at, SIDE * step, step, channels,
             channels, count,
@@ -95,13 +111,9 @@ def _transform_gradient(grad, kernel, tiles, first, last, band, values, step):
     width = tiles[2] * side
     t, line = first, -1
     while t < last:
-        if t // tiles[2] != line:
-            line = t // tiles[2]
-            n, row = line // tiles[1], line % tiles[1]
-            fill_band(grad, n, 0, row * side, 0, side, width, channels, band)
+        line = enter_line(t, line, grad, tiles, side, 0, 0, side, width, band)
         count = run(t, first, last, tiles[2])
-        source = (t - line * tiles[2]) * side * channels
-        at = (t - first) // ROWS * POINTS * step + (t - first) % ROWS * channels
+        source, at = t % tiles[2] * side * channels, place(t, first, step, channels)
         if kernel == 3:
             gradient_map_3(
                 band, source, width * channels, channels, side * channels, values, at, SIDE * step, step, channels,
@@ -131,7 +143,7 @@ def _transform_outputs(values, step, start, last, wide, kernel, tiles, patch, ou
         n, row, column = t // (tiles[1] * tiles[2]), t // tiles[2] % tiles[1], t % tiles[2]
         top, left = row * side, column * side
         inside = top + side <= height and column < whole
-        at = (t - start) // ROWS * POINTS * step + (t - start) % ROWS * wide
+        at = place(t, start, step, wide)
         if inside:
             together = min(run(t, start, last, tiles[2]), whole - column)
             target, line, pixel = pixels, width * outputs, outputs
@@ -149,8 +161,9 @@ def _transform_outputs(values, step, start, last, wide, kernel, tiles, patch, ou
         if not inside:
             for i in range(min(side, height - top)):
                 for j in range(min(side, width - left)):
-                    place = (i * side + j) * count
-                    copy(patch[place : place + count], out[n, top + i, left + j, first_output : first_output + count])
+                    pixel_at = (i * side + j) * count
+                    inner = patch[pixel_at : pixel_at + count]
+                    copy(inner, out[n, top + i, left + j, first_output : first_output + count])
         t += together
 
 
@@ -180,7 +193,10 @@ transform_weights = inline(_transform_weights)
 
 
 def _put_gradient(sums, share, kernel, result, panel, first, channels, out):
-    """G^T sums G, to where ``share`` channels and a panel of outputs lie in the weight."""
+    """G^T sums G, to where ``share`` channels and a panel of outputs lie in the weight.
+
+    From tap to tap a result has ROWS lines more than its numbers take, or all taps would share some lines of the cache.
+    """
     line, step, area = share * LANES, (share + ROWS) * LANES, kernel * kernel
     if kernel == 3:
         adjoint_map_3(sums, 0, SIDE * line, line, 0, result, 0, 3 * step, step, 0, line, 1)
