@@ -246,11 +246,10 @@ def _fetch_point(point, values, step, channels, first, some, count):
 fetch_point = inline(_fetch_point)
 
 
-def _fetch_part(point, images, total, first, block):
-    """Ask the caches for one of POINTS parts of the memory of ``block`` groups of tiles, of ``total`` tiles in all."""
-    tile = images.size // total
+def _fetch_part(point, pixels, tile, first, block):
+    """Ask the caches for one of POINTS parts of ``block`` groups of tiles, a tile being ``tile`` numbers of pixels."""
     part = block * ROWS * tile // POINTS
-    prefetch(images.reshape(-1), first * tile + point * part, part)
+    prefetch(pixels, first * tile + point * part, part)
 
 
 fetch_part = inline(_fetch_part)
@@ -269,10 +268,11 @@ def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, wei
 
     While a block is multiplied, the caches get the pixels of the next one, and the lines of its outputs.
     """
-    channels, outputs, pixels = x.shape[3], out.shape[3], out.reshape(-1)
+    channels, outputs, source, pixels = x.shape[3], out.shape[3], x.reshape(-1), out.reshape(-1)
     step_v, step_m = ROWS * channels + LANES, ROWS * outputs + LANES
     at_v, at_m = np.arange(ROWS) * channels, np.arange(ROWS) * outputs
     total = tiles[0] * tiles[1] * tiles[2]
+    tile_in, tile_out = x.size // total, out.size // total
     values = space[lane, : POINTS * block * step_v]
     products = space[lane, POINTS * block * step_v : POINTS * block * (step_v + step_m)]
     patch = space[lane, POINTS * block * (step_v + step_m) :]
@@ -280,8 +280,8 @@ def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, wei
         first, last = task * block * ROWS, min(total, (task + 1) * block * ROWS)
         transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
         for point in range(POINTS):
-            fetch_part(point, x, total, last, block)
-            fetch_part(point, out, total, first, block)
+            fetch_part(point, source, tile_in, last, block)
+            fetch_part(point, pixels, tile_out, first, block)
             multiply(
                 point, values, step_v, at_v, channels, -(-(last - first) // ROWS), weights, outputs // LANES, bias,
                 outputs, products, step_m, at_m,
@@ -368,6 +368,8 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
     parts, panels = sums.shape[:2]
     total = tiles[0] * tiles[1] * tiles[2]
     groups = -(-total // ROWS)
+    pixels, gradients = x.reshape(-1), grad.reshape(-1)
+    tile_x, tile_g = x.size // total, grad.size // total
     padded = sums.shape[2] // (POINTS * LANES)
     both, band = space[lane, : POINTS * block * (step_v + step_g)], space[lane, POINTS * block * (step_v + step_g) :]
     values, grads = both[: POINTS * block * step_v], both[POINTS * block * step_v :]
@@ -379,8 +381,8 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
             count = min(block, stop - first)
             transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
             for point in range(POINTS):
-                fetch_part(point, x, total, (first + count) * ROWS, block)
-                fetch_part(point, grad, total, (first + count) * ROWS, block)
+                fetch_part(point, pixels, tile_x, (first + count) * ROWS, block)
+                fetch_part(point, gradients, tile_g, (first + count) * ROWS, block)
                 add_products(
                     point, values, grads, count, channels, outputs, step_v, step_g, 0, panels, 0, padded, every
                 )
