@@ -3,15 +3,18 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from tinycnn import data, functional, models, nn, ops, optim
+from tinycnn.autograd import Function
+from tinycnn.grad_mode import enable_grad, is_grad_enabled, no_grad
 from tinycnn.gradcheck import gradcheck, gradcheck_model
 from tinycnn.kernels.cpu.pool import get_num_threads, set_num_threads
+from tinycnn.mutation import detect_mutation
 from tinycnn.ops.convolution import convolution_algorithm
 from tinycnn.ops.elementwise import maximum, where
 from tinycnn.ops.matmul import matmul
 from tinycnn.ops.shape import broadcast_to, concatenate, pad, stack
 from tinycnn.random import Generator, manual_seed
 from tinycnn.summary import summary
-from tinycnn.tensor import Function, Tensor, enable_grad, is_grad_enabled, no_grad
+from tinycnn.tensor import Tensor
 from tinycnn.watch import watch
 
 try:
@@ -27,6 +30,7 @@ __all__ = [
     "concatenate",
     "convolution_algorithm",
     "data",
+    "detect_mutation",
     "enable_grad",
     "functional",
     "get_num_threads",

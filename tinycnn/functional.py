@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from tinycnn import random
+from tinycnn.kernels.arrays import FLOAT_TYPES
 from tinycnn.ops import activation, convolution, loss, matmul, normalization, pooling
 from tinycnn.ops.shape import pad
-from tinycnn.tensor import FLOAT_TYPES, Tensor
+from tinycnn.tensor import Tensor
 
 __all__ = [
     "adaptive_avg_pool2d",

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn import random
+from tinycnn.grad_mode import no_grad
 from tinycnn.kernels import for_device, on_host
-from tinycnn.tensor import Tensor, no_grad
+from tinycnn.tensor import Tensor
 
 _STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 _STEPS_ALONG_DIRECTIONS = (*_STEPS, 1e-9)  # moving all parameters of a deep net by 1e-8 still meets many ReLUs' kinks

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn import nn
+from tinycnn.grad_mode import enable_grad
 from tinycnn.ops.convolution import Conv2d
 from tinycnn.ops.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from tinycnn.tensor import Function, Tensor, enable_grad
+from tinycnn.tensor import Function, Tensor
 
 
 class Row(NamedTuple):

@@ -20,12 +20,13 @@ from tinycnn.data.loader import DataLoader
 from tinycnn.distributed.communicator import ALONE, Communicator, agree, fingerprint, gather_text, share
 from tinycnn.distributed.parallel import GradientSum, average_buffers
 from tinycnn.errors import CheckpointError, TinyCNNError
+from tinycnn.grad_mode import no_grad
 from tinycnn.kernels import for_device, is_on_gpu, on_host
 from tinycnn.nn import Module
 from tinycnn.nn.module import device_of
 from tinycnn.optim import Optimizer, Schedule, WarmUp
 from tinycnn.progress import Progress
-from tinycnn.tensor import Tensor, no_grad
+from tinycnn.tensor import Tensor
 
 SAVE_EVERY = 120.0
 SAME_CTRL_C = 0.5

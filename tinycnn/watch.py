@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinycnn import nn
+from tinycnn.grad_mode import is_grad_enabled
+from tinycnn.hooks import Hook
 from tinycnn.kernels import on_host
-from tinycnn.tensor import Hook, Tensor, is_grad_enabled
+from tinycnn.tensor import Tensor
 from tinycnn.weights.atomic import atomic_write
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from tinycnn.compression.quantize import quantize
 from tinycnn.compression.share import Sharing, rate, share
 from tinycnn.data import DataLoader
 from tinycnn.errors import TinyCNNError, WeightsError
+from tinycnn.mutation import changing
 from tinycnn.nn import Module
 from tinycnn.optim import Adam, MultiStepLR, WarmUp
 from tinycnn.training import Callback, Trainer, evaluate
@@ -225,7 +226,8 @@ class _Trial:
         for weight in prune.weights_of(self.model).values():
             worth = (int(np.count_nonzero(weight.data)) // 16).bit_length()  # no book that outweighs its indices
             bits = min(self.plan.bits, max(LEAST_BITS, worth))
-            weight.data[...] = (quantize if self.plan.linear else share)(weight.data, bits)
+            with changing(weight.data):
+                weight.data[...] = (quantize if self.plan.linear else share)(weight.data, bits)
 
     def halve(self) -> None:
         """Round all numbers to half precision that then change by less than a thousandth of their array's largest."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinycnn.errors import unknown_name
+from tinycnn.mutation import changing
 from tinycnn.nn import Module
 from tinycnn.tensor import Tensor
 from tinycnn.training import Callback
@@ -152,7 +153,8 @@ def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
     """Set pruned weights to zero, and not to minus zero."""
     weights = weights_of(model)
     for name, mask in masks.items():
-        np.copyto(weights[name].data, 0, where=~mask)
+        with changing(weights[name].data):
+            np.copyto(weights[name].data, 0, where=~mask)
 
 
 def _apply_and_grow(model: Module, masks: dict[str, np.ndarray]) -> None:
@@ -161,4 +163,5 @@ def _apply_and_grow(model: Module, masks: dict[str, np.ndarray]) -> None:
     before = {name: np.linalg.norm(data) for name, data in weights.items()}
     apply(model, masks)
     for name, data in weights.items():
-        data *= before[name] / max(np.linalg.norm(data), np.finfo(data.dtype).tiny)
+        with changing(data):
+            data *= before[name] / max(np.linalg.norm(data), np.finfo(data.dtype).tiny)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinycnn.compression.prune import weights_of
+from tinycnn.mutation import changing
 from tinycnn.nn import Module, Parameter
 from tinycnn.training import Callback
 
@@ -151,4 +152,5 @@ class Sharing(Callback):
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
         """Put the moved values into the model."""
         for name, weight in self.weights.items():
-            weight.data[...] = self.books[name].data[self.codes[name]]
+            with changing(weight.data):
+                weight.data[...] = self.books[name].data[self.codes[name]]

@@ -12,8 +12,10 @@ from functools import partial
 import numpy as np
 
 from tinycnn.distributed.communicator import Communicator, DistributedError, Done, Request
+from tinycnn.hooks import Hook
+from tinycnn.mutation import changing
 from tinycnn.nn import BatchNorm2d, Module
-from tinycnn.tensor import Hook, Tensor
+from tinycnn.tensor import Tensor
 
 BUCKET = 2**22
 
@@ -155,4 +157,5 @@ def average_buffers(model: Module, communicator: Communicator) -> None:
     """Replace running statistics by their average over ranks, so that all have the same."""
     for _, array in model.named_buffers():
         if array.dtype.kind == "f" and communicator.size > 1:
-            array[...] = communicator.allreduce(array.copy()).wait() / communicator.size
+            with changing(array):
+                array[...] = communicator.allreduce(array.copy()).wait() / communicator.size

@@ -1,18 +1,37 @@
-"""What is chosen inside a ``with`` block or a decorated function, by each thread for itself."""
+"""Choices that hold inside a ``with`` block or a decorated function, for the thread and the call that made them."""
 
 from __future__ import annotations
 
-import threading
-from contextlib import ContextDecorator
-from typing import Any, ClassVar
+import functools
+import inspect
+from collections.abc import Callable, Generator
+from contextvars import ContextVar
+from typing import Any, ClassVar, NamedTuple
 
 _INHERITED: Any = object()
 
 
-class Choice(ContextDecorator):
-    """A choice that holds to the end of its block; the innermost block's holds.
+class _Frame(NamedTuple):
+    """One choice in force, the object that made it, and the choice around it."""
 
-    A subclass with a ``default`` is a choice of its own; its subclasses without one choose the same thing.
+    value: Any
+    owner: Choice | None = None
+    outer: _Frame | None = None
+
+    def without(self, owner: Choice) -> _Frame:
+        """Return these frames without the innermost one of ``owner``, which need not be the last."""
+        if self.owner is owner and self.outer is not None:
+            return self.outer
+        return self if self.outer is None else self._replace(outer=self.outer.without(owner))
+
+
+class Choice:
+    """A choice that holds to the end of its ``with`` block, or while a decorated function runs.
+
+    The innermost block holds. Each thread, and each task of ``asyncio``, has its own choices: they are kept in a
+    :class:`contextvars.ContextVar`. A decorated generator runs each of its steps with the choice and leaves the choices
+    of its caller in force between them. A subclass with a ``default`` is a choice of its own; subclasses without one
+    choose the same thing.
 
     Examples
     --------
@@ -25,25 +44,87 @@ class Choice(ContextDecorator):
     'black'
     """
 
-    made: ClassVar[threading.local]
-    default: ClassVar[Any]
+    _frames: ClassVar[ContextVar[_Frame]]
 
     def __init_subclass__(cls, default: Any = _INHERITED) -> None:
         if default is not _INHERITED:
-            cls.made, cls.default = threading.local(), default
+            cls._frames = ContextVar(cls.__name__, default=_Frame(default))  # noqa: B039 (a tuple)
 
     def __init__(self, value: Any) -> None:
         self._value = value
-        self._previous: list[Any] = []
 
     @classmethod
     def current(cls) -> Any:
-        """What is chosen here."""
-        return getattr(cls.made, "value", cls.default)
+        """Return the value chosen here."""
+        return cls._frames.get().value
 
     def __enter__(self) -> None:
-        self._previous.append(self.current())
-        self.made.value = self._value
+        self._frames.set(_Frame(self._value, self, self._frames.get()))
 
     def __exit__(self, *_: object) -> None:
-        self.made.value = self._previous.pop()
+        self._frames.set(self._frames.get().without(self))
+
+    def __call__(self, function: Callable) -> Callable:
+        """Decorate a function, a coroutine function or a generator function.
+
+        Raises
+        ------
+        TypeError
+            If ``function`` is a class, an asynchronous generator, or not callable.
+        """
+        name = type(self).__name__
+        if isinstance(function, type) or not callable(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{name}: {function!r} cannot be decorated, expected a function, a coroutine or a generator"
+            )
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def decorated_generator(*args: Any, **kwargs: Any) -> Generator:
+                return (yield from self._steps(function(*args, **kwargs)))
+
+            return decorated_generator
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def decorated_coroutine(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return await function(*args, **kwargs)
+
+            return decorated_coroutine
+
+        @functools.wraps(function)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return decorated
+
+    def _steps(self, generator: Generator) -> Generator:
+        """Run each step of a generator with this choice, and with those that the generator itself left in force."""
+        inner = _Frame(self._value, self, self._frames.get())
+
+        def run(step: Callable, *arguments: Any) -> Any:
+            nonlocal inner
+            outer = self._frames.get()
+            self._frames.set(inner)
+            try:
+                return step(*arguments)
+            finally:
+                inner = self._frames.get()
+                self._frames.set(outer)
+
+        step: Callable = generator.send
+        argument: Any = None
+        while True:
+            try:
+                result = run(step, argument)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, argument = generator.send, (yield result)
+            except GeneratorExit:
+                run(generator.close)
+                raise
+            except BaseException as error:
+                step, argument = generator.throw, error

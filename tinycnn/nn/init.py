@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from tinycnn.mutation import changing
 from tinycnn.random import Generator, default_generator
 from tinycnn.tensor import Tensor
 
@@ -38,19 +39,22 @@ def gain(nonlinearity: str, slope: float = 0.0) -> float:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform from ``a`` to ``b``."""
-    tensor.data[...] = _rng(generator).uniform(a, b, tensor.shape)
+    with changing(tensor.data):
+        tensor.data[...] = _rng(generator).uniform(a, b, tensor.shape)
     return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with a mean and a standard deviation."""
-    tensor.data[...] = _rng(generator).normal(mean, std, tensor.shape)
+    with changing(tensor.data):
+        tensor.data[...] = _rng(generator).normal(mean, std, tensor.shape)
     return tensor
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """One value everywhere."""
-    tensor.data[...] = value
+    with changing(tensor.data):
+        tensor.data[...] = value
     return tensor
 
 

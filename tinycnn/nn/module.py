@@ -11,8 +11,10 @@ import numpy as np
 
 from tinycnn import weights
 from tinycnn.errors import WeightsError
+from tinycnn.hooks import Hook
 from tinycnn.kernels import DEVICES, for_device, on_host
-from tinycnn.tensor import FLOAT_TYPES, Hook, Tensor, _as_array
+from tinycnn.kernels.arrays import FLOAT_TYPES, as_array
+from tinycnn.tensor import Tensor
 
 
 class Parameter(Tensor):
@@ -67,7 +69,7 @@ class Module:
         elif name in self._parameters and value is not None:
             raise TypeError(f"{name} is a parameter of {type(self).__name__}: assign a Parameter, or to .data")
         elif name in self._buffers:
-            self._buffers[name] = None if value is None else _as_array(value)
+            self._buffers[name] = None if value is None else as_array(value)
         else:
             for table in (self._parameters, self._modules):
                 table.pop(name, None)
@@ -91,7 +93,7 @@ class Module:
 
     def register_buffer(self, name: str, value: np.ndarray | None) -> None:
         """Add an array that is saved with the parameters but not learned."""
-        self._register(self._buffers, name, None if value is None else _as_array(value))
+        self._register(self._buffers, name, None if value is None else as_array(value))
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
         """Add a parameter under a name, or None where the layer has none (no bias, say)."""

@@ -8,6 +8,8 @@ from tinycnn.tensor import Function
 class ReLU(Function):
     """max(x, 0). Backward: the gradient passes where the output, and so x, is more than 0; relu'(0) = 0."""
 
+    returns_new = True
+
     def forward(self, x):
         out = self.kernels.relu(x)
         self.save(out)  # not x: nobody else needs it, and its memory is free
@@ -20,6 +22,8 @@ class ReLU(Function):
 
 class LeakyReLU(Function):
     """X where x > 0, else slope * x."""
+
+    returns_new = True
 
     def forward(self, x, negative_slope):
         self.slope = negative_slope
@@ -34,6 +38,8 @@ class LeakyReLU(Function):
 class Sigmoid(Function):
     """1 / (1 + e**-x) = s. Backward: grad * s (1 - s), at most grad / 4."""
 
+    returns_new = True
+
     def forward(self, x):
         out = self.kernels.sigmoid(x)
         self.save(out)
@@ -47,6 +53,8 @@ class Sigmoid(Function):
 class Tanh(Function):
     """tanh(x) = t. Backward: grad * (1 - t**2)."""
 
+    returns_new = True
+
     def forward(self, x):
         out = self.kernels.tanh(x)
         self.save(out)
@@ -59,6 +67,8 @@ class Tanh(Function):
 
 class Softmax(Function):
     """e**(x - max) / sum = s. Backward: s * (grad - sum(grad * s))."""
+
+    returns_new = True
 
     def forward(self, x, dim):
         self.dim = dim
@@ -74,6 +84,8 @@ class Softmax(Function):
 class LogSoftmax(Function):
     """X - log(sum(e**x)) = l, stable. Backward: grad - e**l * sum(grad)."""
 
+    returns_new = True
+
     def forward(self, x, dim):
         self.dim = dim
         out = self.kernels.log_softmax(x, dim)
@@ -87,6 +99,8 @@ class LogSoftmax(Function):
 
 class Dropout(Function):
     """Each element is 0 with probability p, else x / (1 - p). Backward: the same mask, computed again."""
+
+    returns_new = True
 
     def forward(self, x, p, seed, stream, first):
         self.draw = p, seed, stream, first

@@ -43,6 +43,8 @@ class Conv2d(Function):
     the bias.
     """
 
+    returns_new = True
+
     def forward(self, x, weight, bias, stride, padding, dilation, groups, algorithm):
         self.geometry = stride, padding, dilation, groups, algorithm
         if algorithm != "im2col":

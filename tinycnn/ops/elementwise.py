@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.tensor import Function, Tensor, _as_array, _common_device, _operands
+from tinycnn.autograd import common_device, operands
+from tinycnn.kernels.arrays import as_array
+from tinycnn.tensor import Function, Tensor
 
 
 def _alike(a: Any, b: Any) -> bool:
@@ -39,6 +41,8 @@ class Sub(Function):
 class Mul(Function):
     """a * b. Backward: each gets the gradient times the other."""
 
+    returns_new = True
+
     def forward(self, a, b):
         self.save(a, b)
         return a * b
@@ -51,6 +55,8 @@ class Mul(Function):
 
 class Div(Function):
     """a / b. Backward: grad / b and -grad * a / b**2."""
+
+    returns_new = True
 
     def forward(self, a, b):
         self.save(a, b)
@@ -66,6 +72,8 @@ class Div(Function):
 
 class Pow(Function):
     """a ** b. Backward: grad * b * a**(b-1), and grad * a**b * log(a) (0 where a is 0 and b is not negative)."""
+
+    returns_new = True
 
     def forward(self, a, b):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -85,6 +93,8 @@ class Pow(Function):
 class Neg(Function):
     """-x."""
 
+    returns_new = True
+
     def forward(self, x):
         return -x
 
@@ -94,6 +104,8 @@ class Neg(Function):
 
 class Exp(Function):
     """e**x. Backward: grad * e**x."""
+
+    returns_new = True
 
     def forward(self, x):
         with np.errstate(over="ignore"):
@@ -109,6 +121,8 @@ class Exp(Function):
 class Log(Function):
     """The natural logarithm; -inf at 0 and NaN below. Backward: grad / x."""
 
+    returns_new = True
+
     def forward(self, x):
         self.save(x)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,6 +136,8 @@ class Log(Function):
 
 class Sqrt(Function):
     """The square root; NaN below 0. Backward: grad / (2 sqrt(x))."""
+
+    returns_new = True
 
     def forward(self, x):
         with np.errstate(invalid="ignore"):
@@ -138,6 +154,8 @@ class Sqrt(Function):
 class Abs(Function):
     """|x|. Backward: grad * sign(x), 0 at 0."""
 
+    returns_new = True
+
     def forward(self, x):
         self.save(x)
         return np.abs(x)
@@ -149,6 +167,8 @@ class Abs(Function):
 
 class Maximum(Function):
     """The larger of a and b; NaN if either is. Backward: to the larger; half to each where they are equal."""
+
+    returns_new = True
 
     def forward(self, a, b):
         self.save(a, b)
@@ -162,6 +182,8 @@ class Maximum(Function):
 
 class Clip(Function):
     """X held between low and high; NaN passes. Backward: the gradient passes where low <= x <= high."""
+
+    returns_new = True
 
     def forward(self, x, low, high):
         self.save(x)
@@ -177,6 +199,8 @@ class Clip(Function):
 class Where(Function):
     """A where the condition holds, else b."""
 
+    returns_new = True
+
     def forward(self, condition, a, b):
         self.save(condition)
         return np.where(condition, a, b)
@@ -188,6 +212,8 @@ class Where(Function):
 
 class AsType(Function):
     """Another dtype. Backward: the engine converts the gradient to the input's dtype."""
+
+    returns_grad = True
 
     chooses_dtype = True
 
@@ -296,8 +322,8 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
 
 def _comparison(compare: Any, symbol: str) -> Any:
     def operation(a: Tensor, b: Any) -> Tensor:
-        device = _common_device(compare.__name__, (a, b))
-        return Tensor._of(_as_array(compare(*_operands(device, (a, b)))))
+        device = common_device(compare.__name__, (a, b))
+        return Tensor._of(as_array(compare(*operands(device, (a, b)))))
 
     operation.__doc__ = f"a {symbol} b, element by element, as booleans; no gradient."
     return operation

@@ -12,13 +12,15 @@ class CrossEntropy(Function):
     target (N, inner) of class indices, output (N, inner).
     """
 
+    returns_new = True
+
     def forward(self, logits, target, weight, ignore_index, label_smoothing):
         weight = None if weight is None else self.kernels.as_array(weight)
-        self.options = weight, ignore_index, label_smoothing
-        losses, _, log_probabilities = self.kernels.cross_entropy(logits, target, *self.options)
-        self.save(log_probabilities, target)
+        self.options = ignore_index, label_smoothing
+        losses, _, log_probabilities = self.kernels.cross_entropy(logits, target, weight, *self.options)
+        self.save(log_probabilities, target, weight)
         return losses
 
     def backward(self, grad):
-        log_probabilities, target = self.saved
-        return self.kernels.cross_entropy_backward(grad, log_probabilities, target, *self.options), None
+        log_probabilities, target, weight = self.saved
+        return self.kernels.cross_entropy_backward(grad, log_probabilities, target, weight, *self.options), None

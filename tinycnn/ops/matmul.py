@@ -10,6 +10,8 @@ from tinycnn.tensor import Function, Tensor
 class MatMul(Function):
     """a @ b for (..., M, K) and (..., K, N). Backward: grad @ b^T and a^T @ grad."""
 
+    returns_new = True
+
     def forward(self, a, b):
         self.save(a, b)
         return self._product(a, b)
@@ -35,6 +37,8 @@ class MatMul(Function):
 
 class Linear(Function):
     """x W^T + b for x (N, in), W (out, in), b (out,). Backward: grad W, grad^T x, and grad summed over the batch."""
+
+    returns_new = True
 
     def forward(self, x, weight, bias):
         self.save(x, weight)

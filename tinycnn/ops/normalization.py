@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tinycnn.mutation import changing
 from tinycnn.tensor import Function
 
 
@@ -16,6 +17,8 @@ class BatchNorm(Function):
     statistics move towards them, towards the unbiased variance, which is n / (n - 1) times larger. In evaluation they
     are constants. A communicator joins the batches of all its ranks.
     """
+
+    returns_new = True
 
     def forward(self, x, weight, bias, running_mean, running_var, training, momentum, eps, communicator):
         channels = x.shape[1]
@@ -28,7 +31,8 @@ class BatchNorm(Function):
                 self.count, mean, var = _joined(self.count, mean, var, communicator)
             if running_mean is not None and self.count:
                 unbiased = self.count / max(self.count - 1, 1)
-                self.kernels.track_statistics(running_mean, running_var, mean, var, momentum, unbiased)
+                with changing(running_mean, running_var):
+                    self.kernels.track_statistics(running_mean, running_var, mean, var, momentum, unbiased)
         else:
             mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
         inv_std = self.kernels.inverse_std(var, eps)
@@ -71,6 +75,8 @@ def _planes(x):
 
 class LocalResponseNorm(Function):
     """y_c = x_c / (k + alpha / size * sum of x**2 over ``size`` neighbouring channels) ** beta."""
+
+    returns_new = True
 
     def forward(self, x, size, alpha, beta, k):
         self.shape, self.constants = x.shape, (size, alpha, beta)

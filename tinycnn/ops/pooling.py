@@ -8,6 +8,8 @@ from tinycnn.tensor import Function
 class MaxPool2d(Function):
     """The largest of each window. Backward: each gradient goes to the element that was taken, the first of equals."""
 
+    returns_new = True
+
     def forward(self, x, kernel_size, stride, padding, dilation, ceil_mode):
         self.geometry = kernel_size, stride, padding, dilation
         self.shape = x.shape
@@ -23,6 +25,8 @@ class MaxPool2d(Function):
 class AvgPool2d(Function):
     """The average of each window. Backward: each gradient is spread evenly over its window."""
 
+    returns_new = True
+
     def forward(self, x, kernel_size, stride, padding, ceil_mode, count_include_pad):
         self.geometry = kernel_size, stride, padding, ceil_mode, count_include_pad
         self.shape = x.shape
@@ -34,6 +38,8 @@ class AvgPool2d(Function):
 
 class AdaptiveAvgPool2d(Function):
     """The average of windows chosen so that the output has a given size."""
+
+    returns_new = True
 
     def forward(self, x, output_size):
         self.shape, self.output_size = x.shape, output_size

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinycnn.tensor import Function, Tensor, _as_array
+from tinycnn.kernels.arrays import as_array
+from tinycnn.tensor import Function, Tensor
 
 Dim = int | tuple[int, ...] | None
 
@@ -46,6 +47,8 @@ class Mean(Function):
 class Var(Function):
     """The variance: sum of (x - mean)**2 / (n - correction). Backward: grad * 2 (x - mean) / (n - correction)."""
 
+    returns_new = True
+
     def forward(self, x, dim, correction, keepdim):
         self.dim = dim
         centred = x - x.mean(axis=dim, keepdims=True)
@@ -65,6 +68,8 @@ class Var(Function):
 class MaxAll(Function):
     """The largest of all elements. Backward: shared equally by all that are largest."""
 
+    returns_new = True
+
     def forward(self, x):
         out = x.max()
         self.save(x)
@@ -79,6 +84,8 @@ class MaxAll(Function):
 
 class MaxAlong(Function):
     """The largest along one dimension. Backward: to the element that was taken (the first of equals)."""
+
+    returns_new = True
 
     def forward(self, x, indices, dim, keepdim):
         self.shape, self.dim = x.shape, dim
@@ -141,7 +148,7 @@ def max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | Ma
 
 def argmax(x: Tensor, dim: int | None = None) -> Tensor:
     """The index of the first largest element (of the flattened tensor, or along ``dim``); no gradient."""
-    return Tensor._of(_as_array(x.data.argmax(axis=dim)))
+    return Tensor._of(as_array(x.data.argmax(axis=dim)))
 
 
 def _dims(name: str, x: Tensor, dim: Dim) -> tuple[int, ...] | None:

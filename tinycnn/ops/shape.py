@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels import Kernels, for_device
-from tinycnn.tensor import Function, Tensor, _plain_index
+from tinycnn.tensor import Function, Tensor, plain_index
 
 
 class Reshape(Function):
     """The same elements in another shape."""
+
+    returns_grad = True
 
     def forward(self, x, shape):
         self.shape = x.shape
@@ -25,6 +27,8 @@ class Reshape(Function):
 class Permute(Function):
     """Dimensions in another order."""
 
+    returns_grad = True
+
     def forward(self, x, dims):
         self.inverse = np.argsort(dims)
         return x.transpose(dims)
@@ -36,6 +40,8 @@ class Permute(Function):
 class BroadcastTo(Function):
     """Repeated along dimensions of size 1. Backward: the engine sums over the repeats."""
 
+    returns_grad = True
+
     def forward(self, x, shape):
         return np.broadcast_to(x, shape)
 
@@ -45,6 +51,8 @@ class BroadcastTo(Function):
 
 class GetItem(Function):
     """x[index]. Backward: each gradient is added where its element came from (an element may be taken many times)."""
+
+    returns_new = True
 
     def forward(self, x, index):
         self.shape, self.index, self.axes = x.shape, index, _axes_in_memory(x)
@@ -125,6 +133,8 @@ class Pad(Function):
 class Move(Function):
     """The same numbers on another device. Backward: the gradient moves back."""
 
+    returns_grad = True
+
     def forward(self, x, device):
         self.device = x.device
         return for_device(device).as_array(x)
@@ -175,7 +185,7 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index]: integers, slices, None, ..., boolean masks, integer arrays or tensors."""
-    return GetItem.apply(x, index=_plain_index(index))
+    return GetItem.apply(x, index=plain_index(index))
 
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

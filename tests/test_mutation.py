@@ -1,0 +1,171 @@
+"""A saved array that changed before backward is an error, exactly."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn import functional as F
+from tinycnn import mutation, nn
+
+SIZES = [1, 16, 4096, 4097, 5000, 100_000]
+CHANGED = "saved in its forward pass was changed before backward"
+
+
+def leaf(n):
+    return tc.Tensor(np.ones(n, np.float32), requires_grad=True)
+
+
+def test_the_error_names_operation_and_shape():
+    x = leaf((2, 3))
+    loss = (x * x).sum()
+    with tc.no_grad():
+        x[0, 0] = 5
+    with pytest.raises(RuntimeError, match=rf"array of shape \(2, 3\) that Mul {CHANGED}"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("through", ["itself", "detach", "view", "view of detach"])
+def test_one_element_changed_by_item_assignment(n, through):
+    x = leaf(n)
+    loss = (x * x).sum()
+    with tc.no_grad():
+        target = {
+            "itself": lambda: x,
+            "detach": x.detach,
+            "view": lambda: x.reshape(n, 1),
+            "view of detach": lambda: x.detach().reshape(1, n).T,
+        }[through]()
+        target[n // 2] = 100.0
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+    assert x.grad is None
+
+
+def test_a_change_of_the_base_is_seen_by_a_saved_view():
+    base = leaf(10)
+    with tc.no_grad():
+        view = base.reshape(2, 5)
+    view.requires_grad = True
+    loss = (view * view).sum()
+    with tc.no_grad():
+        base[9] = 3.0
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+
+
+def test_an_assignment_that_fails_halfway_counts():
+    x = leaf(3)
+    loss = (x * x).sum()
+    with tc.no_grad(), pytest.raises(ValueError):
+        x[0:2] = np.ones(3)
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+
+
+def test_changes_before_forward_and_after_backward_do_no_harm():
+    x = leaf(5000)
+    for _ in range(2):
+        with tc.no_grad():
+            x[0] = 2.0
+        x.grad = None
+        (x * x).sum().backward()
+        assert x.grad[0] == 4
+        with tc.no_grad():
+            x[0] = 1.0
+
+
+def test_a_change_of_something_else_is_no_error():
+    x, other = leaf(5000), leaf(5000)
+    loss = (x * x).sum()
+    with tc.no_grad():
+        other[0] = 2.0
+        (x * 1.0)[0] = 2.0
+    loss.backward()
+    assert (x.grad == 2).all()
+
+
+@pytest.mark.parametrize("initialise", [nn.init.zeros_, nn.init.normal_, nn.init.uniform_], ids=lambda f: f.__name__)
+def test_initialisation_counts(initialise):
+    x = leaf(5)
+    loss = (x * x).sum()
+    initialise(x)
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+
+
+def test_running_statistics_count():
+    norm = nn.BatchNorm2d(2)
+    before = mutation.version_of(norm.running_mean), mutation.version_of(norm.running_var)
+    norm(tc.Tensor(np.random.default_rng(0).normal(size=(4, 2, 3, 3)).astype(np.float32)))
+    after = mutation.version_of(norm.running_mean), mutation.version_of(norm.running_var)
+    assert after[0] > before[0] and after[1] > before[1]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda a: a, lambda a: tc.Tensor(a), lambda a: a.tolist()], ids=["array", "tensor", "list"]
+)
+def test_an_index_that_changes_after_forward_has_no_effect(make):
+    x, index = leaf(4), make(np.array([0, 0, 2]))
+    loss = x[index].sum()
+    index[0] = 3
+    loss.backward()
+    assert x.grad.tolist() == [2, 0, 1, 0]
+
+
+def test_class_weights_that_change_are_noticed():
+    logits, weight = leaf((2, 3)), tc.Tensor([1.0, 2.0, 3.0])
+    loss = F.cross_entropy(logits, [0, 1], weight=weight)
+    with tc.no_grad():
+        weight[0] = 9.0
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+
+
+# -- raw writes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_detect_mutation_notices_every_raw_write(n):
+    rng = np.random.default_rng(n)
+    for _ in range(5):
+        x = leaf(n)
+        with tc.detect_mutation():
+            loss = (x * x).sum()
+        x.data[rng.integers(n)] += 1e-3
+        with pytest.raises(RuntimeError, match=CHANGED):
+            loss.backward()
+
+
+def test_detect_mutation_compares_bytes():
+    x = tc.Tensor(np.array([np.nan, 0.0], np.float32), requires_grad=True)
+    with tc.detect_mutation():
+        same, changed = (x * x).sum(), (x * x).sum()
+    same.backward()
+    x.data[1] = -0.0
+    with pytest.raises(RuntimeError, match=CHANGED):
+        changed.backward()
+
+
+def test_detect_mutation_takes_any_layout_and_ends_with_its_block():
+    x = tc.Tensor(np.ones((4, 6), np.float32), requires_grad=True)
+    with tc.detect_mutation():
+        loss = (x.T[::2] * x.T[::2]).sum()
+    loss.backward()
+    assert not mutation.detect_mutation.current()
+    loss = (x * x).sum()
+    x.data[0, 0] = 5  # not promised to be noticed here
+    loss.backward()
+
+
+def test_versions_of_arrays_that_are_gone_are_forgotten():
+    gc.collect()
+    before = len(mutation._versions)
+    for _ in range(100):
+        x = tc.Tensor(np.zeros(3))
+        x[0] = 1.0
+    del x
+    gc.collect()
+    assert len(mutation._versions) <= before

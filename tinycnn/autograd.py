@@ -1,0 +1,369 @@
+"""Reverse-mode automatic differentiation: the graph, and the backward pass through it.
+
+Every operation is a :class:`Function`. Applied to tensors it computes an array (``forward``) and becomes a node of the
+graph, with one :class:`Edge` for each input. :func:`backward` visits those nodes from the loss to the leaves, each
+node after everything that used its output, and applies the chain rule one ``Function.backward`` at a time.
+
+The engine knows no operation (:mod:`tinycnn.ops`) and no loop (:mod:`tinycnn.kernels`). It writes only to arrays that
+it made itself, and to those that a ``Function`` declares to be new.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tinycnn.grad_mode import is_grad_enabled
+from tinycnn.hooks import run_hooks
+from tinycnn.kernels import Kernels, for_device
+from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, unbroadcast, without_upcast
+from tinycnn.mutation import Snapshot
+
+if TYPE_CHECKING:
+    from tinycnn.tensor import Tensor
+
+_tensor_type: type[Tensor]  # the one late binding: tensor.py registers the type that Function.apply returns
+_owns_grad: ContextVar[bool] = ContextVar("owns_grad", default=False)
+
+
+def register_tensor_type(tensor_type: type[Tensor]) -> None:
+    """Make ``tensor_type`` the type of the results of :meth:`Function.apply`."""
+    global _tensor_type
+    _tensor_type = tensor_type
+
+
+class Edge(NamedTuple):
+    """Where the gradient of one input goes (a node, or a leaf tensor), and the shape and dtype it must have."""
+
+    target: Function | Tensor
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Function:
+    """One differentiable operation: ``forward`` and ``backward`` side by side.
+
+    Subclass it to add an operation::
+
+        class Square(tc.Function):
+            def forward(self, x):
+                self.save(x)
+                return x * x
+
+            def backward(self, grad):
+                (x,) = self.saved
+                return 2 * x * grad
+
+        y = Square.apply(tensor)
+
+    ``forward`` gets one array for each input and keyword options, and returns one new array. ``backward`` gets the
+    gradient of the loss with respect to that array, which it must not change, and returns the gradient with respect
+    to each input, in order, ``None`` where there is none. It may return a gradient of the broadcast shape: the engine
+    sums it back to the input's shape.
+
+    Attributes
+    ----------
+    returns_new : bool
+        Promise that ``backward`` returns arrays that nothing else refers to, so that the engine may write to them.
+        The class that defines ``backward`` declares it; a subclass does not inherit the promise.
+    returns_grad : bool
+        Promise that ``backward`` returns ``grad`` itself or a view of it, for one input: as new as ``grad`` was.
+    chooses_dtype : bool
+        True for a cast: float64 may come out where none went in.
+    """
+
+    returns_new = False
+    returns_grad = False
+    chooses_dtype = False
+    kernels: Kernels
+    needs_input_grad: tuple[bool, ...] = ()
+    _declared_backward: Callable | None = None
+
+    def __init_subclass__(cls) -> None:
+        own = vars(cls)
+        for promise in ("returns_new", "returns_grad"):
+            setattr(cls, promise, bool(own.get(promise)) and "backward" in own)
+        cls._declared_backward = own.get("backward")
+
+    def __init__(self) -> None:
+        self.edges: tuple[Edge | None, ...] = ()
+        self.hooks: dict[int, Callable] = {}
+        self.retained: weakref.ref[Tensor] | None = None
+        self._saved: tuple[Any, ...] | None = ()
+        self._snapshots: tuple[Snapshot, ...] = ()
+
+    def forward(self, *arrays: Any, **options: Any) -> Any:
+        """Compute the output array."""
+        raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
+
+    def backward(self, grad: Any) -> Any:
+        """Return the gradient with respect to each input, given the gradient with respect to the output."""
+        raise NotImplementedError(f"{type(self).__name__}: backward is not defined")
+
+    @property
+    def owns_grad(self) -> bool:
+        """True while ``backward`` runs if nothing else refers to ``grad``: it may then write to it, and return it."""
+        return _owns_grad.get()
+
+    def save(self, *arrays: Any) -> None:
+        """Keep arrays for ``backward``, where ``self.saved`` returns them."""
+        self._saved = arrays
+        if any(self.needs_input_grad):
+            self._snapshots = tuple(Snapshot.of(array) for array in arrays)
+
+    @property
+    def saved(self) -> tuple[Any, ...]:
+        """The saved arrays.
+
+        Raises
+        ------
+        RuntimeError
+            If the graph was freed, or a saved array was changed since ``forward`` (:mod:`tinycnn.mutation`).
+        """
+        self.check_not_freed()
+        for array, snapshot in zip(self._saved or (), self._snapshots):
+            if not snapshot.still_holds(array):
+                raise RuntimeError(
+                    f"backward: an array of shape {array.shape} that {type(self).__name__} saved in its forward pass "
+                    "was changed before backward; call backward first, or change a copy (x.data.copy())"
+                )
+        return self._saved or ()
+
+    @property
+    def freed(self) -> bool:
+        """True if a backward pass has consumed this node."""
+        return self._saved is None
+
+    def check_not_freed(self) -> None:
+        """Raise RuntimeError if a backward pass has consumed this node."""
+        if self.freed:
+            raise RuntimeError(
+                f"backward: {type(self).__name__} was already freed by an earlier backward pass; run the forward pass "
+                "again, or pass retain_graph=True to the first backward"
+            )
+
+    def free(self) -> None:
+        """Drop the saved arrays and the graph behind this node."""
+        self._saved, self._snapshots, self.edges = None, (), ()
+
+    @classmethod
+    def apply(cls, *inputs: Any, **options: Any) -> Tensor:
+        """Run ``forward`` on the inputs' arrays and record the node.
+
+        Inputs that are not tensors (numbers, arrays, None) are constants.
+        """
+        node, name = cls(), cls.__name__.lower()
+        device = common_device(name, inputs)
+        node.kernels = for_device(device)
+        recording = is_grad_enabled()
+        node.needs_input_grad = tuple(recording and isinstance(x, _tensor_type) and x.requires_grad for x in inputs)
+        arrays = operands(device, inputs)
+        try:
+            with np.errstate(all="ignore"):  # NaN and inf are results, as in PyTorch
+                output = as_array(node.forward(*arrays, **options))
+        except ValueError as error:
+            shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
+            raise ValueError(f"{name}: inputs of shape {shapes}: {error}") from error
+        except TypeError as error:
+            kinds = ", ".join(type(x).__name__ for x in inputs)
+            raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
+        if output.dtype == object:
+            raise TypeError(f"{cls.__name__}.forward returned {output.item(0)!r}, expected an array of numbers")
+        result = _tensor_type._of(output if cls.chooses_dtype else without_upcast(output, arrays))
+        if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
+            node.edges = tuple(
+                Edge(x._node or x, x.shape, x.dtype) if needed else None
+                for x, needed in zip(inputs, node.needs_input_grad)
+            )
+            result._node = node
+        return result
+
+
+def common_device(name: str, inputs: tuple[Any, ...]) -> str:
+    """Return the device of all tensors among the inputs.
+
+    Raises
+    ------
+    ValueError
+        If they are on different devices.
+    """
+    devices = {x.device for x in inputs if isinstance(x, _tensor_type)}
+    if len(devices) > 1:
+        raise ValueError(f"{name}: inputs are on different devices: {', '.join(sorted(devices))}")
+    return devices.pop() if devices else "cpu"
+
+
+def operands(device: str, inputs: tuple[Any, ...]) -> list[Any]:
+    """Return the inputs' arrays and numbers; arrays that are constants move to the device."""
+    arrays = [_as_operand(x) for x in inputs]
+    if device != "cpu":
+        to_device = for_device(device).as_array
+        arrays = [to_device(x) if isinstance(x, np.ndarray) else x for x in arrays]
+    return arrays
+
+
+def _as_operand(value: Any) -> Any:
+    if isinstance(value, _tensor_type):
+        return value.data
+    return value.item() if isinstance(value, np.generic) else value  # a NumPy scalar would upcast float32
+
+
+# -- the chain rule, in topological order ------------------------------------------------------------------------------
+
+
+def backward(root: Function | Tensor, gradient: Any, owned: bool = False, retain_graph: bool = False) -> None:
+    """Add d(root)/d(leaf) to ``leaf.grad`` of every leaf behind ``root``.
+
+    Visit each node once, after everything that used its output (Kahn's algorithm, without recursion): in
+    ``b = a + a; c = b + b`` both paths into ``b`` must arrive before ``b`` passes its gradient on.
+    """
+    uses = _count_uses(root)
+    sums: dict[Function | Tensor, _Sum] = {root: _Sum(gradient, owned)}
+    ready: list[Function | Tensor] = [root]
+    with np.errstate(all="ignore"):  # NaN and inf are results, as in PyTorch
+        while ready:
+            target = ready.pop()
+            total = sums.pop(target)
+            if not isinstance(target, Function):
+                _accumulate_into_leaf(target, total)
+                continue
+            for edge, part, new in _input_gradients(target, total):
+                sums.setdefault(edge.target, _Sum()).add(part, new, target.kernels)
+                uses[edge.target] -= 1
+                if not uses[edge.target]:
+                    ready.append(edge.target)
+            if not retain_graph:
+                target.free()
+
+
+def _count_uses(root: Function | Tensor) -> Counter[Function | Tensor]:
+    """Count the edges of the graph behind ``root`` that lead into each node and leaf."""
+    uses: Counter[Function | Tensor] = Counter()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Function):
+            node.check_not_freed()
+            for edge in node.edges:
+                if edge is not None:
+                    uses[edge.target] += 1
+                    if uses[edge.target] == 1:
+                        stack.append(edge.target)
+    return uses
+
+
+class _Sum:
+    """A running sum of gradients; ``owned`` if only the engine refers to the array, so that it may add in place."""
+
+    __slots__ = ("owned", "value")
+
+    def __init__(self, value: Any = None, owned: bool = False) -> None:
+        self.value, self.owned = value, owned
+
+    def add(self, part: Any, owned: bool, kernels: Kernels) -> None:
+        if part is None:
+            return
+        if self.value is None:
+            self.value, self.owned = part, owned
+        elif self.owned:
+            kernels.add(self.value, part, out=self.value)
+        else:
+            self.value, self.owned = kernels.add(self.value, part), True
+
+
+def _input_gradients(node: Function, total: _Sum) -> Iterator[tuple[Edge, Any, bool]]:
+    """Return the gradient for each edge of a node, of its input's shape and dtype, and whether the array is new."""
+    name = type(node).__name__
+    parts: Any = (None,) * len(node.edges)
+    new = False
+    if total.value is not None:
+        grad = run_hooks(name, node.hooks, total.value)
+        _keep_retained(node, grad)
+        owned = total.owned and not node.hooks
+        new = _promises_new(node, owned)
+        parts = _run_backward(node, grad, owned)
+    if len(parts) != len(node.edges):
+        raise RuntimeError(f"{name}.backward returned {len(parts)} gradients for {len(node.edges)} inputs")
+    for edge, part in zip(node.edges, parts):
+        if edge is not None:
+            fitted = None if part is None else _fit(as_array(part), edge, name)
+            yield edge, fitted, new or fitted is not part
+
+
+def _promises_new(node: Function, owned: bool) -> bool:
+    """True if ``node.backward`` is the method whose class declared that it returns new arrays."""
+    declared = getattr(node.backward, "__func__", None) is type(node)._declared_backward
+    return declared and (node.returns_new or (node.returns_grad and owned))
+
+
+def _run_backward(node: Function, grad: Any, owned: bool) -> tuple[Any, ...]:
+    token = _owns_grad.set(owned)
+    try:
+        parts = node.backward(grad)
+    except MemoryError as error:
+        place = f"backward of {type(node).__name__} on a gradient of shape {grad.shape}"
+        raise MemoryError(f"{error}, in {place}") from error
+    finally:
+        _owns_grad.reset(token)
+    return parts if isinstance(parts, tuple) else (parts,)
+
+
+def _fit(grad: Any, edge: Edge, name: str) -> Any:
+    """Undo broadcasting, and keep the input's dtype."""
+    if grad.shape != edge.shape:
+        try:
+            grad = unbroadcast(grad, edge.shape)
+        except ValueError:
+            raise RuntimeError(
+                f"{name}.backward returned a gradient of shape {grad.shape} for an input of shape {edge.shape}"
+            ) from None
+    return grad if grad.dtype == edge.dtype else grad.astype(edge.dtype)
+
+
+# -- where gradients end -----------------------------------------------------------------------------------------------
+
+_adding = threading.RLock()  # gradients of one leaf may arrive from several threads; reentrant for signal handlers
+
+
+def _renew_lock() -> None:
+    global _adding
+    _adding = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)  # the thread that held it does not exist in the child
+
+
+def _accumulate_into_leaf(leaf: Tensor, total: _Sum) -> None:
+    if total.value is None:
+        return
+    grad = run_hooks("a leaf", leaf._hooks, total.value)
+    _add_to_grad(leaf, grad, total.owned and not leaf._hooks)
+    for hook in list(leaf._after.values()):
+        hook(leaf)
+
+
+def _keep_retained(node: Function, grad: Any) -> None:
+    tensor = node.retained() if node.retained is not None else None
+    if tensor is not None:
+        _add_to_grad(tensor, grad, owned=False)
+
+
+def _add_to_grad(tensor: Tensor, grad: Any, owned: bool) -> None:
+    with _adding:
+        if tensor._grad is None:
+            tensor._grad = grad if owned else grad.copy(order="K")
+        elif tensor._grad.shape == grad.shape:
+            tensor._grad = as_array(tensor._grad + grad)
+        else:
+            raise ValueError(
+                f"backward: a gradient of shape {grad.shape} cannot be added to grad of shape {tensor._grad.shape}; "
+                "set grad to None after replacing data"
+            )

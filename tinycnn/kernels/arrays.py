@@ -1,0 +1,53 @@
+"""Small helpers on plain arrays of either device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.kernels import is_on_gpu
+
+FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(value: Any) -> Any:
+    """Return the array itself, on whichever device; a number becomes an array of no dimensions."""
+    return value if type(value) is np.ndarray or is_on_gpu(value) else np.asanyarray(value)
+
+
+def without_upcast(output: Any, inputs: list[Any]) -> Any:
+    """Return float32 unless an input was float64 (integers divide and average to float32)."""
+    if output.dtype == np.float64 and not any(getattr(x, "dtype", None) == np.float64 for x in inputs):
+        return output.astype(np.float32)
+    return output
+
+
+def unbroadcast(grad: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient over the dimensions along which an array of ``shape`` was broadcast.
+
+    Raises
+    ------
+    ValueError
+        If an array of ``shape`` does not broadcast to the gradient's shape.
+    """
+    extra = grad.ndim - len(shape)
+    repeated = tuple(i for i in range(grad.ndim) if i < extra or (shape[i - extra] == 1 and grad.shape[i] != 1))
+    summed = grad.sum(axis=repeated, keepdims=True) if extra >= 0 else grad
+    if extra < 0 or summed.shape[extra:] != shape:
+        raise ValueError(f"shape {grad.shape} is not a broadcast of {shape}")
+    return summed.reshape(shape)
+
+
+def describe(array: np.ndarray) -> str:
+    """Return all values of a small array; range, mean and number of non-finite values of a large one."""
+    if array.size <= 64:
+        return np.array2string(array, separator=", ", precision=4, prefix="Tensor(")
+    if array.dtype not in FLOAT_TYPES:
+        return f"{array.min()} to {array.max()}"
+    finite = array[np.isfinite(array)]
+    if not finite.size:
+        return f"no finite value, {array.size} not finite"
+    mean = finite.mean(dtype=np.float64)
+    text = f"{finite.min():.4g} to {finite.max():.4g}, mean {mean:.4g}"
+    return text + (f", {array.size - finite.size} not finite" if finite.size < array.size else "")
