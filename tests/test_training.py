@@ -372,6 +372,130 @@ def test_a_model_of_another_number_of_classes_is_refused():
         broken_trainer(model).fit()
 
 
+class AlwaysZero(nn.Module):
+    """Takes every image for class 0."""
+
+    def forward(self, x):
+        return tc.Tensor(np.tile(np.float32([9, 0, 0]), (len(x.data), 1)))
+
+
+def all_of_class_1(count=10):
+    return ArrayDataset(np.zeros((count, 1, 2, 2), np.float32), np.ones(count, int), CLASSES)
+
+
+def test_evaluate_starts_a_whole_epoch_and_counts_no_image_that_it_has_not_seen():
+    loader = DataLoader(all_of_class_1(), 4)
+    next(iter(loader))
+    result = evaluate(AlwaysZero(), loader)
+    assert result.accuracy == 0 and result.confusion.tolist() == [[0, 0, 0], [10, 0, 0], [0, 0, 0]]
+
+
+def test_evaluate_refuses_a_loader_that_gives_another_number_of_images():
+    with pytest.raises(ValueError, match="the loader gives 8 of 10 images; make it with drop_last=False"):
+        evaluate(AlwaysZero(), DataLoader(all_of_class_1(), 4, drop_last=True))
+    assert evaluate(AlwaysZero(), DataLoader(all_of_class_1(), 5, drop_last=True)).accuracy == 0
+    loader = DataLoader(all_of_class_1(), 4)
+    loader.load_state_dict({"seed": 0, "epoch": 0, "position": 1})
+    with pytest.raises(ValueError, match="the loader starts after batch 1 of 3"):
+        evaluate(AlwaysZero(), loader)
+    with pytest.raises(ValueError, match=r"shard \(0, 2\).* communicator is rank 0 of 1"):
+        evaluate(AlwaysZero(), DataLoader(all_of_class_1(), 4, shard=(0, 2)))
+
+
+class HalfOfTwo:
+    """A communicator of two ranks, the other of which saw what this one did not: it adds recorded arrays."""
+
+    rank, size = 0, 2
+
+    def __init__(self, others):
+        self.others = list(others)
+
+    def allreduce(self, array):
+        class Request:
+            def wait(_):
+                return array + self.others.pop(0)
+
+        return Request()
+
+
+def test_evaluate_of_shards_puts_each_image_in_its_row():
+    table = np.random.default_rng(0).normal(size=(10, 3))
+    data = ArrayDataset(np.arange(40).reshape(10, 1, 2, 2) / 4.0, np.arange(10) % 3, CLASSES)
+
+    class Lookup(nn.Module):
+        def forward(self, x):
+            return tc.Tensor(table[x.data[:, 0, 0, 0].astype(int)])
+
+    whole = evaluate(Lookup(), DataLoader(data, 4))
+    rows_here = np.isin(np.arange(10), (0, 1, 4, 5, 8))
+    others = [np.append(np.where(rows_here, 0, data.labels), 5), np.where(rows_here[:, None], 0, table)]
+    half = evaluate(Lookup(), DataLoader(data, 4, shard=(0, 2)), communicator=HalfOfTwo(others))
+    assert whole.accuracy == half.accuracy and whole.loss == half.loss
+    np.testing.assert_array_equal(whole.confusion, half.confusion)
+
+
+def test_evaluate_puts_each_module_back_into_its_mode_after_an_error_too():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm2d(2), nn.Linear(3, 3)).train()
+    model[1].eval()
+    with pytest.raises(ValueError):
+        evaluate(model, DataLoader(dataset(), 5))
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+
+
+def test_a_used_loader_or_one_that_a_callback_uses_changes_nothing_in_training():
+    one = trainer()
+    one.fit()
+    expected = everything(one)
+
+    class Looks(Callback):
+        def on_batch_end(self, trainer, loss):
+            next(iter(trainer.loader))
+
+        def on_epoch_end(self, trainer):
+            assert len(list(trainer.loader)) == 5
+
+    other = trainer(callbacks=[Looks()])
+    next(iter(other.loader))
+    list(other.loader)
+    other.fit()
+    assert_same(everything(other), expected)
+
+
+def test_train_loss_and_accuracy_weigh_each_image_once():
+    """Five batches of 5, 5, 5, 5 and 2 images, with a rate so small that the model stays as it is."""
+    tc.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(60, 3))
+    data = dataset(augment=False)
+    learner = Trainer(model, DataLoader(data, 5), tc.optim.SGD(model.parameters(), lr=1e-30), 1, quiet=True)
+    (row,) = learner.fit()
+    images, labels = next(iter(DataLoader(data, 22)))
+    logits = images.reshape(22, -1).astype(float) @ model[1].weight.data.T.astype(float) + model[1].bias.data
+    exps = np.exp(logits - logits.max(axis=1, keepdims=True))
+    losses = -np.log((exps / exps.sum(axis=1, keepdims=True))[np.arange(22), labels])
+    assert row["train_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+    assert row["train_accuracy"] == np.mean(logits.argmax(axis=1) == labels)
+
+
+@pytest.mark.parametrize(("broken", "column", "loss"), [(np.nan, 0, "nan"), (np.inf, 0, "nan"), (-np.inf, 1, "inf")])
+def test_a_loss_that_is_not_finite_is_not_trained_on(broken, column, loss):
+    class Breaks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(np.ones(1, np.float32))
+
+        def forward(self, x):
+            rows = np.zeros((len(x.data), 3), np.float32)
+            rows[:, column] = broken
+            return tc.Tensor(rows) + self.scale
+
+    model = Breaks()
+    data = ArrayDataset(np.zeros((4, 1, 2, 2), np.float32), np.ones(4, int), CLASSES)
+    learner = Trainer(model, DataLoader(data, 2), tc.optim.SGD(model.parameters(), lr=0.1), 1, quiet=True)
+    with pytest.raises(TrainingError, match=f"the loss is {loss}: training stopped"):
+        learner.fit()
+    assert model.scale.data.tolist() == [1.0] and model.scale.grad is None and learner.position == 0
+
+
 # -- the bar -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
+
+
+class _StandardError:
+    """Standard error for what may be lost: a closed stream or terminal is no reason to stop."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        """Write, or do nothing."""
+        try:
+            return 0 if sys.stderr is None else sys.stderr.write(text)
+        except UnicodeEncodeError:
+            return sys.stderr.write(text.encode("ascii", "replace").decode())
+        except (OSError, ValueError):  # the terminal is gone; the file is closed
+            return 0
+
+    def flush(self) -> None:
+        """Flush, or do nothing."""
+        try:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
+
+    def isatty(self) -> bool:
+        """True for a terminal that is still there."""
+        try:
+            return sys.stderr is not None and sys.stderr.isatty()
+        except (OSError, ValueError):
+            return False
+
+
+def note(text: str) -> None:
+    """Write a line to standard error, above a progress bar if there is one."""
+    tqdm.write(f"tinycnn: {text}", file=_StandardError())  # type: ignore[arg-type]
 
 
 class Progress:
@@ -28,6 +65,7 @@ class Progress:
             initial=initial,
             desc=title,
             unit=" images",
+            file=_StandardError(),  # type: ignore[arg-type]
             disable=quiet,
             dynamic_ncols=True,
             mininterval=0.25,

@@ -1,15 +1,11 @@
-"""Training and evaluation: :class:`Trainer` goes through the epochs, :func:`evaluate` counts what is right."""
+"""Training: :class:`Trainer` runs the epochs, saves checkpoints and resumes from them bit for bit."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,99 +15,20 @@ from tinycnn.checkpoint import load_checkpoint, save_checkpoint
 from tinycnn.data.loader import DataLoader
 from tinycnn.distributed.communicator import ALONE, Communicator, agree, fingerprint, gather_text, share
 from tinycnn.distributed.parallel import GradientSum, average_buffers
-from tinycnn.errors import CheckpointError, TinyCNNError
-from tinycnn.grad_mode import no_grad
-from tinycnn.kernels import for_device, is_on_gpu, on_host
+from tinycnn.divergence import TrainingError, broken_parameter, where_it_broke
+from tinycnn.errors import CheckpointError
+from tinycnn.evaluation import Evaluation, _logits, evaluate
+from tinycnn.interrupts import stop_flag
+from tinycnn.kernels import for_device, is_on_gpu
 from tinycnn.nn import Module
 from tinycnn.nn.module import device_of
 from tinycnn.optim import Optimizer, Schedule, WarmUp
 from tinycnn.progress import Progress
-from tinycnn.tensor import Tensor
+from tinycnn.storage import check_room, remove_temporaries, write_somewhere
+
+__all__ = ["Callback", "Evaluation", "Trainer", "TrainingError", "evaluate"]
 
 SAVE_EVERY = 120.0
-SAME_CTRL_C = 0.5
-
-
-class TrainingError(TinyCNNError, ArithmeticError):
-    """Training cannot go on: the loss is not a finite number."""
-
-
-class Evaluation(NamedTuple):
-    """How a model does on a data set. ``confusion[i, j]`` counts images of class i that were taken for class j."""
-
-    loss: float
-    accuracy: float
-    top5: float
-    confusion: np.ndarray
-    probabilities: np.ndarray
-
-
-def evaluate(
-    model: Module,
-    loader: DataLoader,
-    quiet: bool = True,
-    title: str = "test",
-    communicator: Communicator = ALONE,
-) -> Evaluation:
-    """Loss, top-1 and top-5 accuracy, confusion matrix and class probabilities, in evaluation mode.
-
-    Parameters
-    ----------
-    model : Module
-        Is put back into the mode it was in.
-    loader : DataLoader
-        Not shuffled if the probabilities are to be matched with images.
-    quiet : bool
-        Show no progress bar.
-    title : str
-    communicator : Communicator
-        Its ranks take turns with the batches; all get the whole result.
-    """
-    was_training = model.training
-    classes = len(loader.dataset.classes)
-    logits = np.zeros((_images_of(loader), classes))
-    labels = np.zeros(len(logits), np.int64)
-    end = right = seen = 0
-    model.eval()
-    with no_grad(), Progress(len(logits), title, quiet=quiet) as progress:
-        for number, (images, labels_of_batch) in enumerate(loader.batches(device_of(model))):
-            place = slice(end, end := end + len(labels_of_batch))
-            labels[place] = labels_of_batch
-            if number % communicator.size == communicator.rank:
-                logits[place] = _logits(model, images, classes).numpy()
-                right += int((logits[place].argmax(axis=1) == labels_of_batch).sum())
-                seen += len(labels_of_batch)
-            progress.update(len(labels_of_batch), accuracy=right / max(seen, 1))
-    model.train(was_training)
-    return _evaluation(communicator.allreduce(logits).wait(), labels)
-
-
-def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Everything that is counted, from the logits (N, classes) and the true classes (N,)."""
-    confusion = np.zeros((logits.shape[1],) * 2, np.int64)
-    np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-    top5 = float((best == labels[:, None]).any(axis=1).mean())
-    loss = float(F.cross_entropy(Tensor(logits), labels).data)
-    probabilities = F.softmax(Tensor(logits), dim=1).data
-    return Evaluation(loss, float(np.trace(confusion)) / len(labels), top5, confusion, probabilities)
-
-
-def _logits(model: Module, images: Any, classes: int) -> Tensor:
-    """The model's output, checked to have a column for each class."""
-    output = model(Tensor._of(images) if is_on_gpu(images) else Tensor(images))
-    if output.shape != (len(images), classes):
-        raise ValueError(
-            f"the model gives an output of shape {output.shape}, expected {(len(images), classes)}: "
-            f"{len(images)} images, {classes} classes"
-        )
-    return output
-
-
-def _images_of(loader: DataLoader) -> int:
-    """How many images an epoch has."""
-    count = len(loader.dataset)
-    return min(count, len(loader) * loader.batch_size)
 
 
 class Callback:
@@ -147,7 +64,8 @@ class Trainer:
     label_smoothing : float
     callbacks : sequence of Callback
     checkpoint : path, optional
-        Written after each epoch, every two minutes in between, and on Ctrl-C.
+        Written after each epoch, every two minutes in between, and on Ctrl-C, SIGTERM and SIGHUP. Its folder is made
+        if it does not exist.
     extra : dict
         Kept in the checkpoint: settings, class names.
     quiet : bool
@@ -168,8 +86,13 @@ class Trainer:
         Of the last epoch.
     history : list of dict
         One row an epoch: epoch, train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds, images_per_second.
+    epoch, position : int
+        The place: epochs that are done, and steps of the present epoch. Iterating over ``loader`` elsewhere, in a
+        callback say, does not move it.
     interrupted : bool
-        Whether Ctrl-C ended it.
+        True if Ctrl-C or another signal ended it.
+    signal : int
+        The signal that ended it, or 0.
 
     Examples
     --------
@@ -212,50 +135,71 @@ class Trainer:
             )
         self.history: list[dict[str, float]] = []
         self.evaluation: Evaluation | None = None
-        self.interrupted = False
+        self.interrupted, self.signal = False, 0
+        self.epoch, self.position = (loader.epoch, loader.position) if loader._starts_here else (0, 0)
         self._saved, self._unsaved = time.monotonic(), False
         self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
 
     def fit(self) -> list[dict[str, float]]:
-        """Train until ``epochs`` epochs are done (or Ctrl-C), and return the history.
+        """Train until ``epochs`` epochs are done (or a signal asks to stop), and return the history.
+
+        Ctrl-C, and if there is a checkpoint SIGTERM and SIGHUP too, finish the step, save, and set ``interrupted``.
 
         Raises
         ------
         KeyboardInterrupt
             On Ctrl-C while nothing is unsaved (the first kernels are still compiling, say), and on a second one.
+        SystemExit
+            The same for SIGTERM and SIGHUP.
+        OSError
+            Before the first epoch if the checkpoint cannot be written where it should; later with the place where it
+            was saved instead.
         TrainingError
             If the loss is NaN or infinite, with the layer where that began. The checkpoint is the last good one.
         DistributedError
             If ranks differ in model, data or options, or one is gone or hangs. The last checkpoint stands.
         """
         self._start_together()
+        if self.checkpoint is not None:
+            remove_temporaries(Path(self.checkpoint))
+            check_room(Path(self.checkpoint), self._checkpoint_size())
         self._gradients = GradientSum(self.model.parameters(), self.communicator)
-        with _interrupt_flag(lambda: self._unsaved, self.communicator) as pressed, self._gradients:
+        several = self.communicator.size > 1
+        terminate = several or self.checkpoint is not None
+        with stop_flag(lambda: self._unsaved, terminate, several, self.communicator.rank == 0) as flag, self._gradients:
 
             def interrupted() -> bool:
-                return bool(self._total(pressed())[0])
+                return bool(self._total(flag())[0])
 
-            while self.loader.epoch < self.epochs and not interrupted():
+            while self.epoch < self.epochs and not interrupted():
                 self._run_epoch(interrupted)
-        self.interrupted = self.loader.epoch < self.epochs
+        self.interrupted = self.epoch < self.epochs
+        self.signal = flag.signal if self.interrupted else 0
         return self.history
 
     def _run_epoch(self, interrupted: Callable[[], bool]) -> None:
-        total, done = _images_of(self.loader), self.loader.position * self.loader.batch_size
-        number = self.loader.epoch + 1
+        size = self.loader.batch_size
+        total, done = min(len(self.loader.dataset), len(self.loader) * size), self.position * size
+        number = self.epoch + 1
+        self.loader.load_state_dict(self._place())
         self._notify("on_epoch_begin")
         self.model.train()
+        batches = self.loader.batches(device_of(self.model))
         with Progress(total, f"epoch {number}/{self.epochs}", done, self.quiet) as progress:
-            for images, labels in self.loader.batches(device_of(self.model)):
+            for images, labels in batches:
                 count, sums = self._step(images, labels), self._sums
                 progress.update(count, loss=sums["loss"] / sums["images"], accuracy=sums["right"] / sums["images"])
                 if interrupted():
                     break
                 if time.monotonic() - self._saved > SAVE_EVERY:
                     self.save()
-        if self.loader.epoch == number or self.loader.position == len(self.loader):
+        if self.position == len(self.loader):
             self._close_epoch(number)
         self.save()
+
+    def _place(self) -> dict[str, int]:
+        """The state of a loader that goes on where training is."""
+        return {"seed": self.loader.seed, "epoch": self.epoch, "position": self.position}
 
     def _start_together(self) -> None:
         """Check that all ranks do the same, and take over rank 0's state."""
@@ -275,7 +219,7 @@ class Trainer:
         generator = random.default_generator()
         random_state = generator.get_state()
         self.optimizer.zero_grad()
-        generator.row = self.loader.rows(self.loader.position - 1).start
+        generator.row = self.loader.rows(self.position).start
         logits = _logits(self.model, images, len(self.loader.dataset.classes))
         generator.row = 0
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -289,7 +233,7 @@ class Trainer:
         value = loss_sum / count
         if not np.isfinite(value):
             generator.set_state(random_state)
-            place = _where_it_broke(self.model, images, own) if not np.isfinite(own) else ""
+            place = where_it_broke(self.model, images, own) if not np.isfinite(own) else ""
             raise TrainingError(next(filter(None, gather_text(self.communicator, place))))
         if not on_gpu:
             loss.backward(len(labels) / count)
@@ -299,6 +243,7 @@ class Trainer:
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
+        self.position += 1
         self._sums["images"] += int(count)
         self._sums["loss"] += loss_sum
         self._sums["right"] += int(right)
@@ -326,7 +271,8 @@ class Trainer:
         row |= {"seconds": sums["seconds"], "images_per_second": images / max(sums["seconds"], 1e-9)}
         self.history.append(row)
         self._sums = {"images": 0, "loss": 0.0, "right": 0, "seconds": 0.0}
-        self.loader.epoch, self.loader.position = number, 0
+        self.epoch, self.position = number, 0
+        self.loader.load_state_dict(self._place())
         self._notify("on_epoch_end")
 
     def _notify(self, event: str, *values: Any) -> None:
@@ -342,7 +288,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule is not None else None,
-            "loader": self.loader.state_dict(),
+            "loader": self._place(),
             "generator": random.default_generator().get_state(),
             "history": self.history,
             "sums": self._sums,
@@ -380,16 +326,24 @@ class Trainer:
         TrainingError
             If a parameter is not finite: the checkpoint that was there stands.
         OSError
-            If it cannot be written: the same.
+            If it cannot be written: the same, and the message names the place where it was saved instead.
         """
         self._refuse_broken()
         if self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, self.state_dict())
+            state = self.state_dict()
+            write_somewhere(Path(self.checkpoint), lambda path: save_checkpoint(path, state))
             self._unsaved = False
         self._saved = time.monotonic()
 
+    def _checkpoint_size(self) -> int:
+        """About how many bytes a checkpoint has: the weights, and as many again for each kind of optimizer state."""
+        group = self.optimizer.param_groups[0]
+        kinds = 2 if "betas" in group else bool(group.get("momentum"))
+        weights = sum(p.data.nbytes for p in self.model.parameters())
+        return sum(array.nbytes for array in self.model.state_dict().values()) + kinds * weights
+
     def _refuse_broken(self) -> None:
-        broken = _broken_parameter(self.model)
+        broken = broken_parameter(self.model)
         if broken:
             raise TrainingError(f"training stopped. {broken}")
 
@@ -401,93 +355,45 @@ class Trainer:
         CheckpointError
             If it is damaged or belongs to another model, optimiser or schedule.
         """
+        source = "" if isinstance(state, dict) else f" ({state})"
         if not isinstance(state, dict):
             state = load_checkpoint(state)
+        kinds = state.get("kinds")
         for kind, own in self._kinds().items():
-            saved = state.get("kinds", {}).get(kind)
+            saved = kinds.get(kind) if isinstance(kinds, dict) else None
             if saved != own:
-                raise CheckpointError(f"resume: {kind} is {saved} in the checkpoint, but {own} here")
+                raise CheckpointError(f"resume: {kind} is {saved} in the checkpoint, but {own} here{source}")
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.schedule is not None:
                 self.schedule.load_state_dict(state["schedule"])
             self.loader.load_state_dict(state["loader"])
+            self.epoch, self.position = self.loader.epoch, self.loader.position
             random.default_generator().set_state(state["generator"])
-            self.history, self._sums = list(state["history"]), dict(state["sums"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"resume: the checkpoint does not fit: {error}") from error
+            self.history, self._sums = _history(state["history"]), _sums(state["sums"])
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            what = f"{error!r} is missing" if isinstance(error, KeyError) else error
+            raise CheckpointError(f"resume: the checkpoint does not fit: {what}{source}") from error
 
 
-@contextmanager
-def _interrupt_flag(unsaved: Callable[[], bool], communicator: Communicator) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag, so that a step is finished and saved; the second interrupts at once.
-
-    So does the first where nothing is unsaved. Ranks may get one Ctrl-C twice, from the terminal and from mpiexec.
-    """
-    pressed, last = threading.Event(), -np.inf
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-
-    def note(signum: int, frame: Any) -> None:
-        nonlocal last
-        now = time.monotonic()
-        same, last = communicator.size > 1 and now - last < SAME_CTRL_C, now
-        if same and pressed.is_set():
-            return
-        if pressed.is_set() or not unsaved():
-            raise KeyboardInterrupt
-        pressed.set()
-        if communicator.rank == 0:
-            os.write(2, b"\nCtrl-C: finishing this step, then saving; press it again to stop at once\n")
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _history(rows: Any) -> list[dict[str, float]]:
+    """The history in a checkpoint, checked to be rows with the numbers that a result is made of."""
+    if not isinstance(rows, list) or not all(_has_numbers(row, _COLUMNS) for row in rows):
+        raise ValueError("history is not a list of rows of numbers")
+    return list(rows)
 
 
-def _where_it_broke(model: Module, images: Any, loss: float) -> str:
-    """A message that names the first place that is not finite: the images, a parameter, or a layer's output."""
-    head = f"the loss is {loss}: training stopped"
-    images = on_host(images)
-    if not np.isfinite(images).all():
-        return f"{head}. The batch of images holds values that are not finite"
-    parameter = _broken_parameter(model)
-    if parameter:
-        return f"{head}. {parameter}"
-    broken: list[str] = []
-
-    def look(name: str) -> Callable:
-        def hook(module: Module, inputs: tuple, output: Any) -> None:
-            if isinstance(output, Tensor) and not np.isfinite(output.numpy()).all():
-                broken.append(f"{name} ({type(module).__name__})")
-
-        return hook
-
-    hooks = [m.register_forward_hook(look(name)) for name, m in model.named_modules() if name and not m._modules]
-    with no_grad():
-        model(Tensor(images).to(device_of(model)))
-    for hook in hooks:
-        hook.remove()
-    place = (
-        f"It began in the output of layer {broken[0]}" if broken else "All layers' outputs are finite, the loss is not"
-    )
-    return f"{head}. {place}; lower --lr, or normalise the input"
+_COLUMNS = ("epoch", "train_loss", "train_accuracy", "lr", "seconds", "images_per_second")
 
 
-def _broken_parameter(model: Module) -> str:
-    """A sentence on where parameters stopped being finite, empty if all are finite.
+def _sums(sums: Any) -> dict[str, Any]:
+    """The sums of the present epoch in a checkpoint, checked."""
+    names = ("images", "loss", "right", "seconds")
+    if not _has_numbers(sums, names):
+        raise ValueError(f"sums are {sums!r}, expected numbers for {', '.join(names)}")
+    return {name: sums[name] for name in names}
 
-    Backward runs from the last layer to the first and carries NaN along, so the last broken one is where it began.
-    """
-    broken = [name for name, parameter in model.named_parameters() if not np.isfinite(parameter.numpy()).all()]
-    if not broken:
-        return ""
-    layer = broken[-1].rpartition(".")[0] or broken[-1]
-    return (
-        f"It began in the gradient of layer {layer}: its parameter {broken[-1]} is not finite since the last step; "
-        "lower --lr, or clip gradients"
-    )
+
+def _has_numbers(row: Any, names: Sequence[str]) -> bool:
+    return isinstance(row, dict) and all(isinstance(row.get(name), (int, float)) for name in names)

@@ -1,5 +1,8 @@
 """The loader: a seeded order, exact resumption, errors and endings of its thread."""
 
+import copy
+import os
+import pickle
 import threading
 
 import numpy as np
@@ -55,23 +58,200 @@ def test_resumption_in_the_middle_of_an_epoch_is_exact(stop):
     assert seen == whole
 
 
-def test_an_error_in_the_thread_is_raised_in_the_loop():
-    def broken(images, rng):
-        raise DataError("image 7 is broken")
-
-    with pytest.raises(DataError, match="image 7 is broken"):
-        epoch(DataLoader(dataset(transform=broken), 4))
+def labels_of(loader):
+    return [label for _, labels in loader for label in labels.tolist()]
 
 
-def test_an_abandoned_loop_ends_its_thread():
-    for _ in DataLoader(dataset(), 1):
+def peek(loader):
+    next(iter(loader))
+
+
+def leave(loader):
+    for _ in loader:
         break
-    assert not [thread for thread in threading.enumerate() if thread.name == "tinycnn-loader"]
 
 
-def test_a_batch_size_below_one_is_refused():
-    with pytest.raises(ValueError, match="batch_size is 0, expected at least 1"):
-        DataLoader(dataset(), 0)
+def fail(loader):
+    with pytest.raises(KeyError):
+        for _ in loader:
+            raise KeyError
+
+
+def hold(loader):
+    loader.held = iter(loader)
+    next(loader.held)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+@pytest.mark.parametrize("spoil", [peek, leave, fail, hold])
+def test_each_iterator_is_a_whole_epoch_whatever_became_of_the_one_before(spoil, prefetch):
+    loader = DataLoader(dataset(), 4, prefetch=prefetch)
+    spoil(loader)
+    for _ in range(2):
+        assert labels_of(loader) == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_iterators_at_once_do_not_disturb_each_other(prefetch):
+    loader = DataLoader(dataset(), 4, shuffle=True, seed=3, prefetch=prefetch)
+    pairs = list(zip(loader, loader))
+    assert len(pairs) == 3 and all(np.array_equal(one[0], other[0]) for one, other in pairs)
+    assert [len(labels_of(loader)) for _ in loader] == [10, 10, 10]
+
+
+def test_an_abandoned_epoch_is_used_up_so_that_short_loops_see_other_images():
+    loader = DataLoader(ArrayDataset(np.zeros((50, 1, 2, 2)), np.arange(50), map(str, range(50))), 5, shuffle=True)
+    firsts = [next(iter(loader))[1].tolist() for _ in range(3)]
+    assert firsts[0] != firsts[1] != firsts[2] != firsts[0]
+    iter(loader)
+    assert loader.epoch == 3, "an iterator that gave nothing uses up nothing"
+
+
+def test_the_place_is_that_of_the_most_recent_iterator():
+    loader = DataLoader(dataset(), 4)
+    old, new = iter(loader), iter(loader)
+    next(new)
+    next(old)
+    next(old)
+    assert loader.state_dict() == {"seed": 0, "epoch": 0, "position": 1}
+    assert len(list(new)) == 2
+    assert loader.state_dict() == {"seed": 0, "epoch": 1, "position": 0}
+    assert len(list(old)) == 1
+    assert loader.state_dict() == {"seed": 0, "epoch": 1, "position": 0}
+
+
+def test_a_loaded_place_counts_once_and_older_iterators_do_not_move_it():
+    loader = DataLoader(dataset(), 4)
+    old = iter(loader)
+    loader.load_state_dict({"seed": 0, "epoch": 5, "position": 2})
+    next(old)
+    assert loader.state_dict() == {"seed": 0, "epoch": 5, "position": 2}
+    assert [len(labels_of(loader)) for _ in range(3)] == [2, 10, 10]
+    assert loader.epoch == 8
+    loader.load_state_dict({"seed": 0, "epoch": 0, "position": 2})
+    iter(loader)
+    assert len(labels_of(loader)) == 10, "the iterator before took the place"
+
+
+def test_the_seed_is_restored():
+    loader, other = DataLoader(dataset(), 4, shuffle=True, seed=1), DataLoader(dataset(), 4, shuffle=True, seed=2)
+    other.load_state_dict(loader.state_dict())
+    assert other.seed == 1 and epoch(other) == epoch(loader)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "has no seed and no epoch and no position"),
+        ({"seed": 0, "epoch": -1, "position": 0}, "epoch is -1, expected at least 0"),
+        ({"seed": 0, "epoch": 0, "position": 4}, "position is 4, expected at most the 3 batches"),
+        ({"seed": 0, "epoch": 1.5, "position": 0}, "epoch is 1.5, expected an integer"),
+        ({"seed": None, "epoch": 1, "position": 0}, "seed is None, expected an integer"),
+    ],
+)
+def test_a_place_that_is_none_is_refused_and_changes_nothing(state, message):
+    loader = DataLoader(dataset(), 4)
+    with pytest.raises((ValueError, TypeError), match=message):
+        loader.load_state_dict(state)
+    assert loader.state_dict() == {"seed": 0, "epoch": 0, "position": 0} and len(labels_of(loader)) == 10
+
+
+def test_augmentation_differs_by_epoch_and_batch_and_returns_with_them():
+    def noise(images, rng):
+        return rng.random(images.shape)
+
+    loader = DataLoader(dataset(8, noise), 4)
+    first, second = (np.concatenate([images for images, _ in loader]) for _ in range(2))
+    assert not np.array_equal(first, second) and not np.array_equal(first[:4], first[4:])
+    loader.load_state_dict({"seed": 0, "epoch": 1, "position": 1})
+    np.testing.assert_array_equal(next(iter(loader))[0], second[4:])
+
+
+class Odd(BaseException):
+    """Not an Exception."""
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+@pytest.mark.parametrize("error", [DataError("image 7"), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Odd()])
+def test_whatever_a_transform_raises_is_raised_in_the_loop(error, prefetch):
+    def broken(images, rng):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        epoch(DataLoader(dataset(transform=broken), 4, prefetch=prefetch))
+    assert caught.value is error and not loader_threads()
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+def test_stop_iteration_of_a_transform_does_not_end_the_epoch(prefetch):
+    def broken(images, rng):
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match=r"raised StopIteration\(\) in batch 0"):
+        epoch(DataLoader(dataset(transform=broken), 4, prefetch=prefetch))
+
+
+def test_a_transform_that_loses_images_is_refused():
+    with pytest.raises(ValueError, match="gave 3 images and 4 labels for the 4 indices of batch 0"):
+        epoch(DataLoader(dataset(transform=lambda images, rng: images[1:]), 4))
+
+
+def loader_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "tinycnn-loader"]
+
+
+def test_the_thread_ends_with_its_iterator():
+    for _ in DataLoader(dataset(), 1):
+        assert loader_threads()
+        break
+    assert not loader_threads()
+    batches = iter(DataLoader(dataset(), 1))
+    next(batches)
+    assert loader_threads()
+    batches.close()
+    assert not loader_threads() and list(batches) == []
+    batches = iter(DataLoader(dataset(), 1))
+    next(batches)
+    del batches
+    assert not loader_threads()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_an_iterator_goes_on_in_a_fork_without_its_thread():
+    batches = iter(DataLoader(dataset(), 1))
+    next(batches)
+    child = os.fork()
+    if not child:
+        os._exit(len(list(batches)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9 == len(list(batches))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
+def test_loaders_can_be_copied_in_the_middle_of_an_epoch(duplicate):
+    loader = DataLoader(dataset(), 4, shuffle=True, seed=1)
+    batches = iter(loader)
+    next(batches)
+    other = duplicate(loader)
+    assert other.state_dict() == loader.state_dict() and epoch(other) == epoch(loader)
+    with pytest.raises(TypeError, match="copy the loader, or save its state_dict"):
+        duplicate(batches)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0, expected at least 1"),
+        ({"batch_size": 2.5}, "batch_size is 2.5, expected an integer"),
+        ({"batch_size": None}, "batch_size is None, expected an integer"),
+        ({"seed": -1}, "seed is -1, expected at least 0"),
+        ({"prefetch": -1}, "prefetch is -1, expected at least 0"),
+        ({"shard": (2, 2)}, r"shard is \(2, 2\), expected \(rank, ranks\)"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        DataLoader(dataset(), **options)
 
 
 @pytest.mark.parametrize(

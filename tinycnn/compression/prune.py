@@ -142,7 +142,7 @@ class Pruning(Callback):
         """Put pruned weights back to zero, and prune more where it is time to."""
         apply(trainer.model, self.masks)
         batches = len(trainer.loader)
-        step = trainer.loader.epoch * batches + trainer.loader.position
+        step = trainer.epoch * batches + trainer.position
         last = max(1, round(self.ramp * trainer.epochs * batches))
         if not self.masks or (step <= last and (step % self.every == 0 or step == last)):
             self.masks = masks(trainer.model, self.schedule(min(step / last, 1), self.keep), self.scope)

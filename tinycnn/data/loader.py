@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,9 +21,13 @@ Batch = tuple[np.ndarray, np.ndarray]
 class DataLoader:
     """Iterate over batches (images, labels) of a data set, one epoch at a time.
 
-    The order of an epoch is a function of (seed, epoch), the augmentation of a batch one of (seed, epoch, batch): any
-    place can be returned to exactly. :meth:`state_dict` names the place; after :meth:`load_state_dict` the next
-    iteration goes on from there, in the middle of an epoch if need be.
+    Each ``iter(loader)`` is a whole epoch, also after ``next(iter(loader))``, ``break`` or an error, and several
+    iterators at once do not disturb each other, as in PyTorch. The order of an epoch is a function of (seed, epoch),
+    the augmentation of a batch one of (seed, epoch, batch): any place can be returned to exactly. An iterator that is
+    abandoned after its first batch has used up its epoch, so that the next one is shuffled anew.
+
+    :meth:`state_dict` names the place of the most recent iterator; after :meth:`load_state_dict` the next iterator
+    starts at that place, once, in the middle of an epoch if need be.
 
     Parameters
     ----------
@@ -36,6 +43,19 @@ class DataLoader:
         Give out only this process's part of each batch, where several processes share the work: the batches of all
         ranks together are those of one process, augmentation included. ``batch_size``, ``len`` and the place count
         whole batches.
+
+    Attributes
+    ----------
+    epoch, position : int
+        The place of the most recent iterator: its epoch, and how many batches it has given out. After the last batch
+        of a finished epoch, the next epoch and 0.
+
+    Raises
+    ------
+    TypeError
+        If ``dataset`` is not a Dataset, or a number is not an integer.
+    ValueError
+        If a number is out of range.
 
     Examples
     --------
@@ -59,20 +79,23 @@ class DataLoader:
             raise TypeError(
                 f"DataLoader: dataset is a {type(dataset).__name__}, expected a Dataset such as ArrayDataset"
             )
-        if prefetch < 0:
-            raise ValueError(f"DataLoader: prefetch is {prefetch}, expected at least 0")
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size is {batch_size}, expected at least 1")
-        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
-        self.drop_last, self.seed, self.prefetch = drop_last, seed, prefetch
+        self.dataset, self.shuffle, self.drop_last = dataset, shuffle, drop_last
+        self.batch_size = _integer("DataLoader", "batch_size", batch_size, 1)
+        self.seed = _integer("DataLoader", "seed", seed, 0)
+        self.prefetch = _integer("DataLoader", "prefetch", prefetch, 0)
+        rank, ranks = shard
+        if not 0 <= rank < ranks:
+            raise ValueError(f"DataLoader: shard is {shard}, expected (rank, ranks) with rank from 0 to ranks - 1")
         self.shard = shard
         self.epoch = 0
         self.position = 0
-        least = self.batch_size if drop_last else len(dataset) - (len(self) - 1) * batch_size
-        if min(least, batch_size) < shard[1]:
+        self._starts_here = False  # the next iterator starts at (epoch, position)
+        self._iterators = 0  # the number of the most recent one
+        least = self.batch_size if drop_last else len(dataset) - (len(self) - 1) * self.batch_size
+        if min(least, self.batch_size) < ranks:
             raise ValueError(
                 f"DataLoader: {len(dataset)} images in batches of {batch_size} make a batch of "
-                f"{min(least, batch_size)}, fewer than the {shard[1]} processes that share it; change batch_size"
+                f"{min(least, self.batch_size)}, fewer than the {ranks} processes that share it; change batch_size"
             )
 
     def __len__(self) -> int:
@@ -80,17 +103,16 @@ class DataLoader:
         return full + bool(rest and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rest of the current epoch; then the next epoch begins."""
+        """A whole epoch, or the rest of one after :meth:`load_state_dict`."""
         return self.batches()
 
     def batches(self, device: str = "cpu") -> Iterator[tuple[Any, np.ndarray]]:
         """As iteration, with the images on a device: while one batch is in use, a GPU copies the next."""
-        first = self.position
-        source = self._prepared(first) if self.prefetch else map(self._prepare, range(first, len(self)))
-        for batch in for_device(device).sent_ahead(source):
-            self.position += 1
-            yield batch
-        self.epoch, self.position = self.epoch + 1, 0
+        if not self._starts_here and self.position:  # the most recent iterator was abandoned
+            self.epoch, self.position = self.epoch + 1, 0
+        self._starts_here = False
+        self._iterators += 1
+        return _Epoch(self, device)
 
     def rows(self, number: int) -> slice:
         """Which rows of a batch are given out: all, or the part that is this process's."""
@@ -99,52 +121,137 @@ class DataLoader:
         return slice(count * rank // ranks, count * (rank + 1) // ranks)
 
     def state_dict(self) -> dict[str, Any]:
-        """The place: epoch, batches of it that were given out, and the seed."""
+        """The place of the most recent iterator: epoch, batches of it that were given out, and the seed."""
         return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a place."""
-        self.seed, self.epoch, self.position = int(state["seed"]), int(state["epoch"]), int(state["position"])
+        """Let the next iterator, and only that one, start at a place that :meth:`state_dict` named.
 
-    def _order(self) -> np.ndarray:
+        Raises
+        ------
+        ValueError
+            If an entry is missing, or not such a place; nothing is changed then.
+        """
+        missing = [name for name in ("seed", "epoch", "position") if name not in state]
+        if missing:
+            raise ValueError(f"load_state_dict: the loader's state has no {' and no '.join(missing)}")
+        numbers = [_integer("load_state_dict", name, state[name], 0) for name in ("seed", "epoch", "position")]
+        if numbers[2] > len(self):
+            raise ValueError(f"load_state_dict: position is {numbers[2]}, expected at most the {len(self)} batches")
+        self.seed, self.epoch, self.position = numbers
+        self._starts_here = True
+        self._iterators += 1  # iterators from before no longer move the place
+
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
         count = len(self.dataset)
-        return np.random.default_rng([self.seed, self.epoch]).permutation(count) if self.shuffle else np.arange(count)
+        return np.random.default_rng([seed, epoch]).permutation(count) if self.shuffle else np.arange(count)
 
-    def _prepare(self, number: int) -> Batch:
-        indices = self._order()[number * self.batch_size : (number + 1) * self.batch_size]
-        images, labels = self.dataset.batch(indices, np.random.default_rng([self.seed, self.epoch, number, 1]))
-        return images[self.rows(number)], labels[self.rows(number)]
 
-    def _prepared(self, first: int) -> Iterator[Batch]:
-        """Batches from a thread, which stops when they are no longer wanted; its errors are raised here."""
-        ready: queue.Queue = queue.Queue(self.prefetch)
+class _Epoch(Iterator[tuple[Any, np.ndarray]]):
+    """The batches of one epoch from a loader's place on; it has its own place and its own thread."""
+
+    def __init__(self, loader: DataLoader, device: str) -> None:
+        self._loader, self._number = loader, loader._iterators
+        self._epoch, self._position, self._count = loader.epoch, loader.position, len(loader)
+        source = _Source(loader, self._epoch, self._position)
+        self._host = source.prefetched() if loader.prefetch else source.one_by_one()
+        self._batches = iter(for_device(device).sent_ahead(self._host))
+
+    def __next__(self) -> tuple[Any, np.ndarray]:
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            if self._position == self._count:
+                self._move(self._epoch + 1, 0)
+            raise
+        self._position += 1
+        self._move(self._epoch, self._position)
+        return batch
+
+    def _move(self, epoch: int, position: int) -> None:
+        """Move the loader's place along, unless a newer iterator or a loaded state decides it."""
+        if self._number == self._loader._iterators:
+            self._loader.epoch, self._loader.position = epoch, position
+
+    def close(self) -> None:
+        """End the iteration and its thread."""
+        for batches in (self._batches, self._host):
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an iterator over a DataLoader cannot be copied or pickled: copy the loader, or save its state_dict()"
+        )
+
+
+class _Source:
+    """Prepares the batches of one epoch, here or in a thread."""
+
+    def __init__(self, loader: DataLoader, epoch: int, first: int) -> None:
+        self.loader, self.seed, self.epoch = loader, loader.seed, epoch
+        self.numbers = range(first, len(loader))
+        self.order: np.ndarray | None = None
+
+    def prepare(self, number: int) -> Batch:
+        """One batch: this process's rows of it."""
+        loader = self.loader
+        if self.order is None:
+            self.order = loader._order(self.seed, self.epoch)
+        indices = self.order[number * loader.batch_size : (number + 1) * loader.batch_size]
+        rng = np.random.default_rng([self.seed, self.epoch, number, 1])
+        try:
+            images, labels = loader.dataset.batch(indices, rng)
+        except StopIteration as error:  # a loop would take it for the end of the epoch
+            raise RuntimeError(
+                f"DataLoader: the data set or its transform raised {error!r} in batch {number}"
+            ) from error
+        if not len(images) == len(labels) == len(indices):
+            raise ValueError(
+                f"DataLoader: the data set or its transform gave {len(images)} images and {len(labels)} labels for the "
+                f"{len(indices)} indices of batch {number}"
+            )
+        return images[loader.rows(number)], labels[loader.rows(number)]
+
+    def one_by_one(self) -> Generator[Batch, None, None]:
+        """Batches, each prepared when it is asked for."""
+        for number in self.numbers:
+            yield self.prepare(number)
+
+    def prefetched(self) -> Generator[Batch, None, None]:
+        """Batches from a thread, which ends with the iteration; what it raises is raised here."""
+        ready: queue.Queue = queue.Queue(self.loader.prefetch)
         wanted = threading.Event()
         wanted.set()
-
-        def work() -> None:
-            for number in range(first, len(self)):
-                try:
-                    item: Any = self._prepare(number)
-                except Exception as error:
-                    item = error
-                if not _put(ready, item, wanted) or isinstance(item, Exception):
-                    return
-
-        thread = threading.Thread(target=work, name="tinycnn-loader", daemon=True)
-        thread.start()
+        thread = threading.Thread(target=self._work, args=(ready, wanted), name="tinycnn-loader", daemon=True)
+        process = os.getpid()
         try:
-            for _ in range(first, len(self)):
-                item = ready.get()
-                if isinstance(item, Exception):
-                    raise item
-                yield item
+            thread.start()
+            for number in self.numbers:
+                # A fork copies the iterator, but not its thread.
+                batch = _next_of(ready, thread) if os.getpid() == process else None
+                if isinstance(batch, BaseException):
+                    raise batch
+                yield self.prepare(number) if batch is None else batch
         finally:
             wanted.clear()
-            thread.join()
+            if os.getpid() == process and thread is not threading.current_thread():
+                with suppress(RuntimeError):  # an interrupt came before it was started
+                    thread.join()
+
+    def _work(self, ready: queue.Queue, wanted: threading.Event) -> None:
+        for number in self.numbers:
+            try:
+                item: Any = self.prepare(number)
+            except BaseException as error:  # SystemExit too: the loop waits for an answer
+                item = error
+            if not _put(ready, item, wanted) or isinstance(item, BaseException):
+                return
 
 
 def _put(ready: queue.Queue, item: Any, wanted: threading.Event) -> bool:
-    """Put an item when there is room; False as soon as nobody wants it."""
+    """Put an item when there is room; False once the iteration has ended."""
     while wanted.is_set():
         try:
             ready.put(item, timeout=0.05)
@@ -152,3 +259,27 @@ def _put(ready: queue.Queue, item: Any, wanted: threading.Event) -> bool:
         except queue.Full:
             continue
     return False
+
+
+def _next_of(ready: queue.Queue, thread: threading.Thread) -> Any:
+    """The next item, or None if the thread has ended without one."""
+    while True:
+        alive = thread.is_alive()
+        try:
+            return ready.get(timeout=1.0) if alive else ready.get_nowait()
+        except queue.Empty:
+            if not alive:
+                return None
+
+
+def _integer(function: str, name: str, value: Any, least: int) -> int:
+    """An argument as an int, of at least ``least``."""
+    try:
+        number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{function}: {name} is {value!r}, expected an integer")
+    if number < least:
+        raise ValueError(f"{function}: {name} is {number}, expected at least {least}")
+    return number
