@@ -97,7 +97,7 @@ class Function:
         self.hooks: dict[int, Callable] = {}
         self.retained: weakref.ref[Tensor] | None = None
         self._saved: tuple[Any, ...] | None = ()
-        self._snapshots: tuple[Snapshot, ...] = ()
+        self._snapshot: Snapshot | None = None
 
     def forward(self, *arrays: Any, **options: Any) -> Any:
         """Compute the output array."""
@@ -116,7 +116,7 @@ class Function:
         """Keep arrays for ``backward``, where ``self.saved`` returns them."""
         self._saved = arrays
         if any(self.needs_input_grad):
-            self._snapshots = tuple(Snapshot.of(array) for array in arrays)
+            self._snapshot = Snapshot.of(arrays)
 
     @property
     def saved(self) -> tuple[Any, ...]:
@@ -128,13 +128,14 @@ class Function:
             If the graph was freed, or a saved array was changed since ``forward`` (:mod:`tinycnn.mutation`).
         """
         self.check_not_freed()
-        for array, snapshot in zip(self._saved or (), self._snapshots):
-            if not snapshot.still_holds(array):
-                raise RuntimeError(
-                    f"backward: an array of shape {array.shape} that {type(self).__name__} saved in its forward pass "
-                    "was changed before backward; call backward first, or change a copy (x.data.copy())"
-                )
-        return self._saved or ()
+        saved = self._saved or ()
+        changed = None if self._snapshot is None else self._snapshot.changed(saved)
+        if changed is not None:
+            raise RuntimeError(
+                f"backward: an array of shape {changed.shape} that {type(self).__name__} saved in its forward pass "
+                "was changed before backward; call backward first, or change a copy (x.data.copy())"
+            )
+        return saved
 
     @property
     def freed(self) -> bool:
@@ -151,7 +152,7 @@ class Function:
 
     def free(self) -> None:
         """Drop the saved arrays and the graph behind this node."""
-        self._saved, self._snapshots, self.edges = None, (), ()
+        self._saved, self._snapshot, self.edges = None, None, ()
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Tensor:

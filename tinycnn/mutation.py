@@ -17,6 +17,7 @@ import numpy as np
 
 from tinycnn.kernels import for_device, is_on_gpu, on_host
 from tinycnn.kernels.choice import Choice
+from tinycnn.kernels.cpu.memory import memory_of
 
 _clock = itertools.count(1)  # a version is never given twice, so a new buffer cannot be taken for an old one
 _versions: dict[int, tuple[weakref.ref, int]] = {}  # of the buffers that were written to, by id
@@ -60,20 +61,24 @@ class changing:
 
 
 class Snapshot(NamedTuple):
-    """The state of a saved array at ``forward``: its version and, inside :class:`detect_mutation`, a digest."""
+    """The state of saved arrays at ``forward``: their versions and, inside :class:`detect_mutation`, digests."""
 
-    version: int
-    digest: bytes | None
+    versions: list[int]
+    digests: list[bytes | None] | None
 
     @classmethod
-    def of(cls, array: Any) -> Snapshot:
-        """Take a snapshot of an array; numbers and None never change."""
-        exact = detect_mutation.current()
-        return cls(version_of(array), _digest(array) if exact else None)
+    def of(cls, arrays: tuple[Any, ...]) -> Snapshot:
+        """Take a snapshot of arrays; numbers and None among them never change."""
+        digests = [_digest(array) for array in arrays] if detect_mutation.current() else None
+        return cls([version_of(array) for array in arrays], digests)
 
-    def still_holds(self, array: Any) -> bool:
-        """True if no change of the array was noticed since the snapshot."""
-        return version_of(array) == self.version and (self.digest is None or _digest(array) == self.digest)
+    def changed(self, arrays: tuple[Any, ...]) -> Any:
+        """Return the first of the arrays that changed since the snapshot, None if none did."""
+        for i, array in enumerate(arrays):
+            same = version_of(array) == self.versions[i]
+            if not same or (self.digests is not None and _digest(array) != self.digests[i]):
+                return array
+        return None
 
 
 def version_of(array: Any) -> int:
@@ -99,6 +104,8 @@ def buffer_of(array: Any) -> Any:
     >>> buffer_of(x[::2]) is x
     True
     """
+    if type(array) is np.ndarray:
+        return array if array.base is None else memory_of(array)
     return for_device("cuda" if is_on_gpu(array) else "cpu").memory_of(array)
 
 
