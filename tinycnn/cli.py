@@ -126,6 +126,7 @@ _DATA_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("image-size", int, "resize images to this height and width"),
     ("channels", int, "1: grey, 3: colour"),
     ("limit", int, "use only so many images of each split"),
+    ("value-range", str, "LOW,HIGH: values that become black and white in images of more than 8 bits"),
 )
 _TRAIN_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("model", str, "a network, such as resnet20, vgg11, alexnet, squeezenet1_1"),
@@ -334,7 +335,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     given = _given(options, _DATA_OPTIONS)
     settings = replace(runs.settings_of(extra), limit=None)
     if "data" in given:  # other data: its own folder, and images as the network knows them
-        settings = replace(settings, root=None, image_size=height, channels=channels)
+        settings = replace(settings, root=None, image_size=height, channels=channels, value_range=None)
     (test,) = runs.datasets(replace(settings, **given), ("test",))
     runs.check_classes(test, extra["classes"], str(folder))
     if test.images.shape[1] != channels:
@@ -367,7 +368,7 @@ def _predict(options: argparse.Namespace) -> None:
     folder = _run_folder(options.folder)
     model, extra = runs.load_run(folder)
     channels, height, _ = extra["image_shape"]
-    image = read_image(options.image, height, channels)
+    image = read_image(options.image, height, channels, runs.settings_of(extra).value_range)
     normalize = transforms.Normalize(extra["mean"], extra["std"])
     with no_grad():
         logits = model(Tensor(normalize(image[None], np.random.default_rng(0))))

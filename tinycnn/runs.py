@@ -59,6 +59,7 @@ class Settings:
     image_size: int | None = None
     channels: int | None = None
     limit: int | None = None
+    value_range: str | None = None
     seed: int = 0
     dropout: float | None = None
     bypass: str | None = None
@@ -99,7 +100,16 @@ def datasets(settings: Settings, splits: tuple[str, ...] = ("train", "test")) ->
     """The splits of the data, untransformed."""
     size = settings.image_size or {"glyphs": 28}.get(settings.data)
     found = [
-        load_data(settings.data, split, settings.root, size, settings.channels, settings.limit, settings.seed)
+        load_data(
+            settings.data,
+            split,
+            settings.root,
+            size,
+            settings.channels,
+            settings.limit,
+            settings.seed,
+            value_range=settings.value_range,
+        )
         for split in splits
     ]
     for other in found[1:]:

@@ -33,6 +33,7 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     symbols: str = "digits",
+    value_range: tuple[float, float] | str | None = None,
 ) -> ArrayDataset:
     """A data set by name.
 
@@ -51,6 +52,8 @@ def load(
         Only so many images: the first (of a folder, which is sorted by class, evenly spaced ones).
     seed, symbols
         For glyphs.
+    value_range : (low, high), optional
+        For folder: the values that become black and white where pixels have more than 8 bits.
 
     Raises
     ------
@@ -69,11 +72,13 @@ def load(
         raise DataError(f"{name}: size is {size}, expected at least 1")
     if channels not in (None, 1, 3):
         raise DataError(f"{name}: channels is {channels}, expected 1 or 3")
+    if value_range is not None and name != "folder":
+        raise DataError(f"{name}: value_range is {value_range!r}, expected None: it is for images of a folder")
     if name == "folder" and root is None:
         raise DataError("folder: which one? Give the folder with a subfolder of images for each class by --root FOLDER")
     if name == "glyphs":
         return Glyphs(split, size or 32, channels or 1, symbols, limit, seed)
-    images, labels, classes = _read(name, split, Path(root) if root else default_root(), size, channels)
+    images, labels, classes = _read(name, split, Path(root) if root else default_root(), size, channels, value_range)
     chosen: Any = slice(limit)
     if name == "folder" and limit is not None and limit < len(images):
         chosen = np.linspace(0, len(images) - 1, limit).astype(int)
@@ -85,13 +90,13 @@ def load(
     return data
 
 
-def _read(name: str, split: str, root: Path, size: int | None, channels: int | None) -> Any:
+def _read(name: str, split: str, root: Path, size: int | None, channels: int | None, value_range: Any) -> Any:
     if name in IDX:
         return idx.load_idx(name, root, split)
     if name in CIFAR:
         return cifar.load_cifar(name, root, split)
     if name == "folder":
-        return folder.load_folder(root, split, size or 64, channels or 3)
+        return folder.load_folder(root, split, size or 64, channels or 3, value_range)
     return load_npz(root, split)
 
 
