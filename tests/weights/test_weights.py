@@ -185,11 +185,14 @@ def test_a_header_longer_than_the_file_is_refused(tmp_path):
         weights.load(path)
 
 
-def test_unknown_suffix_and_missing_file(tmp_path):
-    with pytest.raises(WeightsError, match=r"expected a name that ends in [.]safetensors, [.]npz, [.]pth, [.]pt"):
-        weights.load(tmp_path / "w.bin")
-    with pytest.raises(FileNotFoundError, match="there is no file"):
-        weights.load(tmp_path / "w.npz")
+def test_missing_files_and_names_of_no_format(tmp_path):
+    for name in ("w.npz", "w.bin", "w"):
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            weights.load(tmp_path / name)
+    with pytest.raises(WeightsError, match="is a folder, expected a weights file"):
+        weights.load(tmp_path)
+    with pytest.raises(WeightsError, match=r"expected a name that ends in [.]safetensors, [.]npz"):
+        weights.save(tmp_path / "w.pth", ARRAYS)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):

@@ -256,7 +256,7 @@ class Module:
         WeightsError
             If the file is damaged or hostile, or its tensors do not fit.
         """
-        self.load_state_dict(weights.load(path), strict)
+        self.load_state_dict(weights.load(path, self._arrays()), strict)
 
     # -- changing all of it --------------------------------------------------------------------------------------------
 

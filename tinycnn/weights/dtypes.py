@@ -50,7 +50,9 @@ def decode(data: np.ndarray, dtype: str, big_endian: bool = False) -> np.ndarray
     stored = np.dtype(WIDENED.get(dtype, dtype)).newbyteorder(">" if big_endian else "<")
     flat = data.view(stored).astype(stored.newbyteorder("="), copy=False)
     if dtype == "bfloat16":
-        return (flat.astype(np.uint32) << 16).view(np.float32)
+        wide = flat.astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
     return _float8_values(dtype)[flat] if dtype in WIDENED else flat
 
 

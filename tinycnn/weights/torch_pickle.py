@@ -1,49 +1,69 @@
 """Reading PyTorch's .pth files without PyTorch, and without trusting them.
 
-A .pth file is a pickle: a program for a small machine that may call any function it can name. This reader's machine
-knows no function but its own: the names that PyTorch writes for tensors stand for functions defined here, every other
-name is refused. Both layouts are read: the zip archive (PyTorch 1.6 on) and the older plain stream, in which
-torchvision's early weights are.
+A .pth file is a pickle: a program for a small machine (see :mod:`tinycnn.weights.pickle_machine`). The names that
+PyTorch writes for tensors stand for functions defined here, every other name is refused. Both layouts are read: the zip
+archive (PyTorch 1.6 on) and the older plain stream, in which torchvision's early weights are.
+
+A tensor is a strided view of a storage. All views of one storage are made when its bytes are read, so that each byte
+of the file is read once, and equal views (tied layers) become one array.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from tinycnn.errors import WeightsError
+from tinycnn.weights.archive import Archive
+from tinycnn.weights.dtypes import WIDENED, decode, itemsize
+from tinycnn.weights.limits import read_exactly, refusals, shorten
+from tinycnn.weights.pickle_machine import MOST_BYTES, Machine, Stream, set_item
+from tinycnn.weights.state import find_state, without_wrappers
 
-_DTYPES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": "bf16",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
+_STORAGES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
     "CharStorage": "i1",
     "ByteStorage": "u1",
     "BoolStorage": "?",
+    "ComplexFloatStorage": "c8",
+    "ComplexDoubleStorage": "c16",
+    "UntypedStorage": "u1",
 }
+_DTYPES = {
+    **{name: np.dtype(name).str[1:] for name in ("float16", "float32", "float64", "complex64", "complex128")},
+    **{f"{sign}int{bits}": f"{sign[:1] or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    **{name: name for name in WIDENED},
+    "bool": "?",
+}
+_IGNORED = (
+    ("torch", "device"),
+    ("torch", "Generator"),
+    ("builtins", "set"),
+    ("__builtin__", "set"),
+    ("argparse", "Namespace"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
+    ("_codecs", "encode"),
+)
+"""Types of what stands beside the weights in a checkpoint: the objects are not made."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_LARGEST = 16 * 2**30
+_SPARE = 32 * 2**20
+"""Bytes of tensors beyond those of the file: expanded tensors repeat elements, compressed members unpack."""
 
 
-class _StorageType(NamedTuple):
-    """The name of a storage class, in place of the class."""
-
-    dtype: str
-
-
-class _Storage(NamedTuple):
+class Storage(NamedTuple):
     """A flat run of elements, by the key under which its bytes are stored."""
 
     key: str
@@ -51,173 +71,284 @@ class _Storage(NamedTuple):
     size: int
 
 
-class _LazyTensor(NamedTuple):
-    """A tensor as the pickle describes it: a strided view of a storage."""
+class LazyTensor(NamedTuple):
+    """A tensor as the pickle describes it: a strided view of a storage, or of none if it has no data."""
 
-    storage: _Storage
+    storage: Storage | None
+    dtype: str
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
-class _Table(OrderedDict):
-    """The only container the pickle may build by name; attributes set on it (``_metadata``) are dropped."""
+class _Type(NamedTuple):
+    """The name of a storage class or of a dtype, in place of the object."""
 
-    def __setstate__(self, state: Any) -> None:
-        """Drop it."""
+    dtype: str
+    storage: bool
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _LazyTensor:
-    numbers = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or any(type(n) is not int or n < 0 for n in numbers):
-        raise pickle.UnpicklingError("a tensor's description is damaged")
+def _size(shape: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(shape, tuple):
+        raise ValueError("a tensor's shape is damaged")
+    return shape
+
+
+def _table(*arguments: Any) -> dict[Any, Any]:
+    """Make a dict. Python 2 gives its items as a list of pairs, which is emptied: no program may fill two from it."""
+    table: dict[Any, Any] = {}
+    pairs = arguments[-1] if arguments else []
+    if isinstance(pairs, dict):
+        return pairs
+    if isinstance(pairs, list):
+        for pair in pairs:
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise ValueError("a dict is not made of pairs")
+            set_item(table, *pair)
+        pairs.clear()
+    return table
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> LazyTensor:
+    if not isinstance(storage, Storage):
+        raise ValueError("a tensor's storage is damaged")
+    return _view(storage, storage.dtype, offset, shape, strides)
+
+
+def _typed_tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+) -> LazyTensor:
+    """A tensor of an untyped storage (in bytes), with its own dtype."""
+    if not isinstance(storage, Storage) or not isinstance(dtype, _Type) or storage.dtype != "u1":
+        raise ValueError("a tensor's storage or dtype is damaged")
+    return _view(storage, dtype.dtype, offset, shape, strides)
+
+
+def _tensor_without_data(dtype: Any, shape: Any, strides: Any, *_: Any) -> LazyTensor:
+    return _view(None, dtype.dtype if isinstance(dtype, _Type) else "u1", 0, shape, strides)
+
+
+def _view(storage: Storage | None, dtype: str, offset: Any, shape: Any, strides: Any) -> LazyTensor:
+    if not isinstance(shape, (tuple, list)) or not isinstance(strides, (tuple, list)):
+        raise ValueError("a tensor's shape or strides are damaged")
     if len(shape) != len(strides) or len(shape) > 64:
-        raise pickle.UnpicklingError("a tensor's shape and strides do not fit")
-    return _LazyTensor(storage, offset, tuple(shape), tuple(strides))
+        raise ValueError(
+            f"a tensor's shape has {len(shape)} numbers and its strides {len(strides)}, expected 64 at most"
+        )
+    if any(type(n) is not int or not 0 <= n < 2**62 for n in (offset, *shape, *strides)):
+        raise ValueError("a tensor's offset, shape or strides are not whole numbers from 0 to below 2^62")
+    return LazyTensor(storage, dtype, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
+def _parameter(tensor: Any, *_: Any) -> Any:
+    if not isinstance(tensor, LazyTensor):
+        raise ValueError("a parameter is not made of a tensor")
     return tensor
 
 
-_BUILDERS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _Table,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    **{("torch", name): _StorageType(dtype) for name, dtype in _DTYPES.items()},
+def _with_attributes(build: Any, kind: Any, arguments: Any, *_: Any) -> Any:
+    """A tensor that has Python attributes; they are dropped."""
+    made = getattr(build, "build", None)
+    if made not in (_tensor, _typed_tensor, _parameter) or not isinstance(arguments, tuple):
+        raise ValueError("a tensor with attributes is damaged")
+    return made(*arguments)
+
+
+_NAMES: dict[tuple[str, str], Callable[..., Any] | None] = {
+    ("collections", "OrderedDict"): _table,
+    ("collections", "Counter"): _table,
+    ("collections", "defaultdict"): _table,
+    ("builtins", "dict"): _table,
+    ("builtins", "list"): None,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _typed_tensor,
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _tensor_without_data,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _with_attributes,
+    ("torch", "Tensor"): None,
+    ("torch.nn.parameter", "Parameter"): None,
+    ("torch", "Size"): _size,
+    **dict.fromkeys(_IGNORED),
 }
+_TYPES = {
+    **{("torch", name): _Type(dtype, True) for name, dtype in _STORAGES.items()},
+    **{("torch.storage", name): _Type(dtype, True) for name, dtype in _STORAGES.items()},
+    **{("torch", name): _Type(dtype, False) for name, dtype in _DTYPES.items()},
+}
+"""Names that are used as they are, and never called."""
 
 
-class _Unpickler(pickle.Unpickler):
-    """An unpickler whose every name is on the list."""
+class _Machine(Machine):
+    """The machine with the names of PyTorch."""
 
-    def __init__(self, file: Any, persistent: Callable[[Any], _Storage] | None = None) -> None:
-        super().__init__(file, encoding="utf-8")
-        self._persistent = persistent
+    def __init__(self, stream: Stream, persistent: Callable[[Any], Storage] | None = None) -> None:
+        super().__init__(stream, _NAMES, persistent)
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _BUILDERS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only tensors are built from such a file")
-        return _BUILDERS[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        if self._persistent is None:
-            raise pickle.UnpicklingError("it refers to a storage where none can be")
-        return self._persistent(pid)
+    def find(self, module: str, name: str) -> Any:
+        return _TYPES.get((module, name)) or super().find(module, name)
 
 
-def load_pth(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a state dict, or of one inside a checkpoint under "state_dict" or "model".
+def load_pth(path: str | Path, expected: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of a state dict, or of one inside a checkpoint (see :func:`tinycnn.weights.state.find_state`).
+
+    Formats that NumPy lacks (bfloat16, 8-bit floats) are widened to float32. Prefixes of wrappers (``module.`` of
+    DataParallel, ``_orig_mod.`` of ``torch.compile``) are dropped, unless more of the ``expected`` names have them.
 
     Raises
     ------
     WeightsError
-        If the file is truncated or damaged, is no state dict, or asks for anything but tensors.
+        If the file is truncated or damaged, is not a state dict, or asks for anything but tensors.
     """
-    try:
-        with open(path, "rb") as file:
-            zipped = zipfile.is_zipfile(file)
-            file.seek(0)
-            tree, read = _read_zip(file) if zipped else _read_legacy(file)
-            return {name: _materialise(name, tensor, read) for name, tensor in _state(tree).items()}
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"{path} is refused: {error}") from error
-    except (
-        AttributeError,
-        IndexError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        NotImplementedError,
-    ) as error:
-        raise WeightsError(f"{path} is refused: damaged ({type(error).__name__}: {error})") from error
+    with open(path, "rb") as file, refusals(path):
+        size = os.fstat(file.fileno()).st_size
+        zipped = file.read(4) == b"PK\x03\x04"
+        file.seek(0)
+        tree, read = _read_zip(file, size) if zipped else _read_legacy(file, size)
+        state = find_state(tree, LazyTensor)
+        _check_sizes(state, size)
+        return without_wrappers(_materialise(state, read), expected)
 
 
-def _read_zip(file: Any) -> tuple[Any, Callable[[_Storage], bytes]]:
-    archive = zipfile.ZipFile(file)
-    pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
+Storages = Callable[[dict[str, Storage]], Iterator[tuple[str, np.ndarray, bool]]]
+"""Gives the bytes of storages, each once: key, bytes, True if they are big-endian."""
+
+
+def _read_zip(file: BinaryIO, size: int) -> tuple[Any, Storages]:
+    archive = Archive(file, size + _SPARE)
+    pickles = [name for name in archive.members if name.endswith("/data.pkl") or name == "data.pkl"]
     if len(pickles) != 1:
-        raise ValueError("the archive has no data.pkl: not written by torch.save?")
+        raise ValueError("the archive has no data.pkl, or several: not written by torch.save?")
     folder = pickles[0].removesuffix("data.pkl")
-    order = f"{folder}byteorder"
-    if order in archive.namelist() and archive.read(order).strip() != b"little":
-        raise ValueError("its numbers are big-endian, which is not supported")
-    tree = _Unpickler(io.BytesIO(_member(archive, pickles[0])), _storage).load()
-    return tree, lambda storage: _member(archive, f"{folder}data/{storage.key}")
+    if ".." in folder.split("/") or folder.startswith("/"):
+        raise ValueError(f"the archive's folder is called {shorten(folder)!r}: not written by torch.save")
+    if f"{folder}constants.pkl" in archive.members:
+        raise ValueError("it is a TorchScript program, not a state dict: save model.state_dict() with torch.save")
+    order = "little"
+    if f"{folder}byteorder" in archive.members:
+        order = archive.read(f"{folder}byteorder", 16).tobytes().decode("ascii", "replace").strip()
+    if order not in ("little", "big"):
+        raise ValueError(f"its byte order is {shorten(order)!r}, expected little or big")
+    program = archive.read(pickles[0], MOST_BYTES)
+    tree = _Machine(Stream(io.BytesIO(program), len(program)), _storage).run()
+
+    def read(storages: dict[str, Storage]) -> Iterator[tuple[str, np.ndarray, bool]]:
+        for key in storages:
+            member = f"{folder}data/{key}"
+            if member not in archive.members:
+                raise ValueError(f"the archive has no member {shorten(member)!r}")
+            yield key, archive.read(member), order == "big"
+
+    return tree, read
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    info = archive.getinfo(name)
-    if info.file_size > _LARGEST or info.file_size > 1000 * max(info.compress_size, 1):
-        raise ValueError(f"{name} would unpack to {info.file_size} bytes")
-    return archive.read(info)
+def _storage(pid: Any) -> Storage:
+    """A storage from ("storage", type, key, location, number of elements, view)."""
+    if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
+        raise ValueError("a storage's description is damaged")
+    kind, key, size = pid[1], pid[2], pid[4]
+    if not isinstance(kind, _Type) or not kind.storage or type(key) not in (str, int):
+        raise ValueError("a storage's type or key is damaged")
+    if type(size) is not int or not 0 <= size < 2**62:
+        raise ValueError("a storage's size is damaged")
+    if len(pid) > 5 and pid[5] is not None:
+        raise ValueError("a storage is a view of another one, as PyTorch wrote before 0.4: save it again")
+    return Storage(str(key), kind.dtype, size)
 
 
-def _storage(pid: Any) -> _Storage:
-    """A storage from ("storage", type, key, location, number of elements, ...)."""
-    if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], _StorageType):
-        raise pickle.UnpicklingError("a storage's description is damaged")
-    if type(pid[4]) is not int or pid[4] < 0:
-        raise pickle.UnpicklingError("a storage's size is damaged")
-    return _Storage(str(pid[2]), pid[1].dtype, pid[4])
+def _read_legacy(file: BinaryIO, size: int) -> tuple[Any, Storages]:
+    """Read magic number, protocol, system facts, the tree, and the keys of the storages.
 
+    Each storage's size and bytes follow. The bytes are little-endian whatever the system, as PyTorch writes them.
+    """
 
-def _read_legacy(file: Any) -> tuple[Any, Callable[[_Storage], bytes]]:
-    """Magic number, protocol, system facts, the tree, the list of storage keys, then each storage's size and bytes."""
-    if _Unpickler(file).load() != _LEGACY_MAGIC:
+    def run(persistent: Callable[[Any], Storage] | None = None) -> Any:
+        return _Machine(Stream(file, size - file.tell()), persistent).run()
+
+    if run() != _LEGACY_MAGIC:
         raise ValueError("it does not begin as torch.save begins a file")
     for _ in range(2):
-        _Unpickler(file).load()
-    storages: dict[str, _Storage] = {}
+        run()
+    known: dict[str, Storage] = {}
 
-    def remember(pid: Any) -> _Storage:
+    def remember(pid: Any) -> Storage:
         storage = _storage(pid)
-        storages[storage.key] = storage
+        if known.setdefault(storage.key, storage) != storage:
+            raise ValueError(f"two storages have the key {shorten(storage.key)!r}")
         return storage
 
-    tree = _Unpickler(file, remember).load()
-    data = {}
-    for key in _Unpickler(file).load():
-        storage = storages[str(key)]
-        count = int.from_bytes(file.read(8), "little")
-        if count != storage.size:
-            raise ValueError(f"storage {key} has {count} elements, expected {storage.size}")
-        data[storage.key] = file.read(count * _itemsize(storage.dtype))
-    return tree, lambda storage: data[storage.key]
+    tree = run(remember)
+    keys = run()
+    if not isinstance(keys, list) or not all(type(key) in (str, int) for key in keys):
+        raise ValueError("its list of storages is damaged")
+    start = file.tell()
+
+    def read(wanted: dict[str, Storage]) -> Iterator[tuple[str, np.ndarray, bool]]:
+        file.seek(start)
+        for key in map(str, keys):
+            count = int.from_bytes(read_exactly(file, 8, "the size of a storage").tobytes(), "little")
+            storage = known.get(key)
+            if storage is None or count != storage.size:
+                raise ValueError(f"storage {shorten(key)!r} has {count} elements, expected {storage and storage.size}")
+            length = count * itemsize(storage.dtype)
+            if length > size - file.tell():
+                raise ValueError(f"storage {shorten(key)!r} ends beyond the end of the file: truncated?")
+            if key in wanted:
+                yield key, read_exactly(file, length, f"storage {shorten(key)!r}"), False
+            else:
+                file.seek(length, os.SEEK_CUR)
+
+    return tree, read
 
 
-def _state(tree: Any) -> dict[str, _LazyTensor]:
-    for key in ("state_dict", "model"):
-        if isinstance(tree, dict) and isinstance(tree.get(key), dict):
-            tree = tree[key]
-    if not isinstance(tree, dict) or not all(isinstance(v, _LazyTensor) for v in tree.values()) or not tree:
-        raise ValueError("it holds no state dict of tensors")
-    return {str(name): tensor for name, tensor in tree.items()}
+def _check_sizes(state: dict[str, LazyTensor], size: int) -> None:
+    """Refuse tensors that lie outside of their storage, and those that are far larger than the file."""
+    for name, tensor in state.items():
+        if tensor.storage is None:
+            raise ValueError(f"tensor {name} has no data (it was on the device meta)")
+        if tensor.dtype.startswith("c"):
+            raise ValueError(f"tensor {name} is complex, expected real numbers")
+        elements = tensor.storage.size * itemsize(tensor.storage.dtype) // itemsize(tensor.dtype)
+        last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides))
+        if 0 not in tensor.shape and last >= elements:
+            raise ValueError(f"tensor {name} reaches beyond its storage of {elements} elements")
+    total = sum(math.prod(t.shape) * itemsize(t.dtype) for t in set(state.values()))
+    if total > size + _SPARE:
+        raise ValueError(f"its tensors have {total} bytes and the file {size}: they repeat their storages too often")
 
 
-def _itemsize(dtype: str) -> int:
-    return 2 if dtype == "bf16" else np.dtype(dtype).itemsize
+def _materialise(state: dict[str, LazyTensor], read: Storages) -> dict[str, np.ndarray]:
+    """Copy each tensor out of its storage; equal views give one array."""
+    storages = {tensor.storage.key: tensor.storage for tensor in state.values() if tensor.storage}
+    views: dict[str, list[LazyTensor]] = {key: [] for key in storages}
+    for tensor in dict.fromkeys(state.values()):
+        if tensor.storage:
+            if tensor.storage != storages[tensor.storage.key]:
+                raise ValueError(f"two storages have the key {shorten(tensor.storage.key)!r}")
+            views[tensor.storage.key].append(tensor)
+    made: dict[LazyTensor, np.ndarray] = {}
+    for key, data, big_endian in read(storages):
+        expected = storages[key].size * itemsize(storages[key].dtype)
+        if len(data) != expected:
+            raise ValueError(f"storage {shorten(key)!r} has {len(data)} bytes, expected {expected}: truncated?")
+        for tensor in views[key]:
+            made[tensor] = _view_of(data, tensor, big_endian, len(views[key]) == 1)
+    missing = [name for name, tensor in state.items() if tensor not in made]
+    if missing:
+        raise ValueError(f"the storage of tensor {missing[0]} is not in the file")
+    return {name: made[tensor] for name, tensor in state.items()}
 
 
-def _materialise(name: str, tensor: _LazyTensor, read: Callable[[_Storage], bytes]) -> np.ndarray:
-    """Copy a tensor out of its storage, after checking that it lies inside."""
-    storage = tensor.storage
-    data = read(storage)
-    if len(data) != storage.size * _itemsize(storage.dtype):
-        raise ValueError(f"storage of {name} has {len(data)} bytes, expected {storage.size} elements: truncated?")
-    last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides))
-    if 0 not in tensor.shape and last >= storage.size:
-        raise ValueError(f"tensor {name} reaches beyond its storage")
-    if math.prod(tensor.shape) > max(storage.size, 1):
-        raise ValueError(f"tensor {name} repeats its storage")
-    flat = _decode(data, storage.dtype)
+def _view_of(data: np.ndarray, tensor: LazyTensor, big_endian: bool, alone: bool) -> np.ndarray:
+    """Return a tensor of a storage; a copy, unless it is the only tensor there and all of it."""
+    width = itemsize(tensor.dtype)
     if 0 in tensor.shape:
-        return np.empty(tensor.shape, flat.dtype)
-    strides = [s * flat.itemsize for s in tensor.strides]
-    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides).copy()
-
-
-def _decode(data: bytes, dtype: str) -> np.ndarray:
-    if dtype == "bf16":
-        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
-    return np.frombuffer(data, dtype).astype(np.dtype(dtype).newbyteorder("="), copy=False)
+        return np.empty(tensor.shape, decode(data[:0], tensor.dtype).dtype)
+    count = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides))
+    part = data[tensor.offset * width : (tensor.offset + count) * width]
+    flat = decode(part, tensor.dtype, big_endian)
+    view = np.lib.stride_tricks.as_strided(flat, tensor.shape, [s * flat.itemsize for s in tensor.strides])
+    whole = view.flags.c_contiguous and view.size == flat.size
+    owned = not np.may_share_memory(flat, data) or (alone and len(part) == len(data))
+    return view if whole and owned else view.copy()
