@@ -230,7 +230,7 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[Any, Storages]:
         order = archive.read(f"{folder}byteorder", 16).tobytes().decode("ascii", "replace").strip()
     if order not in ("little", "big"):
         raise ValueError(f"its byte order is {shorten(order)!r}, expected little or big")
-    program = archive.read(pickles[0], MOST_BYTES)
+    program = archive.read(pickles[0], MOST_BYTES).tobytes()
     tree = _Machine(Stream(io.BytesIO(program), len(program)), _storage).run()
 
     def read(storages: dict[str, Storage]) -> Iterator[tuple[str, np.ndarray, bool]]:
