@@ -75,6 +75,27 @@ def test_processors_are_shared_out(processors):
     assert json.loads(done.stdout)["threads"] == 1
 
 
+MISMATCH = """
+import os, sys
+import numpy as np
+from tests.distributed.test_processes import CALLS
+from tinycnn.distributed import MismatchError, world
+communicator = world()
+try:
+    CALLS[sys.argv[1]](communicator)
+except MismatchError as error:
+    print(error, flush=True)
+os._exit(0)
+"""
+
+
+@needs_mpi
+@pytest.mark.parametrize("kind", ["shape", "dtype", "size", "kind", "second"])
+def test_mismatched_operations_name_what_differs(kind):
+    done = mpiexec(2, "-c", MISMATCH, kind)
+    assert "rank 1 called " in done.stdout and ", rank 0 called allreduce of (" in done.stdout, done.stderr[-2000:]
+
+
 def history(folder):
     with (folder / "history.csv").open(newline="") as file:
         return [[float(row[name]) for name in ("train_loss", "test_loss")] for row in csv.DictReader(file)]

@@ -1,6 +1,6 @@
 """Training by several processes: the communicators, data-parallel training, and a plan for more machines."""
 
-from tinycnn.distributed.communicator import ALONE, Communicator, DistributedError, agree, gather, share
+from tinycnn.distributed.communicator import ALONE, Communicator, DistributedError, MismatchError, agree, gather, share
 from tinycnn.distributed.mpi import launched_rank, world
 from tinycnn.distributed.parallel import GradientSum, synchronize_batch_norm
 from tinycnn.distributed.plan import Link, Work, allreduce_time, step_time
@@ -13,6 +13,7 @@ __all__ = [
     "DistributedError",
     "GradientSum",
     "Link",
+    "MismatchError",
     "Work",
     "agree",
     "allreduce_time",

@@ -22,6 +22,56 @@ class DistributedError(TinyCNNError, RuntimeError):
     """Processes that train together cannot go on: one is gone, hangs, or differs from the others."""
 
 
+class MismatchError(DistributedError):
+    """Ranks called different operations, or the same one with arrays that differ in shape or dtype."""
+
+
+class PeerGoneError(DistributedError):
+    """A rank has ended while another waits for it."""
+
+
+def checked_timeout(name: str, seconds: float | None) -> float:
+    """Return a time limit in seconds, :func:`time_limit` for None.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number above 0.
+    """
+    if seconds is None:
+        return time_limit()
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
+        raise ValueError(f"{name}: timeout is {seconds!r}, expected seconds above 0")
+    return float(seconds)
+
+
+def described(operation: str, array: np.ndarray) -> str:
+    """Return an operation in words that are equal on all ranks only if its arrays fit.
+
+    >>> described("allreduce", np.zeros((2, 3)))
+    'allreduce of (2, 3) float64'
+    """
+    return f"{operation} of {array.shape} {array.dtype}"
+
+
+def check_array(array: Any) -> None:
+    """Raise an error unless a collective operation can work on an array in place.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array of numbers.
+    ValueError
+        If it is not contiguous, or read-only.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufc":
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"communicator: the array is {kind}, expected a NumPy array of numbers")
+    if not array.flags.c_contiguous or not array.flags.writeable:
+        flaw = "not contiguous" if array.flags.writeable else "read-only"
+        raise ValueError(f"communicator: the array of shape {array.shape} is {flaw}")
+
+
 def time_limit() -> float:
     """Seconds that a rank waits for another: the environment variable TINYCNN_TIMEOUT, or 300.
 
@@ -59,7 +109,8 @@ class Request(Protocol):
 class Communicator(Protocol):
     """One of ``size`` processes that do the same, numbered by ``rank`` from 0.
 
-    All ranks call the same operations in the same order, with arrays of the same size and dtype.
+    All ranks call the same operations in the same order, with arrays of the same shape and dtype; if they do not,
+    MismatchError says what differs.
     """
 
     rank: int
@@ -146,7 +197,7 @@ def share(communicator: Communicator, make: Callable[[], Any]) -> Any:
         text = json.dumps([tree, {name: [array.dtype.str, array.shape] for name, array in arrays.items()}])
     tree, headers = json.loads(gather_text(communicator, text)[0])
     for name, (dtype, shape) in headers.items():
-        array = np.ascontiguousarray(arrays[name]) if communicator.rank == 0 else np.empty(shape, dtype)
+        array = np.array(arrays[name], order="C") if communicator.rank == 0 else np.empty(shape, dtype)
         communicator.broadcast(array)
         arrays[name] = array.reshape(shape)
     return put_back(tree, arrays)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from importlib import util
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from tinycnn.distributed.communicator import ALONE, Communicator, DistributedError, Request, time_limit
+from tinycnn.distributed.communicator import (
+    ALONE,
+    Communicator,
+    DistributedError,
+    MismatchError,
+    Request,
+    check_array,
+    described,
+    time_limit,
+)
 from tinycnn.distributed.processes import threads_each
 from tinycnn.kernels.cpu.pool import set_num_threads
 
@@ -99,15 +110,33 @@ class MPICommunicator:
 
     def allreduce(self, array: np.ndarray) -> Request:
         """Start to replace a contiguous array by its sum over all ranks."""
-        return _Started(self, self._world.Iallreduce(self._mpi.IN_PLACE, array), array)
+        return self._begin("allreduce", array, lambda: self._world.Iallreduce(self._mpi.IN_PLACE, array))
 
     def broadcast(self, array: np.ndarray, root: int = 0) -> None:
         """Replace a contiguous array by that of rank ``root``."""
-        _Started(self, self._world.Ibcast(array, root), array).wait()
+        if not 0 <= root < self.size:
+            raise ValueError(f"broadcast: root is {root!r}, expected a rank from 0 to {self.size - 1}")
+        self._begin(f"broadcast from {root}", array, lambda: self._world.Ibcast(array, root)).wait()
 
     def barrier(self) -> None:
         """Return when all ranks are here."""
-        _Started(self, self._world.Ibarrier(), np.empty(0)).wait()
+        self._begin("barrier", np.empty(0), self._world.Ibarrier).wait()
+
+    def _begin(self, operation: str, array: np.ndarray, start: Callable[[], Any]) -> _Started:
+        """Start an operation, and beside it a comparison of what the ranks call."""
+        check_array(array)
+        words = described(operation, array)
+        number = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=7).digest(), "big")
+        extremes = np.array([number, -number])
+        compared = self._world.Iallreduce(self._mpi.IN_PLACE, extremes, self._mpi.MAX)
+        return _Started(self, words, (compared, extremes), start(), array)
+
+    def compare(self, words: str, extremes: np.ndarray) -> None:
+        """Raise MismatchError, on all ranks, if the ranks called different operations."""
+        if extremes[0] != -extremes[1]:
+            calls = self._world.allgather(words)
+            other = next(rank for rank, call in enumerate(calls) if call != calls[0])
+            raise MismatchError(f"rank {other} called {calls[other]}, rank 0 called {calls[0]}")
 
     def abort(self, message: str) -> NoReturn:
         """Print the message and end all ranks. Where all fail alike, rank 0 is the one that speaks."""
@@ -136,20 +165,29 @@ class MPICommunicator:
 
 
 class _Started:
-    """An operation under way. MPI moves its data while somebody is inside MPI: ``test`` and ``wait`` are."""
+    """An operation under way. MPI moves its data while a rank is inside MPI: ``test`` and ``wait`` are."""
 
-    def __init__(self, communicator: MPICommunicator, request: Any, array: np.ndarray) -> None:
-        self._communicator, self._request, self._array = communicator, request, array
+    def __init__(
+        self, communicator: MPICommunicator, words: str, comparison: tuple[Any, np.ndarray], request: Any, array: Any
+    ) -> None:
+        self._communicator, self._words, self._comparison = communicator, words, comparison
+        self._request, self._array = request, array
         communicator.operations += 1
         self._number = communicator.operations
 
     def test(self) -> bool:
-        return self._request.Test()
+        return self._comparison[0].Test() and self._request.Test()
 
     def wait(self) -> np.ndarray:
+        self._await(self._comparison[0])
+        self._communicator.compare(self._words, self._comparison[1])
+        self._await(self._request)
+        return self._array
+
+    def _await(self, request: Any) -> None:
         communicator, begin, told = self._communicator, time.monotonic(), False
         limit = communicator.timeout * (2 if communicator.rank else 1)  # rank 0 speaks first
-        while not self._request.Test():
+        while not request.Test():
             waited = time.monotonic() - begin
             if waited > limit:
                 raise communicator.hanging(self._number)
@@ -160,4 +198,3 @@ class _Started:
                 _give_way()
             else:
                 time.sleep(PAUSE)
-        return self._array

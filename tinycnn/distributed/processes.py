@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import secrets
@@ -17,15 +16,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from tinycnn.distributed.communicator import DistributedError, time_limit
+from tinycnn.distributed.communicator import DistributedError, MismatchError, PeerGoneError, checked_timeout
+from tinycnn.distributed.connections import Listener, Sender, call, receive, send
 from tinycnn.distributed.ring import Ring
 from tinycnn.distributed.shipping import pack, unpack
 
-HOST = "127.0.0.1"
 START_SECONDS = 120.0
-GRACE = 1.0
+GRACE = 1.0  # seconds for others to report after a rank failed: the cause may not be the first report
+LOOK_EVERY = 0.25  # seconds between two looks at who is silent
+SHORTEST_SILENCE = 5.0  # seconds; a busy machine may keep a rank from running for as long
 _CHILD = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -47,12 +49,13 @@ def run(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: floa
     arguments
         Whatever pickle can take.
     timeout : float, optional
-        Seconds that a rank waits for another (default 300, or the environment variable TINYCNN_TIMEOUT).
+        Seconds that a rank waits for another, that a process may be silent (its heartbeat comes from a thread of its
+        own), and that it may run after the others returned (default 300, or the environment variable TINYCNN_TIMEOUT).
 
     Raises
     ------
     DistributedError
-        If a process fails, dies or hangs: which, and why. The others are ended.
+        If a process fails, dies or hangs, or if ranks call different operations: which, and why. The others are ended.
 
     Examples
     --------
@@ -62,10 +65,12 @@ def run(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: floa
     >>> run(add, 2)
     [3.0, 3.0]
     """
-    if not isinstance(ranks, int) or ranks < 1:
+    if not isinstance(ranks, int) or isinstance(ranks, bool) or ranks < 1:
         raise ValueError(f"run: ranks is {ranks!r}, expected a whole number of at least 1")
-    task = pack((function, arguments))
-    with _Crew(ranks, time_limit() if timeout is None else timeout) as crew:
+    if not callable(function):
+        raise TypeError(f"run: function is {function!r}, expected a function of a communicator")
+    seconds, task = checked_timeout("run", timeout), pack((function, arguments))
+    with _Crew(ranks, seconds) as crew:
         crew.connect(task)
         return crew.results()
 
@@ -75,17 +80,24 @@ class _Crew:
 
     def __init__(self, ranks: int, timeout: float) -> None:
         self.token, self.timeout = secrets.token_bytes(32), timeout
-        self.server = _listen()
+        self.processes: list[subprocess.Popen] = []
+        self.lines: list[socket.socket] = []
+        self.listener = Listener(self.token)
         environment = {"NUMBA_NUM_THREADS": str(threads_each(_processors(), ranks)), **os.environ}
         command = [sys.executable, "-c", _CHILD, json.dumps(sys.path)]
-        self.processes = [subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) for _ in range(ranks)]
-        self.lines: list[socket.socket] = []
+        try:
+            for _ in range(ranks):
+                self.processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, env=environment))
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> _Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for line in (self.server, *self.lines):
+        self.listener.close()
+        for line in self.lines:
             line.close()
         for process in self.processes:
             process.kill()
@@ -94,7 +106,7 @@ class _Crew:
     def connect(self, task: bytes) -> None:
         """Give each process its rank and the task, then the address of the next."""
         for rank, process in enumerate(self.processes):
-            own = pack((rank, len(self.processes), self.timeout, self.token, self.server.getsockname(), task))
+            own = pack((rank, len(self.processes), self.timeout, self.token, self.listener.address, task))
             try:
                 process.stdin.write(own)  # type: ignore[union-attr]
                 process.stdin.close()  # type: ignore[union-attr]
@@ -102,83 +114,129 @@ class _Crew:
                 raise DistributedError(f"rank {rank} ended at its start ({_status(process)})") from None
         found: dict[int, tuple[socket.socket, Any]] = {}
         deadline = time.monotonic() + START_SECONDS
-        self.server.settimeout(0.2)
         while len(found) < len(self.processes):
-            try:
-                line = _accept(self.server, self.token)
-            except TimeoutError:
-                dead = [rank for rank, process in enumerate(self.processes) if process.poll() is not None]
-                if dead:
-                    raise DistributedError(
-                        f"rank {dead[0]} ended at its start ({_status(self.processes[dead[0]])})"
-                    ) from None
-                if time.monotonic() > deadline:
-                    raise DistributedError(f"the processes did not start within {START_SECONDS:g} s") from None
+            line = self.listener.accept(0.2)
+            if line is None:
+                self._check_start(deadline)
                 continue
-            rank, address = _receive(line)
+            line.settimeout(max(self.timeout, SHORTEST_SILENCE))
+            rank, address = receive(line)
             found[rank] = line, address
         self.lines = [found[rank][0] for rank in range(len(found))]
         for rank, line in enumerate(self.lines):
-            _send(line, found[(rank + 1) % len(found)][1])
+            send(line, found[(rank + 1) % len(found)][1])
+
+    def _check_start(self, deadline: float) -> None:
+        for rank, process in enumerate(self.processes):
+            if process.poll() is not None:
+                raise DistributedError(f"rank {rank} ended at its start ({_status(process)})")
+        if time.monotonic() > deadline:
+            raise DistributedError(f"the processes did not start within {START_SECONDS:g} s")
 
     def results(self) -> list[Any]:
-        """What each process returned, or the error that explains why one did not."""
+        """Return each process's result, or raise the error that explains why one has none."""
         answers: dict[int, Any] = {}
+        started = time.monotonic()
+        heard = dict.fromkeys(range(len(self.lines)), started)
+        looked = answered = started
         while len(answers) < len(self.lines):
-            self._collect(answers, None)
+            before = len(answers)
+            self._collect(answers, heard, LOOK_EVERY)
+            now = time.monotonic()
+            if now - looked > 4 * LOOK_EVERY:  # this process itself was stopped
+                heard = dict.fromkeys(heard, now)
+            looked, answered = now, now if len(answers) > before else answered
             if any(not good for good, _ in answers.values()):
-                end = time.monotonic() + GRACE
+                end = now + GRACE
                 while time.monotonic() < end and len(answers) < len(self.lines):
-                    self._collect(answers, GRACE / 5)
+                    self._collect(answers, heard, GRACE / 5)
                 raise self._verdict(answers)
+            self._check_that_all_go_on(answers, heard, answered)
         return [answers[rank][1] for rank in range(len(answers))]
 
-    def _collect(self, answers: dict[int, Any], seconds: float | None) -> None:
-        """Wait for at least one answer; a line that breaks is an answer too."""
+    def _check_that_all_go_on(self, answers: dict[int, Any], heard: dict[int, float], answered: float) -> None:
+        now = time.monotonic()
+        running = [rank for rank in heard if rank not in answers]
+        for rank in running:
+            if now - heard[rank] > max(self.timeout, SHORTEST_SILENCE):
+                raise DistributedError(f"rank {rank} hangs: no heartbeat for {now - heard[rank]:.0f} s")
+        if answers and running and now - answered > self.timeout:
+            who = ", ".join(map(str, running))
+            raise DistributedError(f"rank {who} hangs: still running {self.timeout:g} s after the others returned")
+
+    def _collect(self, answers: dict[int, Any], heard: dict[int, float], seconds: float) -> None:
+        """Take the answers and heartbeats that come within some seconds; a line that breaks is an answer too."""
         waiting = [line for rank, line in enumerate(self.lines) if rank not in answers]
         for line in select.select(waiting, [], [], seconds)[0]:
             rank = self.lines.index(line)
             try:
-                answers[rank] = _receive(line)
+                message = receive(line)
+            except TimeoutError:
+                continue  # it stopped in the middle of an answer: its heartbeat is missed
             except OSError:
                 self.processes[rank].wait()
-                answers[rank] = False, None
+                message = False, None
+            heard[rank] = time.monotonic()
+            if message is not None:
+                answers[rank] = message
 
     def _verdict(self, answers: dict[int, Any]) -> DistributedError:
-        """The first cause: a death, then an error, then a rank that is silent while the others wait for it."""
+        """Return the first cause: a death, an error, a difference, then a rank that others wait for."""
         failed = {rank: answer for rank, (good, answer) in sorted(answers.items()) if not good}
         for rank, answer in failed.items():
             if answer is None:
                 return DistributedError(f"rank {rank} died ({_status(self.processes[rank])})")
+        ours = (DistributedError.__name__, MismatchError.__name__, PeerGoneError.__name__)
         for rank, (kind, message, trace) in failed.items():
-            if kind != DistributedError.__name__:
+            if kind not in ours:
                 error = DistributedError(f"rank {rank}: {kind}: {message}")
                 error.add_note(trace)
                 return error
+        for kind, message, _ in failed.values():
+            if kind == MismatchError.__name__:
+                return MismatchError(message)
         silent = [rank for rank in range(len(self.lines)) if rank not in answers]
         if silent:
             return DistributedError(f"rank {silent[0]} hangs: the others waited {self.timeout:g} s for it")
-        return DistributedError(next(iter(failed.values()))[1])
+        kind, message, _ = next(iter(failed.values()))
+        returned = ", ".join(str(rank) for rank, (good, _) in answers.items() if good)
+        if kind == PeerGoneError.__name__ and returned:
+            message = f"rank {returned} returned while others waited for it: {message}"
+        return DistributedError(message)
 
 
 def work() -> None:
-    """What a worker process runs."""
+    """Run one rank: what a worker process does."""
     rank, size, timeout, token, address, task = unpack(sys.stdin.buffer.read())
-    server = _listen()
-    line = _call(address, token)
-    _send(line, (rank, server.getsockname()))
-    following = _call(_receive(line), token)
-    preceding = _accept(server, token)
-    server.close()
+    listener = Listener(token)
+    line = call(address, token, START_SECONDS)
+    send(line, (rank, listener.address))
+    following = call(receive(line), token, START_SECONDS)
+    preceding = listener.accept(START_SECONDS)
+    listener.close()
+    if preceding is None:
+        raise DistributedError(f"rank {rank} waited {START_SECONDS:g} s for the previous rank to start")
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    sender = Sender(line, min(1.0, timeout / 4))
+    sender.start_heartbeat()
     try:
         function, arguments = unpack(task)
         answer = True, function(Ring(rank, size, following, preceding, timeout), *arguments)
         message = pack(answer)
     except BaseException as error:
-        message = pack((False, (type(error).__name__, str(error), traceback.format_exc())))
-    _send_bytes(line, message)
+        message = pack((False, (type(error).__name__, _text(error), traceback.format_exc())))
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or not there
+            stream.flush()
+    sender.send(message)
     os._exit(0)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "an error without a text"
 
 
 def _end_with(line: socket.socket) -> None:
@@ -205,53 +263,3 @@ def _processors() -> int:
 def _status(process: subprocess.Popen) -> str:
     code = process.wait()
     return f"signal {-code}" if code < 0 else f"exit status {code}"
-
-
-# -- sockets -----------------------------------------------------------------------------------------------------------
-
-
-def _listen() -> socket.socket:
-    return socket.create_server((HOST, 0))
-
-
-def _call(address: Any, token: bytes) -> socket.socket:
-    line = socket.socket()
-    line.connect(tuple(address))
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    line.sendall(token)
-    return line
-
-
-def _accept(server: socket.socket, token: bytes) -> socket.socket:
-    """The next caller who knows the token."""
-    while True:
-        line, _ = server.accept()
-        line.settimeout(START_SECONDS)
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if hmac.compare_digest(_receive_bytes(line, len(token)), token):
-            line.settimeout(None)
-            return line
-        line.close()
-
-
-def _send(line: socket.socket, value: Any) -> None:
-    _send_bytes(line, pack(value))
-
-
-def _send_bytes(line: socket.socket, data: bytes) -> None:
-    line.sendall(len(data).to_bytes(8, "big") + data)
-
-
-def _receive(line: socket.socket) -> Any:
-    return unpack(_receive_bytes(line, int.from_bytes(_receive_bytes(line, 8), "big")))
-
-
-def _receive_bytes(line: socket.socket, count: int) -> bytes:
-    data = bytearray(count)
-    view = memoryview(data)
-    while view:
-        got = line.recv_into(view)
-        if not got:
-            raise ConnectionError("the other end is gone")
-        view = view[got:]
-    return bytes(data)

@@ -11,11 +11,19 @@ from typing import NoReturn
 
 import numpy as np
 
-from tinycnn.distributed.communicator import DistributedError, Request
+from tinycnn.distributed.communicator import (
+    DistributedError,
+    MismatchError,
+    PeerGoneError,
+    Request,
+    check_array,
+    described,
+)
 
 Exchange = Callable[[np.ndarray, np.ndarray], None]
 
 PIECE = 2**20
+HEADER = 160  # bytes of an operation in words, which neighbours compare before it begins
 
 
 def ring_allreduce(array: np.ndarray, rank: int, size: int, exchange: Exchange) -> None:
@@ -73,13 +81,14 @@ class Ring:
     Attributes
     ----------
     sent : int
-        Bytes that this rank has sent.
+        Bytes of arrays that this rank has sent.
     """
 
     def __init__(
         self, rank: int, size: int, following: socket.socket, preceding: socket.socket, timeout: float
     ) -> None:
         self.rank, self.size, self.timeout, self.sent = rank, size, timeout, 0
+        self._operation = ""
         self._following, self._preceding = following, preceding
         for connection in (following, preceding):
             connection.setblocking(False)
@@ -88,15 +97,18 @@ class Ring:
 
     def allreduce(self, array: np.ndarray) -> Request:
         """Start to replace a contiguous array by its sum over all ranks."""
-        return self._begin(array, lambda: self._sum(array.reshape(-1)))
+        return self._begin("allreduce", array, lambda: self._sum(array.reshape(-1)))
 
     def broadcast(self, array: np.ndarray, root: int = 0) -> None:
         """Replace a contiguous array by that of rank ``root``; it travels around the ring in pieces."""
-        self._begin(array, lambda: self._pass_on(array.reshape(-1), root)).wait()
+        if not 0 <= root < self.size:
+            raise ValueError(f"broadcast: root is {root!r}, expected a rank from 0 to {self.size - 1}")
+        self._begin(f"broadcast from {root}", array, lambda: self._pass_on(array.reshape(-1), root)).wait()
 
     def barrier(self) -> None:
         """Return when all ranks are here."""
-        self.allreduce(np.zeros(self.size)).wait()
+        array = np.zeros(self.size)
+        self._begin("barrier", array, lambda: self._sum(array)).wait()
 
     def abort(self, message: str) -> NoReturn:
         """Raise DistributedError: when this rank ends, the others do."""
@@ -110,15 +122,20 @@ class Ring:
         DistributedError
             If the neighbour is gone, or nothing moves for the time limit.
         """
-        leaving, arriving = _bytes(out), _bytes(into)
+        leaving = _bytes(out)
         self.sent += len(leaving)
+        self._move(leaving, _bytes(into))
+
+    def _move(self, leaving: memoryview, arriving: memoryview) -> None:
         while leaving or arriving:
             receiving, sending, _ = select.select(
                 [self._preceding] if arriving else [], [self._following] if leaving else [], [], self.timeout
             )
             if not receiving and not sending:
                 awaited = (self.rank - 1 if arriving else self.rank + 1) % self.size
-                raise DistributedError(f"rank {self.rank} waited {self.timeout:g} s for rank {awaited}")
+                raise DistributedError(
+                    f"rank {self.rank} waited {self.timeout:g} s for rank {awaited} in {self._operation}"
+                )
             if receiving:
                 arriving = arriving[self._receive(arriving) :]
             if sending:
@@ -132,7 +149,7 @@ class Ring:
         except ConnectionError:
             count = 0
         if not count:
-            raise DistributedError(f"rank {(self.rank - 1) % self.size} is gone")
+            raise self._gone(self.rank - 1)
         return count
 
     def _send(self, out: memoryview) -> int:
@@ -141,7 +158,10 @@ class Ring:
         except BlockingIOError:
             return 0
         except ConnectionError:
-            raise DistributedError(f"rank {(self.rank + 1) % self.size} is gone") from None
+            raise self._gone(self.rank + 1) from None
+
+    def _gone(self, rank: int) -> PeerGoneError:
+        return PeerGoneError(f"rank {rank % self.size} is gone; rank {self.rank} is in {self._operation}")
 
     def _sum(self, array: np.ndarray) -> None:
         """Piece by piece, so that what is added was just received and is in the processor's cache."""
@@ -157,12 +177,29 @@ class Ring:
                 nothing if self.rank == root else arriving,
             )
 
-    def _begin(self, array: np.ndarray, run: Callable[[], None]) -> _Job:
-        if not array.flags.c_contiguous:
-            raise ValueError(f"communicator: the array of shape {array.shape} is not contiguous")
-        job = _Job(array, run)
+    def _begin(self, operation: str, array: np.ndarray, run: Callable[[], None]) -> _Job:
+        check_array(array)
+        words = described(operation, array)
+
+        def checked() -> None:
+            self._operation = words
+            self._compare_with_neighbour()
+            run()
+
+        job = _Job(array, checked)
         self._jobs.put(job)
         return job
+
+    def _compare_with_neighbour(self) -> None:
+        """Tell the next rank what this one is about to do, and compare it with what the previous rank does."""
+        if self.size == 1:
+            return
+        own = self._operation.encode()[:HEADER].ljust(HEADER)
+        other = bytearray(HEADER)
+        self._move(memoryview(own), memoryview(other))
+        if other != own:
+            words, rank = other.decode(errors="replace").rstrip(), (self.rank - 1) % self.size
+            raise MismatchError(f"rank {rank} called {words}, rank {self.rank} called {self._operation}")
 
     def _work(self) -> None:
         while True:
