@@ -1,5 +1,6 @@
 """CIFAR's binary records: what is read, where they are found, and what is said of damaged ones."""
 
+import pickle
 import re
 
 import numpy as np
@@ -93,6 +94,7 @@ def test_missing_golden(tmp_path):
                 f"  {tmp_path / 'cifar100'}",
                 f"  {tmp_path / 'cifar-100-binary'}",
                 f"  {tmp_path}",
+                "and for the Python version (the same names without .bin) in cifar-100-python.",
                 f"To place it by hand, unpack this (the binary version) into {tmp_path / 'cifar100'}:",
                 "  cifar-100-binary.tar.gz  md5 03b5dce01913d631647c71ecec9e9cb8",
                 "To use a folder elsewhere: --root FOLDER",
@@ -102,6 +104,47 @@ def test_missing_golden(tmp_path):
         )
     ):
         load_cifar("cifar100", tmp_path, "test")
+
+
+def test_missing_names_what_is_there(tmp_path):
+    (tmp_path / "cifar10").mkdir()
+    for name in ("cifar-10-matlab.tar.gz", ".hidden", *(f"z{number}" for number in range(9))):
+        (tmp_path / "cifar10" / name).touch()
+    with pytest.raises(DataError) as caught:
+        load_cifar("cifar10", tmp_path, "test")
+    assert f"In {tmp_path} there is: 'cifar10'\n" in str(caught.value)
+    assert f"In {tmp_path / 'cifar10'} there is: 'cifar-10-matlab.tar.gz', 'z0'" in str(caught.value)
+    assert "'z6' and 2 more" in str(caught.value) and ".hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", [".", "cifar10", "cifar-10-batches-py", "cifar10/cifar-10-batches-py"])
+def test_the_python_version_is_found(tmp_path, layout):
+    folder = tmp_path / layout
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for number in (2, 1):
+        pixels = np.random.default_rng(number).integers(0, 256, (3, 3072), dtype=np.uint8)
+        batch = {b"data": pixels, b"labels": [number, 9, 0], b"batch_label": b"training", b"filenames": [b"a.png"] * 3}
+        (folder / f"data_batch_{number}").write_bytes(pickle.dumps(batch, protocol=2))
+        parts.insert(0, pixels)
+    images, labels, classes = load_cifar("cifar10", tmp_path, "train")
+    np.testing.assert_array_equal(images, np.concatenate(parts).reshape(-1, 3, 32, 32))
+    assert (labels.tolist(), labels.dtype, classes[9]) == ([1, 9, 0, 2, 9, 0], np.int64, "truck")
+
+
+def test_the_python_version_of_cifar100_gives_fine_labels(tmp_path):
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    batch = {"data": np.zeros((2, 3072), np.uint8), "coarse_labels": [1, 2], "fine_labels": [99, 5]}
+    (folder / "test").write_bytes(pickle.dumps(batch))
+    assert load_cifar("cifar100", tmp_path, "test")[1].tolist() == [99, 5]
+
+
+@pytest.mark.parametrize("label", [10, -1])
+def test_labels_of_the_python_version_are_checked(tmp_path, label):
+    (tmp_path / "test_batch").write_bytes(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [label]}))
+    with raises(f"{tmp_path / 'test_batch'}: record 0 has label {label}, expected 0 to 9"):
+        load_cifar("cifar10", tmp_path, "test")
 
 
 def test_bad_arguments(tmp_path):

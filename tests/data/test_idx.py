@@ -134,6 +134,7 @@ def test_missing_files_golden(tmp_path):
             [
                 f"kmnist: files not found under {tmp_path}. Looked for images and labels in one folder:",
                 *looked,
+                "(names with a dot, as t10k-images.idx3-ubyte, and Keras's kmnist.npz are found too)",
                 f"To place them by hand, put these into {tmp_path / 'kmnist'}:",
                 "  t10k-images-idx3-ubyte.gz  md5 5c965bf0a639b31b8f53240b1b52f4d7",
                 "  t10k-labels-idx1-ubyte.gz  md5 7320c461ea6c1c855c0b718fb2a4b134",
@@ -159,6 +160,114 @@ def test_files_that_do_not_fit(tmp_path, images, labels, message):
     write_set(tmp_path, images, labels)
     with pytest.raises(DataError, match=message):
         load_idx("mnist", tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("form", "zipped"),
+    [("{dotted}", False), ("{dotted}", True), ("{stem}/{stem}", False), ("{dotted}/{dotted}", False)],
+)
+def test_names_of_kaggle_and_7_zip(tmp_path, form, zipped):
+    write_set(tmp_path / "published", zipped=zipped)
+    for path in (tmp_path / "published").iterdir():
+        stem = path.name.removesuffix(".gz")
+        target = tmp_path / "mnist" / (form.format(stem=stem, dotted=stem.replace("-idx", ".idx")) + ".gz" * zipped)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    images, labels, _ = load_idx("mnist", tmp_path, "train")
+    np.testing.assert_array_equal(images[:, 0], IMAGES)
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("place", ["mnist.npz", "mnist/mnist.npz", "other.npz"])
+def test_the_archive_of_keras(tmp_path, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    np.savez_compressed(tmp_path / place, x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:2], y_test=LABELS[:2])
+    root = tmp_path / place if place == "other.npz" else tmp_path
+    images, labels, classes = load_idx("mnist", root, "train")
+    np.testing.assert_array_equal(images[:, 0], IMAGES)
+    assert (labels.tolist(), labels.dtype, classes) == (LABELS.tolist(), np.int64, tuple("0123456789"))
+    assert len(load_idx("mnist", root, "test")[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"y_train": LABELS.astype(float)}, r"holds labels float64 of shape \(6,\), expected integers \(N,\)"),
+        ({"y_train": LABELS.astype(np.int64) - 1}, "label 1 is -1, expected 0 to 9"),
+        ({"x_train": IMAGES / 255}, "holds float64 of shape"),
+        ({"x_train": IMAGES[:2]}, "holds 6 labels for 2 images"),
+        ({"x_train": None}, "is refused"),
+    ],
+)
+def test_an_archive_of_keras_that_does_not_fit(tmp_path, changed, message):
+    path = tmp_path / "mnist.npz"
+    np.savez(path, **({"x_train": IMAGES, "y_train": LABELS} | changed))
+    with pytest.raises(DataError, match=f"{re.escape(str(path))}.*{message}"):
+        load_idx("mnist", tmp_path, "train")
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        load_idx("mnist", tmp_path, "test")
+
+
+def test_missing_files_name_what_is_there(tmp_path):
+    (tmp_path / "mnist_train.csv").touch()
+    with pytest.raises(DataError, match=f"\nIn {re.escape(str(tmp_path))} there is: 'mnist_train.csv'\n"):
+        load_idx("mnist", tmp_path, "train")
+
+
+def header(*shape, code=8):
+    return bytes([0, 0, code, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+
+
+def test_a_gzip_file_is_not_unpacked_if_the_header_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinycnn.data.idx._read_up_to", refuse_data)
+    for images in (header(4_000_000, 28, 28), header(100, 280, 280), header(100, 28, 28, code=0x0C), header(100)):
+        write_set(tmp_path)
+        (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(images + bytes(2000)))
+        with pytest.raises(DataError, match=r"expected uint8 images \(N, 28, 28\), at most 70000"):
+            load_idx("mnist", tmp_path, "train")
+
+
+def refuse_data(stream, count):
+    assert count <= 1024, "data was unpacked"
+    return stream.read(count)
+
+
+def test_a_gzip_file_unpacks_to_no_more_than_it_can_hold_nor_than_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinycnn.data.idx._read_up_to", refuse_data)
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(header(3_000_000_000) + bytes(1000)))
+    with pytest.raises(DataError, match=r"a\.gz: shape \(3000000000,\) of uint8 declares 3000000000 bytes, which its"):
+        read_idx(path)
+    monkeypatch.setenv("TINYCNN_UNPACK_LIMIT", "1999")
+    path.write_bytes(gzip.compress(header(2000) + bytes(2000)))
+    with pytest.raises(DataError, match=r"a\.gz: .* more than the 1999 that are allowed .*TINYCNN_UNPACK_LIMIT"):
+        read_idx(path)
+
+
+def test_no_more_is_unpacked_than_one_byte_beyond_what_is_declared(tmp_path, monkeypatch):
+    path, asked = tmp_path / "a.gz", []
+    path.write_bytes(gzip.compress(header(1000) + bytes(1 << 20)))
+    read = gzip.GzipFile.read
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: asked.append(size) or read(self, size))
+    with pytest.raises(DataError, match="expects 1000 data bytes, found more"):
+        read_idx(path)
+    assert min(asked) > 0 and max(asked) == 1001
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    with raises(f"{tmp_path}: not a file, expected an IDX file"):
+        read_idx(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_idx(tmp_path / "missing")
+
+
+def test_zeros_behind_a_gzip_stream_are_padding_and_anything_else_is_not(tmp_path):
+    array = np.arange(5, dtype=np.uint8)
+    (tmp_path / "a").write_bytes(gzip.compress(idx_bytes(array)) + bytes(512))
+    np.testing.assert_array_equal(read_idx(tmp_path / "a"), array)
+    (tmp_path / "a").write_bytes(gzip.compress(idx_bytes(array)) + b"garbage")
+    with pytest.raises(DataError, match="damaged or truncated gzip file"):
+        read_idx(tmp_path / "a")
 
 
 def test_bad_arguments(tmp_path):

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, read from the binary version (no pickle is ever opened)."""
+"""CIFAR-10 and CIFAR-100, read from the binary version, or from the Python version without running its pickles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tinycnn.data.cifar_pickle import read_batch
+from tinycnn.data.found import names_there
 from tinycnn.errors import DataError
 
 _SHAPE = (3, 32, 32)
@@ -15,10 +17,11 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class CifarSet:
-    """One data set in its published binary form.
+    """One data set in its published forms.
 
-    A record is ``label_bytes`` labels, of which the last is used, then the red, green and blue planes.
-    ``train`` and ``test`` list alternatives: the first group with a file present is used.
+    A binary record is ``label_bytes`` labels, of which the last is used, then the red, green and blue planes.
+    ``train`` and ``test`` list alternatives: the first group with a file present is used. The files of the Python
+    version have the same names without ``.bin``; ``label`` is the key of their labels.
     """
 
     archive: str
@@ -28,6 +31,8 @@ class CifarSet:
     train: tuple[tuple[str, ...], ...]
     test: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
+    python_folder: str
+    label: str
 
     @property
     def record(self) -> int:
@@ -56,6 +61,8 @@ CIFAR: dict[str, CifarSet] = {
         train=(tuple(f"data_batch_{n}.bin" for n in range(1, 6)), ("train_batch.bin",)),
         test=(("test_batch.bin",),),
         classes=tuple(_CIFAR10_NAMES.split()),
+        python_folder="cifar-10-batches-py",
+        label="labels",
     ),
     "cifar100": CifarSet(
         archive="cifar-100-binary.tar.gz",
@@ -65,6 +72,8 @@ CIFAR: dict[str, CifarSet] = {
         train=(("train.bin",),),
         test=(("test.bin",),),
         classes=tuple(_CIFAR100_NAMES.split()),
+        python_folder="cifar-100-python",
+        label="fine_labels",
     ),
 }
 
@@ -73,8 +82,9 @@ def load_cifar(name: str, root: str | Path, split: str) -> tuple[np.ndarray, np.
     """Load one split of CIFAR-10 or CIFAR-100 from files on disk; nothing is downloaded.
 
     Looks in ``root/name/<folder>``, ``root/name``, ``root/<folder>`` and ``root``, where ``<folder>`` is the
-    archive's own folder (``cifar-10-batches-bin``, ``cifar-100-binary``). A part of the training batches, or
-    batches with fewer records than the published ones, are fine. CIFAR-100 gives the fine labels.
+    archive's own folder (``cifar-10-batches-bin``, ``cifar-100-binary``), then for the Python version
+    (``cifar-10-batches-py``, ``cifar-100-python``). A part of the training batches, or batches with fewer records than
+    the published ones, are fine. CIFAR-100 gives the fine labels.
 
     Parameters
     ----------
@@ -100,27 +110,44 @@ def load_cifar(name: str, root: str | Path, split: str) -> tuple[np.ndarray, np.
     if split not in ("train", "test"):
         raise DataError(f"{name}: split is {split!r}, expected 'train' or 'test'")
     entry = CIFAR[name]
-    records = [_read_records(path, entry) for path in _find(name, Path(root), split)]
-    labels = np.concatenate([part[:, entry.label_bytes - 1] for part in records]).astype(np.int64)
-    images = np.concatenate([part[:, entry.label_bytes :] for part in records]).reshape(-1, *_SHAPE)
-    return images, labels, entry.classes
+    parts = [_read(path, entry) for path in _find(name, Path(root), split)]
+    pixels, labels = (np.concatenate(arrays) for arrays in zip(*parts))
+    return pixels.reshape(-1, *_SHAPE), labels, entry.classes
+
+
+def _read(path: Path, entry: CifarSet) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels (N, 3072) and labels (N,) of one file."""
+    if path.suffix == ".bin":
+        records = _read_records(path, entry)
+        pixels, labels = records[:, entry.label_bytes :], records[:, entry.label_bytes - 1].astype(np.int64)
+    else:
+        pixels, labels = read_batch(path, entry.label)
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(entry.classes)))
+    if wrong.size:
+        raise DataError(
+            f"{path}: record {wrong[0]} has label {labels[wrong[0]]}, expected 0 to {len(entry.classes) - 1}"
+        )
+    return pixels, labels
 
 
 def _groups(name: str, split: str) -> tuple[tuple[str, ...], ...]:
     return CIFAR[name].train if split == "train" else CIFAR[name].test
 
 
-def _folders(name: str, root: Path) -> tuple[Path, ...]:
-    folder = CIFAR[name].folder
+def _folders(name: str, root: Path, folder: str) -> tuple[Path, ...]:
     return root / name / folder, root / name, root / folder, root
 
 
 def _find(name: str, root: Path, split: str) -> list[Path]:
-    for folder in _folders(name, root):
-        for group in _groups(name, split):
-            found = [folder / file for file in group if (folder / file).is_file()]
-            if found:
-                return found
+    entry = CIFAR[name]
+    for own_folder, suffix in ((entry.folder, ".bin"), (entry.python_folder, "")):
+        for folder in _folders(name, root, own_folder):
+            for group in _groups(name, split):
+                files = [folder / file.removesuffix(".bin") for file in group]
+                found = [path.with_name(path.name + suffix) for path in files]
+                present = [path for path in found if path.is_file()]
+                if present:
+                    return present
     raise DataError(_missing_message(name, root, split))
 
 
@@ -130,7 +157,9 @@ def _missing_message(name: str, root: Path, split: str) -> str:
     return "\n".join(
         [
             f"{name}: no {split} file found under {root}. Looked for {files} in:",
-            *(f"  {folder}" for folder in _folders(name, root)),
+            *(f"  {folder}" for folder in _folders(name, root, entry.folder)),
+            f"and for the Python version (the same names without .bin) in {entry.python_folder}.",
+            *names_there(root, root / name),
             f"To place it by hand, unpack this (the binary version) into {root / name}:",
             f"  {entry.archive}  md5 {entry.md5}",
             "To use a folder elsewhere: --root FOLDER",
@@ -142,18 +171,11 @@ def _missing_message(name: str, root: Path, split: str) -> str:
 
 def _read_records(path: Path, entry: CifarSet) -> np.ndarray:
     """The file as uint8 (records, record bytes), checked."""
-    data = np.fromfile(path, np.uint8)
-    whole, rest = divmod(data.size, entry.record)
+    size = path.stat().st_size
+    whole, rest = divmod(size, entry.record)
     if rest or not whole:
         raise DataError(
-            f"{path}: {data.size} bytes is {whole} records of {entry.record} bytes and {rest} bytes over, "
+            f"{path}: {size} bytes is {whole} records of {entry.record} bytes and {rest} bytes over, "
             "expected one or more whole records (truncated?)"
         )
-    records = data.reshape(whole, entry.record)
-    labels = records[:, entry.label_bytes - 1]
-    wrong = np.flatnonzero(labels >= len(entry.classes))
-    if wrong.size:
-        raise DataError(
-            f"{path}: record {wrong[0]} has label {labels[wrong[0]]}, expected 0 to {len(entry.classes) - 1}"
-        )
-    return records
+    return np.fromfile(path, np.uint8, size).reshape(whole, entry.record)

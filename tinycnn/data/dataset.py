@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinycnn.errors import DataError
+from tinycnn.errors import DataError, WeightsError
+from tinycnn.weights.npz import load_npz as unpack_npz
+
+_MOST_CLASSES = 100_000  # where the names are not given
 
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -27,6 +30,12 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__}: batch is not defined")
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        try:
+            index = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"index is {index!r}, expected an integer; ArrayDataset.subset(indices) gives the data set of several"
+            ) from None
         if not -len(self) <= index < len(self):
             raise IndexError(
                 f"index is {index}, expected {-len(self)} to {len(self) - 1}: there are {len(self)} images"
@@ -63,19 +72,19 @@ class ArrayDataset(Dataset):
         transform: Transform | None = None,
         name: str = "data set",
     ) -> None:
-        self.images, self.labels = np.asarray(images), np.asarray(labels)
-        self.classes, self.transform, self.name = tuple(classes), transform, name
+        self.images, self.labels = _as_array(images, name, "images"), _as_array(labels, name, "labels")
+        self.classes, self.transform, self.name = _as_names(classes, name), transform, name
+        if transform is not None and not callable(transform):
+            raise DataError(f"{name}: transform is a {type(transform).__name__}, expected a callable or None")
         if self.images.ndim != 4 or self.images.dtype.kind not in "uf":
             raise DataError(
                 f"{name}: images have shape {self.images.shape} and dtype {self.images.dtype}, expected (N, C, "
-                f"H, W) of "
-                "bytes or floats"
+                "H, W) of bytes (uint8) or floats"
             )
         if self.labels.shape != self.images.shape[:1] or self.labels.dtype.kind not in "iu":
             raise DataError(
                 f"{name}: labels have shape {self.labels.shape} and dtype {self.labels.dtype}, expected "
-                f"integers of shape "
-                f"({len(self.images)},)"
+                f"integers of shape ({len(self.images)},)"
             )
         if not self.images.size:
             raise DataError(f"{name}: it is empty (images have shape {self.images.shape})")
@@ -98,6 +107,21 @@ class ArrayDataset(Dataset):
         return ArrayDataset(self.images[indices], self.labels[indices], self.classes, self.transform, self.name)
 
 
+def _as_array(values: Any, owner: str, kind: str) -> np.ndarray:
+    """Return a list, an array or a tensor (tinycnn's or PyTorch's) as an array."""
+    try:
+        return np.asarray(values.detach() if hasattr(values, "detach") else values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{owner}: {kind} cannot be made an array ({error})") from error
+
+
+def _as_names(classes: Any, owner: str) -> tuple[str, ...]:
+    try:
+        return tuple(map(str, classes))
+    except TypeError:
+        raise DataError(f"{owner}: classes is {classes!r}, expected a sequence of names") from None
+
+
 def held_out(labels: np.ndarray, split: str, classes: Sequence[str], owner: str) -> np.ndarray:
     """Indices of one split of data that came undivided: of each class every fifth image is for testing.
 
@@ -117,42 +141,72 @@ def held_out(labels: np.ndarray, split: str, classes: Sequence[str], owner: str)
     return np.flatnonzero(~test if split == "train" else test)
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz archive; see :func:`tinycnn.weights.npz.load_npz` for the limits.
+
+    Raises
+    ------
+    DataError
+        If it is not an archive of arrays, or damaged.
+    """
+    try:
+        return unpack_npz(path)
+    except WeightsError as error:
+        raise DataError(f"npz: {error}") from error
+
+
 def load_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Images, labels and class names from an .npz archive.
 
     It holds ``images`` and ``labels``, which are divided by :func:`held_out`, or ``train_images``, ``train_labels``,
-    ``test_images`` and ``test_labels``, and optionally ``classes``.
+    ``test_images`` and ``test_labels`` (in Keras's archives ``x_train``, ``y_train``, ``x_test`` and ``y_test``), and
+    optionally ``classes``.
     """
     if not path.is_file():
         raise DataError(f"npz: there is no file {path}; give one with --root FILE.npz")
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"npz: {path} is not an .npz archive, or truncated")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"npz: {path} is not an archive of arrays, or damaged: {error}") from error
-    divided = any(name.startswith(("train_", "test_")) for name in arrays)
-    prefix = f"{split}_" if divided else ""
-    missing = [n for n in (f"{prefix}images", f"{prefix}labels") if n not in arrays]
+    arrays = read_arrays(path)
+    divided = any(name.startswith(("train_", "test_", "x_", "y_")) for name in arrays)
+    names = (f"{split}_images", f"{split}_labels") if divided else ("images", "labels")
+    if any(name.startswith(("x_", "y_")) for name in arrays):
+        names = (f"x_{split}", f"y_{split}")
+    missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(f"npz: {path} lacks {' and '.join(missing)}; it has {', '.join(arrays) or 'nothing'}")
-    images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    images, labels = (arrays[name] for name in names)
     images = images[:, None] if images.ndim == 3 else images
     if images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
         raise DataError(
-            f"npz: {path} has {prefix}images of shape {images.shape}, which look like (N, H, W, C), expected "
+            f"npz: {path} has {names[0]} of shape {images.shape}, which look like (N, H, W, C), expected "
             "(N, C, H, W): save images.transpose(0, 3, 1, 2)"
         )
-    classes = _classes(arrays)
+    classes = _classes(arrays, path)
     data = ArrayDataset(images, labels, classes, name=f"npz: {path}")
+    _check_finite(data.images, f"npz: {path}")
     chosen = slice(None) if divided else held_out(labels, split, classes, f"npz: {path}")
     return data.images[chosen], data.labels[chosen], classes
 
 
-def _classes(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+def _check_finite(images: np.ndarray, owner: str) -> None:
+    for index, image in enumerate(images if images.dtype.kind == "f" else ()):
+        if not np.isfinite(image).all():
+            raise DataError(f"{owner}: image {index} holds values that are not finite (NaN or infinity)")
+
+
+def _classes(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:
     """The names in an archive, or numbers up to the largest label of any split."""
     if "classes" in arrays:
-        return tuple(map(str, arrays["classes"]))
-    labels = [a for name, a in arrays.items() if name.endswith("labels") and a.dtype.kind in "iu" and a.size]
-    return tuple(map(str, range(max((int(a.max()) for a in labels), default=-1) + 1)))
+        names = arrays["classes"]
+        if names.ndim != 1 or names.dtype.kind not in "USiu":
+            raise DataError(
+                f"npz: {path} has classes of shape {names.shape} and dtype {names.dtype}, expected names (K,)"
+            )
+        return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
+    labels = [
+        a
+        for name, a in arrays.items()
+        if (name.endswith("labels") or name.startswith("y_")) and a.dtype.kind in "iu" and a.size
+    ]
+    most = max((int(a.max()) for a in labels), default=-1)
+    if most >= _MOST_CLASSES:
+        raise DataError(f"npz: {path} has the label {most}, expected less than {_MOST_CLASSES}")
+    return tuple(map(str, range(most + 1)))

@@ -6,18 +6,22 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from tinycnn.data.found import names_there
+from tinycnn.data.keras import load_keras
 from tinycnn.errors import DataError
+from tinycnn.weights.limits import check_unpacked_size, unpack_limit
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
 _SIDE = 28
+_MOST = 70_000  # images in the largest of these sets, both splits
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -27,6 +31,15 @@ class IdxFile:
 
     stem: str
     md5: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names under which the file is found, the published ones first.
+
+        7-Zip and Kaggle write a dot for a dash, and Kaggle puts the file into a folder of its own name.
+        """
+        dotted = self.stem.replace("-idx", ".idx")
+        return (self.gz, self.stem, f"{dotted}.gz", dotted, f"{self.stem}/{self.stem}", f"{dotted}/{dotted}")
 
     @property
     def gz(self) -> str:
@@ -78,7 +91,10 @@ NAMES: dict[str, IdxSet] = {
 }
 
 
-def read_idx(path: str | Path) -> np.ndarray:
+Check = Callable[[np.dtype, tuple[int, ...]], None]
+
+
+def read_idx(path: str | Path, check: Check | None = None) -> np.ndarray:
     """Read one IDX file, raw or gzip (told apart by content, not by name).
 
     The format is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian
@@ -88,6 +104,8 @@ def read_idx(path: str | Path) -> np.ndarray:
     ----------
     path
         The file.
+    check
+        Called with the dtype and the shape that the header declares, before any value is read or unpacked.
 
     Returns
     -------
@@ -97,31 +115,42 @@ def read_idx(path: str | Path) -> np.ndarray:
     Raises
     ------
     DataError
-        If the magic number, the dimensions or the byte count are wrong, or the gzip stream is damaged.
+        If the magic number, the dimensions or the byte count are wrong, the gzip stream is damaged, or it declares
+        more than it can hold or than 4 GiB (the environment variable ``TINYCNN_UNPACK_LIMIT`` sets another limit).
     FileNotFoundError
         If there is no such file.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: not a file, expected an IDX file")
     with path.open("rb") as raw:
         is_gzip = raw.read(2) == _GZIP_MAGIC
         raw.seek(0)
         if not is_gzip:
-            return _parse(raw, path)
+            return _parse(raw, path, check, None)
         try:
             with gzip.GzipFile(fileobj=raw) as stream:
-                return _parse(stream, path)  # type: ignore[arg-type]
+                return _parse(stream, path, check, path.stat().st_size)  # type: ignore[arg-type]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{path}: damaged or truncated gzip file ({error})") from error
 
 
-def _parse(stream: BinaryIO, path: Path) -> np.ndarray:
+def _parse(stream: BinaryIO, path: Path, check: Check | None, packed: int | None) -> np.ndarray:
+    """Return the values; `packed` is the number of compressed bytes of a gzip file."""
     dtype, shape = _read_header(stream, path)
+    if check is not None:
+        check(dtype, shape)
     expected = math.prod(shape) * dtype.itemsize
+    if packed is not None:
+        try:
+            check_unpacked_size(expected, packed, unpack_limit(), f"shape {shape} of {dtype.name}")
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
     data = _read_up_to(stream, expected + 1)
     if len(data) != expected:
         found = f"{len(data)} bytes" if len(data) < expected else "more"
         raise DataError(f"{path}: shape {shape} of {dtype.name} expects {expected} data bytes, found {found}")
-    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def _read_header(stream: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
@@ -154,7 +183,8 @@ def load_idx(name: str, root: str | Path, split: str) -> tuple[np.ndarray, np.nd
     """Load one split of MNIST, Fashion-MNIST or KMNIST from files on disk; nothing is downloaded.
 
     Looks in ``root/name``, ``root/name/raw``, torchvision's ``root/MNIST/raw`` and ``root`` itself, for each
-    file with and without ``.gz``.
+    file with and without ``.gz``, under Kaggle's and 7-Zip's names too (``train-images.idx3-ubyte``), then for
+    Keras's ``mnist.npz``.
 
     Parameters
     ----------
@@ -181,9 +211,13 @@ def load_idx(name: str, root: str | Path, split: str) -> tuple[np.ndarray, np.nd
         raise DataError(f"{name}: split is {split!r}, expected 'train' or 'test'")
     entry = NAMES[name]
     images_path, labels_path = _find(name, Path(root), entry.train if split == "train" else entry.test)
-    images, labels = read_idx(images_path), read_idx(labels_path)
-    _check_images(images, images_path)
-    _check_labels(labels, labels_path, len(images), len(entry.classes))
+    if images_path.suffix == ".npz":
+        images, labels = load_keras(images_path, split)
+        _check_images(images_path, images.dtype, images.shape)
+    else:
+        images = read_idx(images_path, lambda *header: _check_images(images_path, *header))
+        labels = read_idx(labels_path, lambda *header: _check_labels(labels_path, *header))
+    _check_pairs(labels, labels_path, len(images), len(entry.classes))
     return images[:, None], labels.astype(np.int64), entry.classes
 
 
@@ -198,20 +232,24 @@ def _find(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> tuple[Path, 
         found = [next((path for path in _forms(folder, file) if path.is_file()), None) for file in files]
         if found[0] and found[1]:
             return found[0], found[1]
+    for archive in (root / name / f"{name}.npz", root / f"{name}.npz", root):
+        if archive.suffix == ".npz" and archive.is_file():
+            return archive, archive
     raise DataError(_missing_message(name, root, files))
 
 
 def _forms(folder: Path, file: IdxFile) -> Iterator[Path]:
-    yield folder / file.gz
-    yield folder / file.stem
+    return (folder / name for name in file.names)
 
 
 def _missing_message(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> str:
-    looked = [path for folder in _folders(name, root) for file in files for path in _forms(folder, file)]
+    looked = [folder / form for folder in _folders(name, root) for file in files for form in (file.gz, file.stem)]
     return "\n".join(
         [
             f"{name}: files not found under {root}. Looked for images and labels in one folder:",
             *(f"  {path}{'  (is there)' if path.is_file() else ''}" for path in looked),
+            f"(names with a dot, as {files[0].stem.replace('-idx', '.idx')}, and Keras's {name}.npz are found too)",
+            *names_there(root, root / name),
             f"To place them by hand, put these into {root / name}:",
             *(f"  {file.gz}  md5 {file.md5}" for file in files),
             "To use a folder elsewhere: --root FOLDER",
@@ -221,18 +259,21 @@ def _missing_message(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> s
     )
 
 
-def _check_images(images: np.ndarray, path: Path) -> None:
-    if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1:] != (_SIDE, _SIDE):
+def _check_images(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if len(shape) != 3 or dtype != np.uint8 or shape[1:] != (_SIDE, _SIDE) or shape[0] > _MOST:
         raise DataError(
-            f"{path}: holds {images.dtype} of shape {images.shape}, expected uint8 images (N, {_SIDE}, {_SIDE})"
+            f"{path}: holds {dtype} of shape {shape}, expected uint8 images (N, {_SIDE}, {_SIDE}), at most {_MOST}"
         )
 
 
-def _check_labels(labels: np.ndarray, path: Path, count: int, classes: int) -> None:
-    if labels.ndim != 1 or labels.dtype != np.uint8:
-        raise DataError(f"{path}: holds {labels.dtype} of shape {labels.shape}, expected uint8 labels (N,)")
+def _check_labels(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    if len(shape) != 1 or dtype != np.uint8 or shape[0] > _MOST:
+        raise DataError(f"{path}: holds {dtype} of shape {shape}, expected uint8 labels (N,), at most {_MOST}")
+
+
+def _check_pairs(labels: np.ndarray, path: Path, count: int, classes: int) -> None:
     if len(labels) != count:
         raise DataError(f"{path}: holds {len(labels)} labels for {count} images")
-    wrong = np.flatnonzero(labels >= classes)
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):
         raise DataError(f"{path}: label {wrong[0]} is {labels[wrong[0]]}, expected 0 to {classes - 1}")
