@@ -87,7 +87,7 @@ def test_other_files_are_refused_by_name(path, tmp_path):
     with pytest.raises(CheckpointError, match="is damaged"):
         load_checkpoint(path)
     nn.Linear(3, 2).save(tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is no checkpoint of this version"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is not a checkpoint of this version"):
         load_checkpoint(tmp_path / "model.safetensors")
 
 

@@ -1,35 +1,45 @@
-"""One file from which training goes on bit for bit: model, optimiser, schedule, generators, place in the epoch,
+"""One file from which training continues bit for bit: model, optimiser, schedule, generators, place in the epoch,
 history.
 
-It is a safetensors file: the arrays by name, everything else as JSON in its metadata. Written atomically, read without
-running any code.
+It is a safetensors file: the arrays by name, everything else as JSON in its metadata, with a checksum of the whole
+file. Written atomically, read without running any code.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinycnn.errors import CheckpointError, WeightsError
-from tinycnn.weights.safetensors import read_safetensors, save_safetensors
+from tinycnn.tree import put_back, put_back_first_format, take_out
+from tinycnn.weights.limits import refusals, shorten
+from tinycnn.weights.safetensors import CHECKSUM, read_safetensors, save_safetensors
 
-FORMAT = 1
+FORMAT = 2
+_FIRST_FORMAT = "1"  # without a checksum; tuples came back as lists, keys as text
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write a tree of dicts, lists, plain values and arrays.
+    """Write a tree of dicts, lists, tuples, plain values and arrays, which comes back exactly as it is.
 
     Raises
     ------
+    CheckpointError
+        Naming the entry that would not come back as it is; nothing is written.
     OSError
         If it cannot be written (a full disk, say): the checkpoint that was there stands.
     """
-    arrays: dict[str, np.ndarray] = {}
-    tree = take_out(state, arrays)
-    save_safetensors(path, arrays, {"format": str(FORMAT), "tree": json.dumps(tree)})
+    arrays: dict[str, Any] = {}
+    if type(state) is not dict:
+        raise CheckpointError(f"checkpoint: the state is a {type(state).__name__}, expected a dict")
+    try:
+        tree = json.dumps(take_out(state, arrays))
+        save_safetensors(path, arrays, {"format": str(FORMAT), "tree": tree}, checksum=True)
+    except (TypeError, WeightsError) as error:
+        raise CheckpointError(f"checkpoint: {path} cannot hold the state: {error}") from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -38,44 +48,39 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, or no checkpoint.
+        If the file is missing, damaged, or not a checkpoint.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"checkpoint: there is no file {path}")
     try:
         arrays, metadata = read_safetensors(path)
-        if metadata.get("format") != str(FORMAT):
-            raise CheckpointError(
-                f"checkpoint: {path} is no checkpoint of this version: its format is {metadata.get('format')}, "
-                f"expected {FORMAT}"
-            )
-        tree = json.loads(metadata["tree"])
-        return put_back(tree, arrays)
-    except CheckpointError:
-        raise
     except WeightsError as error:  # it names the file
         raise CheckpointError(f"checkpoint is damaged: {error}") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"checkpoint: {path} is damaged: {error}") from error
+    saved = metadata.get("format")
+    if saved not in (str(FORMAT), _FIRST_FORMAT):
+        raise CheckpointError(
+            f"checkpoint: {path} is not a checkpoint of this version: its format is {shorten(str(saved), 50)}, "
+            f"expected {FORMAT}"
+        )
+    if saved == str(FORMAT) and CHECKSUM not in metadata:
+        raise CheckpointError(f"checkpoint: {path} is damaged: it has no checksum")
+    with refusals(path, CheckpointError):
+        tree = json.loads(metadata["tree"])
+        state = put_back(tree, arrays) if saved == str(FORMAT) else put_back_first_format(tree, arrays)
+        if type(state) is not dict:
+            raise ValueError(f"its tree is a {type(state).__name__}, expected a dict")
+        return state
 
 
-def take_out(value: Any, arrays: dict[str, np.ndarray], path: tuple[str, ...] = ()) -> Any:
-    """The tree with each array replaced by a reference to its name in ``arrays``, where it is put."""
-    if isinstance(value, dict):
-        return {str(key): take_out(item, arrays, (*path, str(key))) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [take_out(item, arrays, (*path, str(i))) for i, item in enumerate(value)]
-    if isinstance(value, np.ndarray):
-        name = "/".join(path)
-        arrays[name] = value
-        return {"array": name}
-    return value.item() if isinstance(value, np.generic) else value
+@contextmanager
+def reading_checkpoint(path: str | Path) -> Iterator[None]:
+    """Turn every failure to understand a loaded checkpoint's tree into a CheckpointError that names the file.
 
-
-def put_back(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The tree that :func:`take_out` took arrays out of."""
-    if isinstance(tree, dict):
-        if list(tree) == ["array"]:
-            return arrays[tree["array"]]
-        return {key: put_back(item, arrays) for key, item in tree.items()}
-    return [put_back(item, arrays) for item in tree] if isinstance(tree, list) else tree
+    >>> with reading_checkpoint("runs/mnist/checkpoint.safetensors"):
+    ...     {}["model"]
+    Traceback (most recent call last):
+    ...
+    tinycnn.errors.CheckpointError: runs/mnist/checkpoint.safetensors is refused: it is damaged (KeyError: 'model')
+    """
+    with refusals(path, CheckpointError):
+        yield

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from tinycnn.checkpoint import put_back, take_out
+from tinycnn.tree import put_back, take_out
 from tinycnn.errors import TinyCNNError
 
 
