@@ -295,12 +295,14 @@ def _run_folder(given: Path | None, out: Path = Path("runs")) -> Path:
 def _settings_to_resume(folder: Path, epochs: int | None) -> Any:
     """The settings of a run that is to go on, perhaps with another number of epochs."""
     from tinycnn import runs
-    from tinycnn.checkpoint import load_checkpoint
+    from tinycnn.checkpoint import load_checkpoint, reading_checkpoint
 
     state = load_checkpoint(folder / runs.CHECKPOINT)
-    settings = runs.settings_of(state["extra"])
+    with reading_checkpoint(folder / runs.CHECKPOINT):
+        settings = runs.settings_of(state["extra"])
+        settings.check()
+        done = int(state["loader"]["epoch"])
     settings.epochs = settings.epochs if epochs is None else epochs
-    done = state["loader"]["epoch"]
     if done >= settings.epochs and (folder / "result.json").exists():
         raise ValueError(f"{folder} has all its {done} epochs; to train on, give more: --epochs {2 * done}")
     return settings

@@ -21,7 +21,7 @@ import numpy as np
 
 import tinycnn as tc
 from tinycnn import plotting
-from tinycnn.checkpoint import load_checkpoint
+from tinycnn.checkpoint import load_checkpoint, reading_checkpoint
 from tinycnn.data import ArrayDataset, DataLoader, transforms
 from tinycnn.data.registry import load as load_data
 from tinycnn.distributed.communicator import ALONE, Communicator, share
@@ -255,7 +255,8 @@ def train(
     before = 0.0
     if resume:
         state = share(communicator, lambda: load_checkpoint(folder / CHECKPOINT))
-        before = float(state["extra"].get("seconds", 0.0))
+        with reading_checkpoint(folder / CHECKPOINT):
+            before = float(state["extra"].get("seconds", 0.0))
         trainer.resume(state)
     if first:
         _write_json(folder / "settings.json", trainer.extra["settings"])
@@ -321,20 +322,39 @@ def load_run(folder: Path) -> tuple[Module, dict[str, Any]]:
     """
     path = folder if folder.is_file() else folder / CHECKPOINT
     state = load_checkpoint(path)
-    try:
+    with reading_checkpoint(path):
         extra = state["extra"]
         settings = settings_of(extra)
+        _check_extra(extra)
         model = build_model(settings, len(extra["classes"]), tuple(extra["image_shape"]))
         model.load_state_dict(state["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint: {path} is not of a run of this version: {error}") from error
-    return model.eval(), extra
+        return model.eval(), extra
+
+
+def _check_extra(extra: dict[str, Any]) -> None:
+    """Raise ValueError unless classes, image shape and normalisation have the types that they were saved with."""
+    classes, shape = extra["classes"], extra["image_shape"]
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes are {classes!r:.100}, expected a list of names")
+    if not isinstance(shape, (list, tuple)) or len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape):
+        raise ValueError(f"image_shape is {shape!r:.100}, expected channels, height and width")
+    for name in ("mean", "std"):
+        numbers = extra[name]
+        if not isinstance(numbers, (list, tuple)) or not all(isinstance(n, (int, float)) for n in numbers):
+            raise ValueError(f"{name} is {numbers!r:.100}, expected a number for each channel")
+    transforms.Normalize(extra["mean"], extra["std"])
 
 
 def settings_of(extra: dict[str, Any]) -> Settings:
-    """The settings in a checkpoint."""
-    known = {field.name for field in fields(Settings)}
-    return Settings(**{name: value for name, value in extra["settings"].items() if name in known})
+    """The settings in a checkpoint, each of the type that it has in :class:`Settings`."""
+    saved = dict(extra["settings"])
+    types: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "None": type(None)}
+    known = {field.name: str(field.type) for field in fields(Settings)}
+    for name, text in known.items():
+        value = saved.get(name)
+        if name in saved and (type(value) is bool or not any(isinstance(value, types[t]) for t in text.split(" | "))):
+            raise ValueError(f"the setting {name} is {value!r}, expected {text}")
+    return Settings(**{name: value for name, value in saved.items() if name in known})
 
 
 def find_run(given: Path, out: Path) -> Path:

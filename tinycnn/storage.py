@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tinycnn.progress import note
+from tinycnn.weights.atomic import delete_abandoned
 
 _PROBE = b"tinycnn looks whether it can write here\n"
 
@@ -99,7 +100,8 @@ def _reason(error: OSError, path: Path) -> str:
 
 def remove_temporaries(path: Path) -> None:
     """Remove the temporary files that killed processes left beside a file that is written atomically."""
-    with suppress(OSError):
+    delete_abandoned(path)
+    with suppress(OSError):  # and those with names from before
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
             with suppress(OSError):
                 left.unlink()

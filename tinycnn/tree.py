@@ -59,7 +59,7 @@ def _take_dict(value: dict[Any, Any], arrays: dict[str, np.ndarray], path: tuple
 def _take_array(value: np.ndarray, arrays: dict[str, np.ndarray], path: tuple[str, ...]) -> Any:
     native = value.dtype.newbyteorder("=")
     if value.dtype.kind not in "biufc" or native.itemsize > 8:
-        raise TypeError(f"{_where(path)} is an array of {value.dtype}, expected booleans, integers or floats of 8 bytes")
+        raise TypeError(f"{_where(path)} is an array of {value.dtype}, expected numbers of 1 to 8 bytes")
     name, number = base, _ = "/".join(path), 1
     while name in arrays or name == "__metadata__":
         number += 1

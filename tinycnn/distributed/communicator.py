@@ -14,8 +14,8 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from tinycnn.tree import put_back, take_out
 from tinycnn.errors import TinyCNNError
+from tinycnn.tree import put_back, take_out
 
 
 class DistributedError(TinyCNNError, RuntimeError):

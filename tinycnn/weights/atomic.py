@@ -43,9 +43,8 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             with open(target, "wb") as device:
                 yield device
             return
-        prefix = f".tmp-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}-"  # short: names end at 255 bytes
-        _delete_abandoned(target.parent, prefix)
-        file, temporary = _create(target.parent, prefix)
+        delete_abandoned(target)
+        file, temporary = _create(target.parent, _prefix(target))
         try:
             yield file
             _publish(file, temporary, target, before)
@@ -82,7 +81,7 @@ def _create(folder: Path, prefix: str) -> tuple[BinaryIO, Path]:
     """Open a temporary file that only this writer knows, locked as long as it is written."""
     for attempt in range(10):
         # Opened as any file is, so that it has the mode of the user's umask; tempfile's would be private.
-        temporary = folder / f"{prefix}{secrets.token_hex(4)}"
+        temporary = folder / f"{prefix}{secrets.token_hex(4)}.tmp"
         file = open(temporary, "xb")  # noqa: SIM115
         if fcntl is None or not _lock(file) or os.fstat(file.fileno()).st_nlink or attempt == 9:
             break
@@ -91,7 +90,7 @@ def _create(folder: Path, prefix: str) -> tuple[BinaryIO, Path]:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Lock an open file against :func:`_delete_abandoned`; False where the file system has no locks."""
+    """Lock an open file against :func:`delete_abandoned`; False where the file system has no locks."""
     try:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
     except OSError:
@@ -99,17 +98,22 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
-def _delete_abandoned(folder: Path, prefix: str) -> None:
-    """Delete temporaries of writers that were killed: they hold no lock any more."""
-    for path in _listed(folder, prefix):
+def delete_abandoned(path: Path) -> None:
+    """Delete the temporary files of writers of ``path`` that were killed: they hold no lock any more."""
+    for left in _listed(path.parent, _prefix(path)):
         with suppress(OSError):
             if fcntl is None:
-                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
-                    path.unlink()
+                if time.time() - left.stat().st_mtime > _ABANDONED_AFTER:
+                    left.unlink()
                 continue
-            with open(path, "rb") as file:
+            with open(left, "rb") as file:
                 fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                left.unlink()
+
+
+def _prefix(path: Path) -> str:
+    """The beginning of the names of a file's temporaries: short, as a name may have 255 bytes."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
 
 
 def _listed(folder: Path, prefix: str) -> list[Path]:
