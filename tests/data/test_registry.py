@@ -36,6 +36,41 @@ def test_a_limited_folder_has_images_of_every_class(tmp_path):
     assert sorted(load("folder", "train", tmp_path, 4, limit=3).labels.tolist()) == [0, 1, 2]
 
 
+def write_colour(path, images):
+    np.savez(path, images=np.repeat(images, 4, axis=0), labels=np.arange(4) % 2)
+    return path
+
+
+def test_grey_has_the_weights_of_luminance(tmp_path):
+    colours = np.zeros((1, 3, 4, 4), np.uint8)
+    colours[0, 0, 0], colours[0, 1, 1], colours[0, 2, 2], colours[0, :, 3] = 255, 255, 255, 200
+    grey = load("npz", root=write_colour(tmp_path / "a.npz", colours), channels=1).images[0, 0, :, 0]
+    assert grey.tolist() == [76, 150, 29, 200]  # 0.299, 0.587 and 0.114 of 255
+    floats = load("npz", root=write_colour(tmp_path / "f.npz", (colours / 255).astype(np.float32)), channels=1)
+    np.testing.assert_allclose(floats.images[0, 0, :, 0], [0.299, 0.587, 0.114, 200 / 255], rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 4, 13])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_other_numbers_of_channels_are_not_converted(tmp_path, count, channels):
+    path = write_colour(tmp_path / "a.npz", np.zeros((1, count, 4, 4), np.uint8))
+    assert load("npz", root=path).images.shape[1] == count
+    with pytest.raises(DataError, match=f"images of {count} channels cannot become images of {channels}"):
+        load("npz", root=path, channels=channels)
+
+
+def test_a_range_of_values_is_for_folders(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            pillow.fromarray(np.full((4, 4), 1000, np.uint16)).save(tmp_path / name / f"{number}.png")
+    assert load("folder", root=tmp_path, size=4, channels=1).images.max() == 3
+    assert load("folder", root=tmp_path, size=4, channels=1, value_range="0,2000").images.max() == 128
+    with pytest.raises(DataError, match="glyphs: value_range is '0,1', expected None: it is for images of a folder"):
+        load("glyphs", value_range="0,1")
+
+
 def test_npz_with_splits(tmp_path):
     images = np.zeros((3, 1, 4, 4), np.uint8)
     arrays = {f"{s}_{k}": v for s in ("train", "test") for k, v in (("images", images), ("labels", np.arange(3)))}

@@ -1,5 +1,8 @@
 """Transforms: what they do to pixels, and that the same generator gives the same result."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -43,20 +46,116 @@ def test_flip_mirrors_some_images_whole():
     assert any(mirrored) and any(kept) and all(m != k for m, k in zip(mirrored, kept))
 
 
-def test_resize_keeps_a_constant_and_the_mean():
+def test_resize_keeps_a_constant_and_is_not_shifted():
     constant = np.full((1, 1, 7, 9), 77, np.uint8)
     assert (T.Resize(13)(constant, RNG) == 77).all()
-    smaller = T.Resize(4)(IMAGES[..., :8], RNG)
-    assert abs(float(smaller.mean()) - float(IMAGES[..., :8].mean())) < 4
+    ramp = np.tile(np.arange(12.0), (1, 1, 12, 1))  # pixel i has its centre at i + 1/2
+    for size in (6, 4, 24):
+        centres = (np.arange(size) + 0.5) * 12 / size - 0.5
+        for images, axis in ((ramp, 3), (ramp.swapaxes(2, 3), 2)):
+            out = np.moveaxis(T.Resize(size)(images, RNG), axis, -1)[0, 0]
+            # The outermost pixels have no neighbours beyond.
+            np.testing.assert_allclose(out[:, 1:-1], np.tile(centres[1:-1], (size, 1)), atol=1e-6)
 
 
-def test_center_crop_and_cutout():
+def test_resize_averages_what_it_shrinks():
+    checks = np.indices((8, 8)).sum(axis=0) % 2 * 200
+    assert (T.Resize(4)(checks[None, None].astype(np.uint8), RNG)[0, 0, 1:-1, 1:-1] == 100).all()
+
+
+def test_center_crop_is_in_the_middle():
     np.testing.assert_array_equal(T.CenterCrop(4)(IMAGES, RNG), IMAGES[:, :, 2:6, 3:7])
-    holes = T.Cutout(4)(np.full((20, 1, 12, 12), 9, np.uint8), RNG)
-    zeros = (holes == 0).sum(axis=(1, 2, 3))
-    assert zeros.max() == 16 and zeros.min() >= 4
+    np.testing.assert_array_equal(T.CenterCrop(5)(IMAGES, RNG), IMAGES[:, :, 1:6, 2:7])
     with pytest.raises(ValueError, match="smaller than 12"):
         T.CenterCrop(12)(IMAGES, RNG)
+
+
+def test_random_crop_takes_every_offset():
+    images = np.tile(np.arange(1, 7 * 9 + 1, dtype=np.uint8).reshape(1, 1, 7, 9), (2000, 1, 1, 1))
+    corners = T.RandomCrop(5)(images, np.random.default_rng(0))[:, 0, 0, 0] - 1
+    found = set(zip((corners // 9).tolist(), (corners % 9).tolist()))
+    assert found == {(y, x) for y in range(3) for x in range(5)}
+    padded = T.RandomCrop(9, 1)(np.ones((500, 1, 9, 9), np.uint8), np.random.default_rng(0))[:, 0]
+    assert {(int(image[0].any()), int(image[-1].any())) for image in padded} == {(0, 1), (1, 1), (1, 0)}
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_cutout_cuts_size_times_size(size):
+    images = np.full((400, 2, 30, 31), 9, np.float32)
+    holes = T.Cutout(size)(images, np.random.default_rng(0)) == 0
+    np.testing.assert_array_equal(holes[:, 0], holes[:, 1])
+    areas = holes[:, 0].sum(axis=(1, 2))
+    whole = holes[areas == size * size, 0]
+    assert areas.max() == size * size and len(whole) > 200
+    assert {(int(h.any(axis=1).sum()), int(h.any(axis=0).sum())) for h in whole} == {(size, size)}
+    # Every pixel may be the centre, so a corner has at least the part of the square behind its centre.
+    assert areas.min() >= (size - size // 2) ** 2
+
+
+def jitter_factors(amounts, count, seed):
+    """The factors that ColorJitter draws, by its definition."""
+    rng = np.random.default_rng(seed)
+    return [1 + rng.uniform(-amount, amount, (count, 1, 1, 1)) for amount in amounts]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "clip"), [(0, 1, (0, 1)), (0, 255, (0, 255)), (-2, 2.5, (-np.inf, np.inf)), (0, 4095, None)]
+)
+def test_color_jitter_keeps_the_range_of_floats(low, high, clip):
+    images = np.random.default_rng(1).uniform(low, high, (50, 3, 6, 6)).astype(np.float32)
+    images[0, 0, 0, :2] = low, high
+    brightness, contrast = jitter_factors((0.4, 0.4), 50, 7)
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    expected = np.clip(((images - mean) * contrast + mean) * brightness, *(clip or (-np.inf, np.inf)))
+    out = T.ColorJitter(0.4, 0.4)(images, np.random.default_rng(7))
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5 * high)
+    assert out.dtype == np.float32
+
+
+def test_color_jitter_of_bytes_rounds_and_agrees_with_floats():
+    out = T.ColorJitter(0.3, 0.3)(IMAGES, np.random.default_rng(2))
+    for scale in (1, 255):
+        floats = T.ColorJitter(0.3, 0.3)(IMAGES / (255 / scale), np.random.default_rng(2)) * (255 / scale)
+        np.testing.assert_array_equal(out, np.rint(floats))
+    named = T.ColorJitter(0.3, 0.3, value_range=(-1, 1))(IMAGES / 127.5 - 1, np.random.default_rng(2))
+    assert named.min() >= -1 and named.max() <= 1
+
+
+def test_color_jitter_takes_the_mean_of_each_image():
+    images = np.stack([np.full((1, 4, 4), 0.2), np.full((1, 4, 4), 0.7)]).astype(np.float32)
+    out = T.ColorJitter(brightness=0, contrast=1)(images, np.random.default_rng(0))
+    np.testing.assert_allclose(out, images, rtol=1e-6)  # contrast changes no flat image
+
+
+DTYPES = [np.uint8, np.uint16, np.int32, np.float16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(0, 3, 8, 8), (1, 1, 7, 7), (3, 2, 9, 8), (2, 0, 8, 8)])
+@pytest.mark.parametrize("transform", ALL, ids=lambda t: type(t).__name__)
+def test_every_dtype_and_size_is_kept(transform, dtype, shape):
+    images = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+    before = images.copy()
+    out = transform(images, np.random.default_rng(0))
+    assert out.dtype == dtype and out.shape[:2] == shape[:2]
+    np.testing.assert_array_equal(images, before)
+
+
+def test_deep_integers_stay_in_range_and_doubles_stay_exact():
+    images = np.array([[[[0, 65535], [65535, 0]]]], np.uint16)
+    out = T.ColorJitter(1, 1)(np.repeat(images, 30, axis=0), np.random.default_rng(0))
+    assert out.max() == 65535 and out.min() == 0
+    assert T.Resize(3)(images, RNG)[0, 0, 1, 1] == 32768
+    thirds = np.full((1, 1, 4, 4), 1 / 3)
+    np.testing.assert_allclose(T.Resize(3)(thirds, RNG), 1 / 3, rtol=1e-15)
+    np.testing.assert_allclose(T.Normalize([0.5], [0.5])(images, RNG), np.where(images, 1, -1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_copies_do_the_same(duplicate):
+    for transform in (*ALL, T.Normalize([0.5] * 3, [0.2] * 3), T.Compose(ALL[:2])):
+        out = [t(IMAGES, np.random.default_rng(3)) for t in (transform, duplicate(transform))]
+        np.testing.assert_array_equal(*out)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +168,53 @@ def test_center_crop_and_cutout():
         (lambda: T.Cutout(0), "Cutout: size is 0, expected at least 1"),
         (lambda: T.Normalize([0.5], [0.0]), "Normalize: std is (0.0,), expected numbers above 0"),
         (lambda: T.Normalize([0.5], [1, 1]), "Normalize: mean has 1 numbers but std has 2, expected as many"),
+        (lambda: T.Normalize([0.5], [float("nan")]), "Normalize: std is (nan,), expected finite numbers"),
+        (lambda: T.Normalize([], []), "Normalize: std is (), expected numbers above 0"),
+        (lambda: T.RandomHorizontalFlip(float("nan")), "RandomHorizontalFlip: p is nan, expected from 0 to 1"),
+        (
+            lambda: T.ColorJitter(value_range=(1, 0)),
+            "ColorJitter: value_range is (1, 0), expected (low, high) with low < high",
+        ),
+        (lambda: T.Resize(4)(IMAGES[0], RNG), "Resize: images have shape (3, 8, 10), expected (N, C, H, W)"),
+        (
+            lambda: T.Resize(4)(IMAGES[:, :, :0], RNG),
+            "Resize: images have shape (6, 3, 0, 10), expected at least one pixel each",
+        ),
+        (
+            lambda: T.Normalize.of(IMAGES[:0]),
+            "Normalize.of: images have shape (0, 3, 8, 10), expected at least one pixel",
+        ),
     ],
 )
 def test_bad_arguments_golden(make, message):
     with pytest.raises(ValueError) as caught:
         make()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: T.Resize(2.5), "Resize: size is 2.5, expected an integer"),
+        (lambda: T.RandomCrop("8"), "RandomCrop: size is '8', expected a number"),
+        (lambda: T.Cutout(None), "Cutout: size is None, expected a number"),
+        (lambda: T.CenterCrop(True), "CenterCrop: size is True, expected a number"),
+        (lambda: T.ColorJitter("a"), "ColorJitter: brightness is 'a', expected a number"),
+        (lambda: T.Normalize(0.5, 0.5), "Normalize: mean is 0.5, expected a sequence of numbers, one a channel"),
+        (lambda: T.Compose([T.Resize(4), 3]), "Compose: 3 is not a transform, expected callables (images, rng)"),
+        (lambda: T.Cutout(3)(IMAGES.tolist(), RNG), "Cutout: images are a list, expected an array of bytes or floats"),
+        (
+            lambda: T.Cutout(3)(IMAGES > 3, RNG),
+            "Cutout: images are an array of bool, expected an array of bytes or floats",
+        ),
+    ],
+)
+def test_wrong_types_golden(make, message):
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_normalize_takes_arrays():
+    normalize = T.Normalize(np.array([0.5, 0.5, 0.5]), np.array([0.25, 0.25, 0.25]))
+    np.testing.assert_allclose(normalize(IMAGES, RNG), IMAGES / 255 * 4 - 2, atol=1e-5)

@@ -84,7 +84,7 @@ def load(
         chosen = np.linspace(0, len(images) - 1, limit).astype(int)
     data = ArrayDataset(images[chosen], labels[chosen], classes, name=f"{name} ({split})")
     if channels and data.images.shape[1] != channels:
-        data.images = _convert(data.images, channels)
+        data.images = _convert(data.images, channels, data.name)
     if size and data.images.shape[2:] != (size, size):
         data.images = Resize(size)(data.images, np.random.default_rng(0))
     return data
@@ -100,9 +100,13 @@ def _read(name: str, split: str, root: Path, size: int | None, channels: int | N
     return load_npz(root, split)
 
 
-def _convert(images: np.ndarray, channels: int) -> np.ndarray:
+def _convert(images: np.ndarray, channels: int, owner: str) -> np.ndarray:
     """Grey from colour by the weights of luminance (ITU-R BT.601), colour from grey by repetition."""
+    if images.shape[1] not in (1, 3):
+        raise DataError(
+            f"{owner}: images of {images.shape[1]} channels cannot become images of {channels}; leave out channels"
+        )
     if channels == 3:
-        return np.repeat(images[:, :1], 3, axis=1)
-    grey = np.tensordot(images[:, :3].astype(np.float32), np.array([0.299, 0.587, 0.114], np.float32), axes=([1], [0]))
-    return np.rint(grey)[:, None].astype(images.dtype)
+        return np.repeat(images, 3, axis=1)
+    grey = np.tensordot(images.astype(np.float32), np.array([0.299, 0.587, 0.114], np.float32), axes=([1], [0]))
+    return (np.rint(grey) if images.dtype.kind == "u" else grey)[:, None].astype(images.dtype)

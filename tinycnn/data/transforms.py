@@ -7,19 +7,50 @@ Those that move pixels keep the dtype, so they run on bytes, before :class:`Norm
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 Rng = np.random.Generator
+_ROUNDING = 1e-3  # by which floats may leave their range
 
 
-def _check(transform: str, name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raise ValueError unless least <= value <= most."""
+def _check(transform: str, name: str, value: Any, least: float, most: float = math.inf) -> Any:
+    """Return a number; raise TypeError if it is not one, ValueError unless least <= value <= most."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{transform}: {name} is {value!r}, expected a number")
     if not least <= value <= most:
         limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
         raise ValueError(f"{transform}: {name} is {value!r}, expected {limit}")
+    return value
+
+
+def _check_whole(transform: str, name: str, value: Any, least: int) -> int:
+    """Return an integer of at least `least`, or raise as :func:`_check`."""
+    _check(transform, name, value, least)
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{transform}: {name} is {value!r}, expected an integer") from None
+
+
+def _check_images(transform: str, images: Any) -> None:
+    """Raise unless images are an array (N, C, H, W) of integers or floats."""
+    if not isinstance(images, np.ndarray) or images.dtype.kind not in "uif":
+        kind = f"an array of {images.dtype}" if isinstance(images, np.ndarray) else f"a {type(images).__name__}"
+        raise TypeError(f"{transform}: images are {kind}, expected an array of bytes or floats")
+    if images.ndim != 4:
+        raise ValueError(f"{transform}: images have shape {images.shape}, expected (N, C, H, W)")
+
+
+def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return floats as another dtype: rounded and kept in range if it is of integers."""
+    if dtype.kind in "ui":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype)
 
 
 class Compose:
@@ -27,6 +58,9 @@ class Compose:
 
     def __init__(self, transforms: Sequence[Any]) -> None:
         self.transforms = list(transforms)
+        for transform in self.transforms:
+            if not callable(transform):
+                raise TypeError(f"Compose: {transform!r} is not a transform, expected callables (images, rng)")
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """The last one's output."""
@@ -45,39 +79,60 @@ class Normalize:
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        if not std or min(std) <= 0:
-            raise ValueError(f"Normalize: std is {tuple(std)}, expected numbers above 0")
-        if len(mean) != len(std):
-            raise ValueError(f"Normalize: mean has {len(mean)} numbers but std has {len(std)}, expected as many")
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std = _as_numbers("mean", mean), _as_numbers("std", std)
+        if not self.std or min(self.std) <= 0:
+            raise ValueError(f"Normalize: std is {self.std}, expected numbers above 0")
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"Normalize: mean has {len(self.mean)} numbers but std has {len(self.std)}, expected as many"
+            )
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """Float32 images."""
+        _check_images("Normalize", images)
         if images.shape[1] != len(self.mean):
             raise ValueError(f"Normalize: images have {images.shape[1]} channels, mean has {len(self.mean)}")
-        scale = 1 / 255 if images.dtype == np.uint8 else 1.0
+        scale = 1 / _white(images.dtype)
         mean, std = (np.array(v, np.float32).reshape(-1, 1, 1) for v in (self.mean, self.std))
         return images.astype(np.float32) * (np.float32(scale) / std) - mean / std
 
     @classmethod
     def of(cls, images: np.ndarray) -> Normalize:
         """With the mean and standard deviation of some images."""
+        _check_images("Normalize.of", images)
+        if not images.size:
+            raise ValueError(f"Normalize.of: images have shape {images.shape}, expected at least one pixel")
         sample = images[:: max(1, len(images) // 5000)]
-        scaled = sample.astype(np.float64) / (255 if images.dtype == np.uint8 else 1)
+        scaled = sample.astype(np.float64) / _white(images.dtype)
         mean, std = scaled.mean(axis=(0, 2, 3)), scaled.std(axis=(0, 2, 3))
         return cls(tuple(map(float, mean)), tuple(float(s) or 1.0 for s in std))
+
+
+def _as_numbers(name: str, values: Any) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise TypeError(f"Normalize: {name} is {values!r}, expected a sequence of numbers, one a channel") from None
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"Normalize: {name} is {numbers}, expected finite numbers")
+    return numbers
+
+
+def _white(dtype: np.dtype) -> int:
+    """Return the value of white: the largest of unsigned integers, else 1."""
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
 
 
 class RandomCrop:
     """A random ``size x size`` window of the images with a border of ``padding`` zeros."""
 
     def __init__(self, size: int, padding: int = 0) -> None:
-        _check("RandomCrop", "size", size, 1)
-        _check("RandomCrop", "padding", padding, 0)
-        self.size, self.padding = size, padding
+        self.size = _check_whole("RandomCrop", "size", size, 1)
+        self.padding = _check_whole("RandomCrop", "padding", padding, 0)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """Windows, one place for each image."""
+        _check_images("RandomCrop", images)
         p = self.padding
         padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))
         room_y, room_x = padded.shape[2] - self.size, padded.shape[3] - self.size
@@ -96,11 +151,11 @@ class RandomHorizontalFlip:
     """Mirrored left to right with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
-        _check("RandomHorizontalFlip", "p", p, 0, 1)
-        self.p = p
+        self.p = _check("RandomHorizontalFlip", "p", p, 0, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """Some of them mirrored."""
+        _check_images("RandomHorizontalFlip", images)
         chosen = rng.random(len(images)) < self.p
         return np.where(chosen[:, None, None, None], images[..., ::-1], images)
 
@@ -109,15 +164,18 @@ class Resize:
     """Bilinear interpolation to ``size x size``."""
 
     def __init__(self, size: int) -> None:
-        _check("Resize", "size", size, 1)
-        self.size = size
+        self.size = _check_whole("Resize", "size", size, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """Resized images of the same dtype."""
-        out = images.astype(np.float32)
+        _check_images("Resize", images)
+        if 0 in images.shape[2:]:
+            raise ValueError(f"Resize: images have shape {images.shape}, expected at least one pixel each")
+        exact = images.dtype.itemsize <= 2 or images.dtype == np.float32
+        out = images.astype(np.float32 if exact else np.float64)
         for axis in (2, 3):
             out = _interpolate(out, self.size, axis)
-        return np.rint(out).astype(np.uint8) if images.dtype == np.uint8 else out.astype(images.dtype)
+        return _as_dtype(out, images.dtype)
 
 
 def _interpolate(x: np.ndarray, size: int, axis: int) -> np.ndarray:
@@ -128,18 +186,18 @@ def _interpolate(x: np.ndarray, size: int, axis: int) -> np.ndarray:
     distance = np.abs(np.arange(length)[None] - centres[:, None]) / max(ratio, 1.0)
     weights = np.clip(1 - distance, 0, None)
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.moveaxis(np.tensordot(x, weights.astype(np.float32), axes=([axis], [1])), -1, axis)
+    return np.moveaxis(np.tensordot(x, weights.astype(x.dtype), axes=([axis], [1])), -1, axis)
 
 
 class CenterCrop:
     """The ``size x size`` window in the middle."""
 
     def __init__(self, size: int) -> None:
-        _check("CenterCrop", "size", size, 1)
-        self.size = size
+        self.size = _check_whole("CenterCrop", "size", size, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """The windows."""
+        _check_images("CenterCrop", images)
         top, left = ((n - self.size) // 2 for n in images.shape[2:])
         if min(top, left) < 0:
             raise ValueError(f"CenterCrop: images of shape {images.shape} are smaller than {self.size}")
@@ -147,35 +205,75 @@ class CenterCrop:
 
 
 class ColorJitter:
-    """Brightness and contrast multiplied by random factors from 1 - amount to 1 + amount."""
+    """Brightness and contrast multiplied by random factors from 1 - amount to 1 + amount.
 
-    def __init__(self, brightness: float = 0.2, contrast: float = 0.2) -> None:
-        _check("ColorJitter", "brightness", brightness, 0, 1)
-        _check("ColorJitter", "contrast", contrast, 0, 1)
-        self.brightness, self.contrast = brightness, contrast
+    Parameters
+    ----------
+    brightness, contrast : float
+        Amounts from 0 to 1.
+    value_range : (low, high), optional
+        Black and white: results are clipped to it. By default those of the dtype for integers. For floats, 0 and 1 or
+        0 and 255, by the largest value of the batch; floats below 0 or above 255 have no known range, and are not
+        clipped. PyTorch's transform takes all floats for values from 0 to 1.
+    """
+
+    def __init__(
+        self, brightness: float = 0.2, contrast: float = 0.2, value_range: tuple[float, float] | None = None
+    ) -> None:
+        self.brightness = _check("ColorJitter", "brightness", brightness, 0, 1)
+        self.contrast = _check("ColorJitter", "contrast", contrast, 0, 1)
+        self.value_range = value_range
+        if value_range is not None:
+            try:
+                low, high = value_range
+                in_order = bool(low < high)
+            except (TypeError, ValueError):
+                in_order = False
+            if not in_order:
+                raise ValueError(f"ColorJitter: value_range is {value_range!r}, expected (low, high) with low < high")
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """Images of the same dtype, kept in range."""
+        _check_images("ColorJitter", images)
         shape = (len(images), 1, 1, 1)
         brightness, contrast = (1 + rng.uniform(-a, a, shape) for a in (self.brightness, self.contrast))
+        if not images.size:
+            return images.copy()
         mean = images.mean(axis=(1, 2, 3), keepdims=True)
         out = ((images - mean) * contrast + mean) * brightness
-        top = 255 if images.dtype == np.uint8 else 1.0
-        return np.clip(out, 0, top).astype(images.dtype)
+        low, high = self.value_range or _range_of(images)
+        return _as_dtype(np.clip(out, low, high), images.dtype)
+
+
+def _range_of(images: np.ndarray) -> tuple[float, float]:
+    """Return black and white, as far as the dtype and the values of a batch tell them."""
+    if images.dtype.kind in "ui":
+        limits = np.iinfo(images.dtype)
+        return limits.min, limits.max
+    low, high = np.fmin.reduce(images, axis=None), np.fmax.reduce(images, axis=None)
+    if low < -_ROUNDING or high > 255 + _ROUNDING:
+        return -math.inf, math.inf
+    return 0.0, 1.0 if high <= 1 + _ROUNDING else 255.0
 
 
 class Cutout:
-    """A square of ``size`` pixels set to 0 at a random place (DeVries and Taylor 2017)."""
+    """A square of ``size`` pixels set to 0 at a random place (DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552).
+
+    Its centre is a pixel of the image, so a part of the square may be outside; for even sizes the centre is the pixel
+    below and right of the middle.
+    """
 
     def __init__(self, size: int) -> None:
-        _check("Cutout", "size", size, 1)
-        self.size = size
+        self.size = _check_whole("Cutout", "size", size, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """Images with a hole."""
-        centre_y, centre_x = (rng.integers(n, size=len(images)) for n in images.shape[2:])
-        rows, columns = (np.arange(n) for n in images.shape[2:])
-        half = self.size / 2
-        in_y = np.abs(rows[None] - centre_y[:, None] + 0.5) <= half
-        in_x = np.abs(columns[None] - centre_x[:, None] + 0.5) <= half
-        return images * ~(in_y[:, None, :, None] & in_x[:, None, None, :])
+        _check_images("Cutout", images)
+        if not images.size:
+            return images.copy()
+        inside = []
+        for length in images.shape[2:]:
+            first = rng.integers(length, size=len(images))[:, None] - self.size // 2
+            inside.append((np.arange(length) >= first) & (np.arange(length) < first + self.size))
+        hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+        return np.where(hole, images.dtype.type(0), images)
