@@ -2,12 +2,21 @@
 
 import csv
 import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tinycnn import plotting, run_folders, runs
+from tinycnn.checkpoint import save_checkpoint
 from tinycnn.cli import main
+from tinycnn.run_folders import MARKER, claimed, new_folder, remove_abandoned
 
 TINY = ["--model", "resnet8", "--width", "0.25", "--image-size", "12", "--limit", "60", "--epochs", "2", "--quiet"]
 
@@ -74,6 +83,188 @@ def test_ctrl_c_before_the_first_checkpoint_leaves_no_run(folder, capsys, monkey
     assert not list((folder / "runs").iterdir())
 
 
+@pytest.mark.parametrize("name", [name for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)])
+def test_a_signal_ends_a_command_with_128_and_its_number_and_leaves_no_run(name, folder, capsys, monkeypatch):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    monkeypatch.setattr("tinycnn.training.Trainer.fit", lambda _: signal.raise_signal(number))
+    assert run("train", *TINY) == 128 + number
+    assert "stopped before the first checkpoint: nothing is kept" in capsys.readouterr().out
+    assert not list((folder / "runs").iterdir()) and signal.getsignal(number) is before
+    monkeypatch.setattr("tinycnn.commands.data._data_list", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr(
+        "tinycnn.cli.add_data",
+        lambda commands, shared: commands.add_parser("data").set_defaults(run=lambda _: signal.raise_signal(number)),
+    )
+    assert run("data") == 128 + number
+    assert f"tinycnn: ended by {name}" in capsys.readouterr().err
+
+
+def test_a_signal_in_training_saves_and_the_status_is_its_own(folder, capsys, monkeypatch):
+    from tinycnn.training import Trainer
+
+    step = Trainer._step
+
+    def stop(trainer, *batch):
+        count = step(trainer, *batch)
+        signal.raise_signal(signal.SIGTERM)
+        return count
+
+    monkeypatch.setattr(Trainer, "_step", stop)
+    assert run("train", *TINY, "--name", "a") == 128 + signal.SIGTERM
+    assert "go on with: tinycnn train --resume" in capsys.readouterr().out
+    names = {path.name for path in (folder / "runs" / "a").iterdir()}
+    assert {"checkpoint.safetensors", "settings.json"} <= names and not names & {MARKER, "result.json"}
+
+
+def test_stopping_a_resumed_run_never_removes_it(folder, monkeypatch):
+    assert run("train", *TINY, "--name", "a") == 0
+    out = folder / "runs" / "a"
+
+    def interrupted(_):
+        (out / "checkpoint.safetensors").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinycnn.training.Trainer.fit", interrupted)
+    assert run("train", "--resume", "a", "--epochs", 3) == 130
+    assert (out / "result.json").exists()
+
+
+def test_a_figure_that_cannot_be_drawn_is_a_note_and_the_run_is_finished(folder, capsys, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no ink")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plotting, "confusion_matrix", broken)
+        assert run("train", *TINY, "--name", "a", "--epochs", 1, "--limit", 20) == 0
+    err = capsys.readouterr().err
+    assert err.count("figures that could not be drawn") == 1 and "confusion_matrix (no ink)" in err
+    out = folder / "runs" / "a"
+    assert (out / "result.json").exists() and (out / "model.safetensors").exists() and (out / "filters.png").exists()
+    assert not (out / "confusion_matrix.png").exists()
+    assert run("train", "--resume", "a", "--quiet") == 0
+    assert (out / "confusion_matrix.png").exists()
+
+
+# -- folders of runs ---------------------------------------------------------------------------------------------------
+
+
+def test_many_starts_at_once_get_a_folder_each(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: new_folder(tmp_path / "runs", "a"), range(200)))
+    assert len(set(folders)) == 200 == len(list((tmp_path / "runs").iterdir()))
+
+
+def _start(out):
+    return [str(new_folder(out, "a")) for _ in range(25)]
+
+
+def test_processes_that_start_at_once_get_a_folder_each(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        folders = [folder for part in pool.map(_start, [tmp_path] * 6, chunksize=1) for folder in part]
+    assert len(set(folders)) == 150
+
+
+def test_what_killed_commands_left_is_removed_and_nothing_else(tmp_path):
+    for name in ("killed", "running", "learned", "foreign"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.json").write_text("{}")
+    (tmp_path / "killed" / MARKER).touch()
+    (tmp_path / "killed" / ".tmp-0123").touch()
+    (tmp_path / "learned" / MARKER).touch()
+    (tmp_path / "learned" / "checkpoint.safetensors").touch()
+    with claimed(tmp_path / "running"):
+        if run_folders.fcntl is not None:
+            with (
+                pytest.raises(OSError, match="is being written by another tinycnn command"),
+                claimed(tmp_path / "running"),
+            ):
+                pass
+        remove_abandoned(tmp_path)
+        left = (
+            {"running", "learned", "foreign"}
+            if run_folders.fcntl is not None
+            else {"killed", "running", "learned", "foreign"}
+        )
+        assert {path.name for path in tmp_path.iterdir()} == left
+        assert (tmp_path / "running" / MARKER).exists()
+    assert not (tmp_path / "running" / MARKER).exists()
+    if run_folders.fcntl is not None:
+        assert not (tmp_path / "learned" / MARKER).exists()
+
+
+def test_a_run_that_was_killed_at_once_does_not_count_the_next_one_up(folder):
+    (folder / "runs" / "resnet8-glyphs").mkdir(parents=True)
+    (folder / "runs" / "resnet8-glyphs" / MARKER).touch()
+    if run_folders.fcntl is None:
+        os.utime(folder / "runs" / "resnet8-glyphs" / MARKER, (0, 0))
+    assert run("train", *TINY, "--epochs", 1, "--limit", 20) == 0
+    assert [path.name for path in (folder / "runs").iterdir()] == ["resnet8-glyphs"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda extra: extra.update(settings=[]), "settings are []"),
+        (lambda extra: extra["settings"].update(augment=-1), "--augment is -1, expected a text"),
+        (lambda extra: extra["settings"].update(epochs="six"), "--epochs is 'six', expected a whole number"),
+        (lambda extra: extra["settings"].update(lr=-1.0), "--lr is -1.0, expected above 0"),
+        (lambda extra: extra.update(classes={}), "classes are {}, expected a list of at least 2 names"),
+        (lambda extra: extra.update(image_shape=7), "image_shape is 7, expected three numbers"),
+        (lambda extra: extra.update(mean=None), "mean is None, expected a number for each of 1 channels"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_with_its_name(folder, capsys, monkeypatch, change, message):
+    state = {
+        "model": {},
+        "loader": {"seed": 0, "epoch": 1, "position": 0},
+        "extra": {
+            "settings": runs.asdict(runs.Settings()),
+            "classes": ["a", "b"],
+            "image_shape": [1, 12, 12],
+            "mean": [0.5],
+            "std": [0.5],
+        },
+    }
+    change(state["extra"])
+    (folder / "runs" / "a").mkdir(parents=True)
+    path = folder / "runs" / "a" / "checkpoint.safetensors"
+    save_checkpoint(path, state)
+    for arguments in (["train", "--resume", "a"], ["evaluate", "a"], ["compress", "a"]):
+        assert run(*arguments) == 1
+        err = capsys.readouterr().err
+        assert message in err and str(Path("runs", "a", "checkpoint.safetensors")) in err
+
+
+# -- streams -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="shell redirections of POSIX")
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (">&-", 0),
+        ("2>&-", 0),
+        ("<&- >&- 2>&-", 0),
+        ("| head -n 1", 0),
+        *([(">/dev/full", 1)] if os.path.exists("/dev/full") else []),
+    ],
+)
+def test_closed_streams_and_broken_pipes_are_survived(line, status, tmp_path):
+    command = f'set -o pipefail; "{sys.executable}" -m tinycnn data list {line}'
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == status and "Traceback" not in result.stderr and "Exception ignored" not in result.stderr
+    assert result.stderr.count("No space left on device") == status
+
+
+def test_what_an_encoding_lacks_is_escaped(folder):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "tinycnn", "lesson", "list", "--lang", "zh"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0 and "\\u" in result.stdout and not result.stderr
+
+
 def test_resume_goes_on_with_more_epochs(folder, capsys):
     assert run("train", *TINY, "--name", "a") == 0
     assert run("train", "--resume", "runs/a", "--epochs", 3, "--quiet") == 0
@@ -122,6 +313,30 @@ def test_doctor_finds_everything(folder, capsys):
         (["train", "--width", "inf"], "--width is inf, expected above 0"),
         (["train", "--weight-decay", "inf"], "--weight-decay is inf, expected at least 0"),
         (["train", "--channels", "0"], "--channels is 0, expected 1 or 3"),
+        (["train", "--epochs", "99999999999999999999"], "--epochs is 99999999999999999999, expected at least 1 and at"),
+        (["train", "--batch-size", "-3"], "--batch-size is -3, expected at least 1"),
+        (["train", "--image-size", "99999"], "--image-size is 99999, expected at least 8 and at most 4,096"),
+        (["train", "--limit", "0"], "--limit is 0, expected at least 1"),
+        (["train", "--limit", "999999999"], "out of memory: --limit 999999999"),
+        (["train", "--seed", "-1"], "--seed is -1, expected at least 0"),
+        (["train", "--seed", "99999999999999999999"], "--seed is 99999999999999999999, expected at least 0 and below"),
+        (["train", "--momentum", "1"], "--momentum is 1.0, expected from 0 to below 1"),
+        (["train", "--momentum", "nan"], "--momentum is nan, expected from 0 to below 1"),
+        (["train", "--label-smoothing", "nan"], "--label-smoothing is nan, expected from 0 to 1"),
+        (["train", "--width", "1e9"], "--width is 1000000000.0, expected above 0 and at most 64"),
+        (["train", "--width", "60", "--model", "vgg16"], "out of memory: vgg16 of --width 60"),
+        (["train", "--augment", ""], "unknown augmentation ''"),
+        (["train", "--root", "nope"], "--root has no effect on --data glyphs"),
+        (["train", "--momentum", "0.5", "--optimizer", "adam"], "--momentum has no effect on --optimizer adam"),
+        (["train", "--batch-norm", "local"], "--batch-norm has no effect without mpiexec"),
+        (["train", "--dropout", "0.5"], "resnet8 has no option --dropout"),
+        (["train", "--name", ".."], "--name is '..', expected a plain name"),
+        (["train", "--name", ""], "--name is '', expected a plain name"),
+        (["summary", "resnet20", "--width", "1e9"], "--width is 1e+09, expected a number above 0 and at most 64"),
+        (["summary", "vgg16", "--width", "64"], "out of memory: vgg16 of --width 64"),
+        (["compress", "--target", "nan"], "--target is nan, expected above 1"),
+        (["compress", "--epochs", "0"], "--epochs is 0, expected at least 1"),
+        (["compress", "--lr", "inf"], "--lr is inf, expected above 0"),
         (["train", "--dropout", "1.5"], "--dropout is 1.5, expected from 0 to below 1"),
         (["train", "--data", "MNIST"], "unknown data set 'MNIST'; did you mean mnist or kmnist?"),
         (["train", "--data", "folder"], "by --root FOLDER"),
@@ -150,6 +365,22 @@ def test_errors_are_one_clear_line_without_a_traceback(folder, capsys, arguments
     ("arguments", "message"),
     [
         (["train", "--modle", "vgg11"], "unknown argument --modle; did you mean --model?"),
+        (["train", "--width=--"], "argument --width: expected one argument, not --"),
+        (["compress", "--target=--"], "argument --target: expected one argument, not --"),
+        (["experiment", "degradation", "--lr=--"], "argument --lr: expected one argument, not --"),
+        (["experiment", "degradation", "--lr", "nan"], "argument --lr: 'nan', expected a number above 0"),
+        (
+            ["experiment", "degradation", "--epochs", "0"],
+            "argument --epochs: '0', expected a whole number of at least 1",
+        ),
+        (["experiment", "degradation", "--images", "9" * 20], "expected a whole number of at most 1000000"),
+        (
+            ["assign", "similarity", "x", "--least", "101"],
+            "argument --least: '101', expected a whole number of at most",
+        ),
+        (["assign", "grade", "x", "--out", "y", "--jobs", "0"], "argument --jobs: '0', expected a whole number of at"),
+        (["compress", "--bits", "9"], "argument --bits: invalid choice: 9"),
+        (["gradcheck", "resnet8", "--seed", "9" * 30], "argument --seed: '999999999999999999999999999999', expected"),
         (["train", "--epochs", "1.5"], "argument --epochs: invalid int value: '1.5'"),
         (["gradcheck", "resnet8", "--batch", "0"], "argument --batch: '0', expected a whole number of at least 1"),
         (["gradcheck", "resnet8", "--samples", "x"], "argument --samples: 'x', expected a whole number of at least 0"),

@@ -1,6 +1,8 @@
 """Training: resumption to the bit, a clean stop, and errors that say where."""
 
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn import nn, random
+from tinycnn.checkpoint import load_checkpoint, save_checkpoint
 from tinycnn.data import ArrayDataset, DataLoader, transforms
 from tinycnn.errors import CheckpointError
 from tinycnn.progress import Progress
@@ -208,18 +211,21 @@ def test_a_long_epoch_is_saved_in_between(tmp_path, monkeypatch):
     assert (resumed.loader.epoch, resumed.loader.position) == (0, 2)
 
 
-@pytest.mark.parametrize("batch", [1, 5, 7])
-def test_ctrl_c_finishes_the_step_and_the_rest_can_be_resumed(batch, tmp_path, capfd):
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize(("batch", "number"), [(1, signal.SIGINT), (5, signal.SIGINT), *((7, n) for n in STOPPING)])
+def test_a_signal_finishes_the_step_and_the_rest_can_be_resumed(batch, number, tmp_path, capfd):
     straight = trainer()
     straight.fit()
     expected = everything(straight)
 
     path = tmp_path / "checkpoint.safetensors"
-    stopped = trainer(path=path, callbacks=[At(batch, lambda _: signal.raise_signal(signal.SIGINT))])
-    before = signal.getsignal(signal.SIGINT)
+    stopped = trainer(path=path, callbacks=[At(batch, lambda _: signal.raise_signal(number))])
+    before = [signal.getsignal(each) for each in STOPPING]
     stopped.fit()
-    assert stopped.interrupted
-    assert signal.getsignal(signal.SIGINT) is before
+    assert stopped.interrupted and stopped.signal == number
+    assert [signal.getsignal(each) for each in STOPPING] == before
     assert "finishing this step, then saving" in capfd.readouterr().err
     assert (stopped.loader.epoch, stopped.loader.position) == divmod(batch, 5)
 
@@ -230,28 +236,132 @@ def test_ctrl_c_finishes_the_step_and_the_rest_can_be_resumed(batch, tmp_path, c
     assert_same(everything(resumed), expected)
 
 
-def test_ctrl_c_before_the_first_step_stops_at_once_as_nothing_is_lost(tmp_path):
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_before_the_first_step_stops_at_once_as_nothing_is_lost(number, tmp_path):
     class Compiling(Callback):
         def on_epoch_begin(self, trainer):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     path = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit) as caught:
         trainer(path=path, callbacks=[Compiling()]).fit()
+    assert number == signal.SIGINT or caught.value.code == 128 + number
     assert not path.exists()
 
 
-def test_ctrl_c_twice_stops_at_once_and_keeps_the_checkpoint(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once_and_keeps_the_checkpoint(number, tmp_path):
     def press_twice(_):
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
+        signal.raise_signal(number)
 
     path = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(KeyboardInterrupt):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
         trainer(path=path, callbacks=[At(7, press_twice)]).fit()
+    assert signal.getsignal(number) is before
     resumed = trainer(path=path)
     resumed.resume(path)
     assert resumed.loader.epoch == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up here")
+def test_a_terminal_that_closes_sends_several_signals_and_may_be_gone(tmp_path, monkeypatch):
+    def close(_):
+        monkeypatch.setattr("os.write", gone)
+        for _ in range(3):
+            signal.raise_signal(signal.SIGHUP)
+
+    def gone(*_):
+        raise OSError(5, "Input/output error")
+
+    path = tmp_path / "checkpoint.safetensors"
+    stopped = trainer(path=path, callbacks=[At(7, close)])
+    stopped.fit()
+    monkeypatch.undo()
+    assert stopped.signal == signal.SIGHUP and (stopped.epoch, stopped.position) == (1, 2)
+    resumed = trainer(path=path)
+    resumed.resume(path)
+    assert (resumed.epoch, resumed.position) == (1, 2)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="nohup is POSIX")
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        learner = trainer(
+            path=tmp_path / "checkpoint.safetensors", callbacks=[At(2, lambda _: signal.raise_signal(signal.SIGHUP))]
+        )
+        assert len(learner.fit()) == 3 and not learner.interrupted
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_without_a_checkpoint_sigterm_keeps_its_handler():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        learner = trainer(callbacks=[At(2, lambda _: signal.raise_signal(signal.SIGTERM))])
+        learner.fit()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM] and not learner.interrupted
+
+
+# -- places that fail --------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_vanishes_is_made_again_and_nothing_is_lost(tmp_path, capsys):
+    folder = tmp_path / "run"
+    path = folder / "checkpoint.safetensors"
+    learner = trainer(path=path, callbacks=[At(7, lambda _: shutil.rmtree(folder))])
+    assert len(learner.fit()) == 3
+    assert load_checkpoint(path)["loader"]["epoch"] == 3
+    assert "was removed while training; it was made again" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_cannot_be_written_is_saved_elsewhere_and_the_error_names_the_place(tmp_path, monkeypatch):
+    folder, other = tmp_path / "run", tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(other))
+
+    def full(path, state):
+        if Path(path).parent == folder:
+            raise OSError(28, f"cannot write {path} (No space left on device)")
+        save_checkpoint(path, state)
+
+    path = folder / "checkpoint.safetensors"
+    learner = trainer(
+        path=path, callbacks=[At(7, lambda _: monkeypatch.setattr("tinycnn.training.save_checkpoint", full))]
+    )
+    with pytest.raises(
+        OSError, match=r"cannot write .*No space left on device\); saved instead as .*other.*"
+    ) as caught:
+        learner.fit()
+    (saved,) = other.glob("*/checkpoint.safetensors")
+    assert str(saved) in str(caught.value)
+    assert load_checkpoint(saved)["loader"]["epoch"] == 2 and load_checkpoint(path)["loader"]["epoch"] == 1
+    monkeypatch.undo()
+    straight, resumed = trainer(), trainer()
+    straight.fit()
+    expected = everything(straight)
+    resumed = trainer()
+    resumed.resume(saved)
+    resumed.fit()
+    assert_same(everything(resumed), expected)
+
+
+def test_too_little_room_and_a_path_that_is_none_are_found_before_the_first_step(tmp_path, monkeypatch):
+    steps = []
+    callbacks = [At(1, steps.append)]
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError, match=r"cannot write into .*file.*nothing was started"):
+        trainer(path=tmp_path / "file" / "checkpoint.safetensors", callbacks=callbacks).fit()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=3000))
+    with pytest.raises(OSError, match=r"needs about 0\.0 MB .* has 0\.0 MB free: nothing was started"):
+        trainer(path=tmp_path / "new" / "checkpoint.safetensors", callbacks=callbacks).fit()
+    assert not steps and not list(tmp_path.rglob("*.tmp"))
 
 
 def test_resuming_what_does_not_fit_says_why(tmp_path):
@@ -267,6 +377,29 @@ def test_resuming_what_does_not_fit_says_why(tmp_path):
     smaller.loader = DataLoader(dataset(), 11)
     with pytest.raises(CheckpointError, match="batches in an epoch is 5 in the checkpoint, but 2 here"):
         smaller.resume(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("model"), "'model'"),
+        (lambda state: state.update(loader=[]), "loader"),
+        (lambda state: state.update(loader={"seed": 0, "epoch": "one", "position": 0}), "epoch is 'one'"),
+        (lambda state: state.update(history=[{"epoch": 1}]), "history is not a list of rows of numbers"),
+        (lambda state: state.update(sums={"images": "x"}), "sums are"),
+        (lambda state: state.update(generator=7), "not subscriptable"),
+        (lambda state: state.update(kinds=[]), "model is None in the checkpoint, but Sequential here"),
+    ],
+)
+def test_a_checkpoint_with_another_tree_is_refused_with_its_name(change, message, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    trainer(path=path, epochs=1).fit()
+    state = load_checkpoint(path)
+    change(state)
+    save_checkpoint(path, state)
+    with pytest.raises(CheckpointError) as caught:
+        trainer().resume(path)
+    assert message in str(caught.value) and str(path) in str(caught.value)
 
 
 # -- a loss that is not finite -----------------------------------------------------------------------------------------

@@ -7,13 +7,12 @@ result.json and the figures.
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,79 +25,51 @@ from tinycnn.data import ArrayDataset, DataLoader, transforms
 from tinycnn.data.registry import load as load_data
 from tinycnn.distributed.communicator import ALONE, Communicator, share
 from tinycnn.distributed.parallel import synchronize_batch_norm
-from tinycnn.errors import CheckpointError, DataError, unknown_name
+from tinycnn.errors import CheckpointError, DataError
 from tinycnn.nn import Conv2d, Module
 from tinycnn.optim import CosineAnnealingLR, MultiStepLR, Optimizer, Schedule, WarmUp
+from tinycnn.progress import note
+from tinycnn.run_folders import CHECKPOINT, claimed, find_run, new_folder, newest_run, remove_abandoned
+from tinycnn.settings import WIDEST, Settings, settings_of
+from tinycnn.storage import check_memory
 from tinycnn.training import Evaluation, Trainer, evaluate
 from tinycnn.weights.atomic import atomic_write
 
-CHECKPOINT = "checkpoint.safetensors"
+__all__ = [
+    "CHECKPOINT",
+    "WIDEST",
+    "Settings",
+    "build_model",
+    "build_optimizer",
+    "build_schedule",
+    "build_trainer",
+    "check_classes",
+    "check_model_size",
+    "claimed",
+    "datasets",
+    "draw_figures",
+    "find_run",
+    "is_complete",
+    "load_run",
+    "new_folder",
+    "newest_run",
+    "remove_abandoned",
+    "settings_in",
+    "settings_of",
+    "train",
+]
+
 SMALL = 96
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("cosine", "step", "constant")
-BATCH_NORMS = ("synchronised", "local")
-
-
-@dataclass
-class Settings:
-    """What a training run is made of. None stands for what suits the data."""
-
-    model: str = "resnet8"
-    data: str = "glyphs"
-    root: str | None = None
-    epochs: int = 6
-    batch_size: int = 64
-    width: float = 1.0
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    optimizer: str = "sgd"
-    schedule: str = "cosine"
-    label_smoothing: float = 0.0
-    augment: str | None = None
-    image_size: int | None = None
-    channels: int | None = None
-    limit: int | None = None
-    value_range: str | None = None
-    seed: int = 0
-    dropout: float | None = None
-    bypass: str | None = None
-    batch_norm: str = "synchronised"
-
-    def check(self) -> None:
-        """Raise ValueError for numbers out of range, UnknownNameError for names."""
-        rules = {
-            "epochs": (self.epochs >= 1, "at least 1"),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "width": (0 < self.width < np.inf, "above 0"),
-            "lr": (self.lr > 0 and np.isfinite(self.lr), "above 0"),
-            "momentum": (0 <= self.momentum < 1, "from 0 to below 1"),
-            "weight_decay": (0 <= self.weight_decay < np.inf, "at least 0"),
-            "channels": (self.channels in (None, 1, 3), "1 or 3"),
-            "dropout": (self.dropout is None or 0 <= self.dropout < 1, "from 0 to below 1"),
-            "label_smoothing": (0 <= self.label_smoothing <= 1, "from 0 to 1"),
-            "seed": (self.seed >= 0, "at least 0"),
-            "image_size": (self.image_size is None or self.image_size >= 8, "at least 8"),
-            "limit": (self.limit is None or self.limit >= 1, "at least 1"),
-        }
-        for name, (good, expected) in rules.items():
-            if not good:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}, expected {expected}")
-        for kind, name, known in (
-            ("model", self.model, tc.models.names()),
-            ("data set", self.data, tc.data.NAMES),
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("schedule", self.schedule, SCHEDULES),
-            ("batch norm", self.batch_norm, BATCH_NORMS),
-            ("augmentation", self.augment or "none", ("none", "crop", "crop-flip")),
-        ):
-            if name not in known:
-                raise unknown_name(kind, name, known)
+FIGURES = ("learning_curves", "confusion_matrix", "predictions", "filters")
 
 
 def datasets(settings: Settings, splits: tuple[str, ...] = ("train", "test")) -> list[ArrayDataset]:
-    """The splits of the data, untransformed."""
+    """Return the splits of the data, untransformed."""
     size = settings.image_size or {"glyphs": 28}.get(settings.data)
+    if settings.data == "glyphs" and settings.limit and size:
+        check_memory(
+            2 * settings.limit * (settings.channels or 1) * size**2, f"--limit {settings.limit} --image-size {size}"
+        )
     found = [
         load_data(
             settings.data,
@@ -139,10 +110,28 @@ def build_model(settings: Settings, classes: int, image_shape: tuple[int, ...]) 
         if getattr(settings, name) is not None:
             options[name] = getattr(settings, name)
     try:
+        check_model_size(settings.model, **options)
         return tc.models.build(settings.model, **options)
     except TypeError as error:
         wrong = [f"--{name}" for name in ("dropout", "bypass") if f"'{name}'" in str(error)]
         raise ValueError(f"{settings.model} has no option {', '.join(wrong) or error}") from error
+
+
+def check_model_size(model: str, width: float, **options: Any) -> None:
+    """Raise MemoryError for a network that is far wider than its own and does not fit into this machine.
+
+    Its size is that of a narrow one, times the square of the ratio of widths.
+    """
+    narrow = 0.125
+    if width <= 2:
+        return
+    generator = tc.random.default_generator()
+    state = generator.get_state()
+    try:
+        size = sum(p.data.nbytes for p in tc.models.build(model, width=narrow, **options).parameters())
+    finally:
+        generator.set_state(state)
+    check_memory(2 * size * (width / narrow) ** 2, f"{model} of --width {width:g}, with gradients,")
 
 
 def build_optimizer(settings: Settings, model: Module) -> Optimizer:
@@ -225,19 +214,6 @@ def _augmentation(settings: Settings, size: int) -> list[Any]:
     return [*crop, *([transforms.RandomHorizontalFlip()] if "flip" in kind else [])]
 
 
-def new_folder(out: Path, name: str) -> Path:
-    """``out/name``, or ``out/name-2`` and so on if it exists: no run overwrites another."""
-    folder, number = out / name, 1
-    while folder.exists():
-        number += 1
-        folder = out / f"{name}-{number}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot make the folder of the run, {folder} ({error.strerror})") from error
-    return folder
-
-
 def train(
     settings: Settings,
     folder: Path,
@@ -246,9 +222,10 @@ def train(
     communicator: Communicator = ALONE,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Train into a folder and return the result (also in result.json), or with ``interrupted`` set after Ctrl-C.
+    """Train into a folder and return the result (also in result.json), or with ``interrupted`` set after a signal.
 
-    Of several ranks, rank 0 reads and writes the folder.
+    Of several ranks, rank 0 reads and writes the folder. Figures come last: one that cannot be drawn is a note, not an
+    error.
     """
     start, first = time.perf_counter(), communicator.rank == 0
     trainer, test = build_trainer(settings, folder, quiet, communicator, device)
@@ -257,25 +234,31 @@ def train(
         state = share(communicator, lambda: load_checkpoint(folder / CHECKPOINT))
         with reading_checkpoint(folder / CHECKPOINT):
             before = float(state["extra"].get("seconds", 0.0))
-        trainer.resume(state)
+            trainer.resume(state)
     if first:
         _write_json(folder / "settings.json", trainer.extra["settings"])
     trainer.fit()
     trainer.extra["seconds"] = before + time.perf_counter() - start
     trainer.save()
     if trainer.history and first:
+        _write_json(folder / "settings.json", trainer.extra["settings"])  # again: the folder may have been made again
         _write_history(folder / "history.csv", trainer.history)
     if trainer.interrupted:
-        return {"interrupted": True, "epoch": trainer.loader.epoch, "batch": trainer.loader.position}
+        return {"interrupted": True, "signal": trainer.signal, "epoch": trainer.epoch, "batch": trainer.position}
     assert trainer.validation is not None
     evaluation = trainer.evaluation or evaluate(trainer.model, trainer.validation, quiet, communicator=communicator)
     if not first:
         return {}
     trainer.model.save(folder / "model.safetensors")
-    draw_figures(folder, trainer, test, evaluation)
     result = _result(trainer, evaluation, before + time.perf_counter() - start)
     _write_json(folder / "result.json", result)
+    draw_figures(folder, trainer, test, evaluation)
     return result
+
+
+def is_complete(folder: Path) -> bool:
+    """True if a run has its result and all figures."""
+    return (folder / "result.json").exists() and all((folder / f"{name}.png").exists() for name in FIGURES)
 
 
 def _result(trainer: Trainer, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
@@ -300,20 +283,32 @@ def _result(trainer: Trainer, evaluation: Evaluation, seconds: float) -> dict[st
 
 
 def draw_figures(folder: Path, trainer: Trainer, test: ArrayDataset, evaluation: Evaluation) -> None:
-    """Learning curves, confusion matrix, test images with predictions, first-layer filters."""
-    first = next(module for module in trainer.model.modules() if isinstance(module, Conv2d))
-    figures = {
-        "learning_curves": plotting.learning_curves(trainer.history),
-        "confusion_matrix": plotting.confusion_matrix(evaluation.confusion, test.classes),
-        "predictions": plotting.prediction_grid(test.images, test.labels, evaluation.probabilities, test.classes),
-        "filters": plotting.filter_grid(first.weight.numpy()),
+    """Draw learning curves, confusion matrix, test images with predictions and first-layer filters.
+
+    A figure that cannot be drawn or written is left out, with a note.
+    """
+    first = next((module for module in trainer.model.modules() if isinstance(module, Conv2d)), None)
+    draw: dict[str, Callable[[], Any]] = {
+        "learning_curves": lambda: plotting.learning_curves(trainer.history),
+        "confusion_matrix": lambda: plotting.confusion_matrix(evaluation.confusion, test.classes),
+        "predictions": lambda: plotting.prediction_grid(
+            test.images, test.labels, evaluation.probabilities, test.classes
+        ),
     }
-    for name, figure in figures.items():
-        plotting.save(figure, folder / f"{name}.png")
+    if first is not None:
+        draw["filters"] = lambda: plotting.filter_grid(first.weight.numpy())
+    failures = []
+    for name, figure in draw.items():
+        try:
+            plotting.save(figure(), folder / f"{name}.png")
+        except Exception as error:  # the run is finished and saved
+            failures.append(f"{name} ({str(error) or type(error).__name__})")
+    if failures:
+        note(f"figures that could not be drawn: {', '.join(failures)}; everything else is in {folder}")
 
 
 def load_run(folder: Path) -> tuple[Module, dict[str, Any]]:
-    """The model of a run, in evaluation mode, and what its checkpoint says of settings, classes and normalisation.
+    """Return the model of a run, in evaluation mode, and its checkpoint's settings, classes and normalisation.
 
     Raises
     ------
@@ -321,75 +316,55 @@ def load_run(folder: Path) -> tuple[Module, dict[str, Any]]:
         If there is no checkpoint, or it is damaged.
     """
     path = folder if folder.is_file() else folder / CHECKPOINT
-    state = load_checkpoint(path)
+    settings, state = settings_in(path)
     with reading_checkpoint(path):
         extra = state["extra"]
-        settings = settings_of(extra)
-        _check_extra(extra)
         model = build_model(settings, len(extra["classes"]), tuple(extra["image_shape"]))
         model.load_state_dict(state["model"])
         return model.eval(), extra
 
 
-def _check_extra(extra: dict[str, Any]) -> None:
-    """Raise ValueError unless classes, image shape and normalisation have the types that they were saved with."""
-    classes, shape = extra["classes"], extra["image_shape"]
-    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"classes are {classes!r:.100}, expected a list of names")
-    if not isinstance(shape, (list, tuple)) or len(shape) != 3 or any(type(n) is not int or n < 1 for n in shape):
-        raise ValueError(f"image_shape is {shape!r:.100}, expected channels, height and width")
-    for name in ("mean", "std"):
-        numbers = extra[name]
-        if not isinstance(numbers, (list, tuple)) or not all(isinstance(n, (int, float)) for n in numbers):
-            raise ValueError(f"{name} is {numbers!r:.100}, expected a number for each channel")
-    transforms.Normalize(extra["mean"], extra["std"])
-
-
-def settings_of(extra: dict[str, Any]) -> Settings:
-    """The settings in a checkpoint, each of the type that it has in :class:`Settings`."""
-    saved = dict(extra["settings"])
-    types: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "None": type(None)}
-    known = {field.name: str(field.type) for field in fields(Settings)}
-    for name, text in known.items():
-        value = saved.get(name)
-        if name in saved and (type(value) is bool or not any(isinstance(value, types[t]) for t in text.split(" | "))):
-            raise ValueError(f"the setting {name} is {value!r}, expected {text}")
-    return Settings(**{name: value for name, value in saved.items() if name in known})
-
-
-def find_run(given: Path, out: Path) -> Path:
-    """A run by its path, or by its name in the folder of runs.
+def settings_in(path: Path) -> tuple[Settings, dict[str, Any]]:
+    """Return the settings of a run, and its whole checkpoint, of which what else commands read is checked.
 
     Raises
     ------
     CheckpointError
-        If there is none, with the names of those that are there.
+        If it is damaged, or not of a run.
     """
-    for folder in (given, out / given):
-        if folder.is_file() or (folder / CHECKPOINT).is_file():
-            return folder
-    known = sorted(path.parent.name for path in out.glob(f"*/{CHECKPOINT}"))
-    near = difflib.get_close_matches(given.name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    there = f"runs in {out}: {', '.join(known)}" if known else f"there is no run in {out}"
-    raise CheckpointError(
-        f"there is no run {given}: neither {given} nor {out / given} has a {CHECKPOINT}{hint} ({there})"
-    )
+    state = load_checkpoint(path)
+    with reading_checkpoint(path):
+        settings = settings_of(state["extra"])
+        _check_extra(state["extra"], state["loader"])
+        return settings, state
 
 
-def newest_run(out: Path) -> Path:
-    """The run in a folder whose checkpoint was written last."""
-    runs = sorted(out.glob(f"*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise CheckpointError(f"there is no run in {out}: train one with `tinycnn train`, or name one")
-    return runs[-1].parent
+def _check_extra(extra: dict[str, Any], loader: Any) -> None:
+    """Raise ValueError unless classes, image shape, normalisation and place of a checkpoint are such."""
+    classes, shape = extra.get("classes"), extra.get("image_shape")
+    if not isinstance(classes, (list, tuple)) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes are {classes!r}, expected a list of at least 2 names")
+    if not isinstance(shape, (list, tuple)) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):
+        raise ValueError(f"image_shape is {shape!r}, expected three numbers")
+    for name in ("mean", "std"):
+        values = extra.get(name)
+        if (
+            not isinstance(values, list)
+            or len(values) != shape[0]
+            or not all(isinstance(v, (int, float)) for v in values)
+        ):
+            raise ValueError(f"{name} is {values!r}, expected a number for each of {shape[0]} channels")
+    if not isinstance(loader, dict) or not isinstance(loader.get("epoch"), int):
+        raise ValueError(f"loader is {loader!r}, expected a place with an epoch")
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer = csv.DictWriter(
+        text, fieldnames=list(dict.fromkeys(name for row in history for name in row)), lineterminator="\n"
+    )
     writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in history)
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, (int, float)) else v for k, v in row.items()} for row in history)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
 

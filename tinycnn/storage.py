@@ -1,4 +1,4 @@
-"""Room for files: checked before long work starts, and another place for a result whose own place fails."""
+"""Room for files and in memory: checked before work starts; and another place for a file whose own place fails."""
 
 from __future__ import annotations
 
@@ -105,3 +105,13 @@ def remove_temporaries(path: Path) -> None:
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
             with suppress(OSError):
                 left.unlink()
+
+
+def check_memory(size: float, what: str) -> None:
+    """Raise MemoryError if so many bytes are more than this machine has."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return
+    if size > there:
+        raise MemoryError(f"{what} needs about {size / 1e9:,.0f} GB, but this machine has {there / 1e9:,.0f} GB")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinycnn.commands.options import whole_number
+
 # What takes time to import is imported by the action that needs it.
 
 
@@ -40,7 +42,9 @@ def add_assign(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     grade.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for reports")
     grade.add_argument("--assignment", help="a number or a name (default: by the names of the files)")
-    grade.add_argument("--jobs", type=_at_least_one, default=1, metavar="N", help="so many at a time (default: 1)")
+    grade.add_argument(
+        "--jobs", type=whole_number(1, 1024), default=1, metavar="N", help="so many at a time (default: 1)"
+    )
     grade.add_argument("--format", default="json,csv,html", help="json, csv, html, junit, gradescope, classroom50")
     grade.add_argument(
         "--secret", type=Path, help="file with the course's secret (default: DIR/secret, made if missing)"
@@ -59,14 +63,18 @@ def add_assign(commands: Any, shared: argparse.ArgumentParser) -> None:
     similarity = add("similarity", _similarity, "teachers: pairs of submissions that share much, to be read")
     similarity.add_argument("submissions", type=Path, metavar="DIR", help="a file, folder or archive for each student")
     similarity.add_argument("--assignment", help="a number or a name (default: by the names of the files)")
-    similarity.add_argument("--least", type=int, default=40, metavar="PERCENT", help="shared part (default: 40)")
+    similarity.add_argument(
+        "--least", type=whole_number(0, 100), default=40, metavar="PERCENT", help="shared part (default: 40)"
+    )
 
     selftest = add("selftest", _selftest, "solutions, stubs, mutants and attacks: does each get what it should?")
     selftest.add_argument("assignments", nargs="*", metavar="ASSIGNMENT", help="numbers or names (default: all)")
     selftest.add_argument(
         "--fast", action="store_true", help="half a minute: some assignments, and attacks that end by themselves"
     )
-    selftest.add_argument("--jobs", type=_at_least_one, default=1, metavar="N", help="so many at a time (default: 1)")
+    selftest.add_argument(
+        "--jobs", type=whole_number(1, 1024), default=1, metavar="N", help="so many at a time (default: 1)"
+    )
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -122,12 +130,6 @@ def _say_what_is_missing(reports: list[Any]) -> None:
     held = next((report.protections for report in reports if report.protections is not None), None)
     for text in [] if held is None else missing(held):
         print(f"this platform cannot protect by {text}: grade untrusted files in a container", file=sys.stderr)
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
-    return int(text)
 
 
 def _task_of(options: argparse.Namespace) -> Any:

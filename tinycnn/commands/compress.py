@@ -53,8 +53,8 @@ def _compress(options: argparse.Namespace) -> None:
 
     for name, good, expected in (
         ("target", 1 < options.target < float("inf"), "above 1"),
-        ("epochs", options.epochs >= 1, "at least 1"),
-        ("lr", options.lr is None or 0 < options.lr < float("inf"), "above 0"),
+        ("epochs", 1 <= options.epochs <= 10**6, "at least 1 and at most 1,000,000"),
+        ("lr", options.lr is None or 0 < options.lr <= 1e6, "above 0 and at most 1,000,000"),
     ):
         if not good:
             raise ValueError(f"--{name} is {getattr(options, name):g}, expected {expected}")
@@ -77,15 +77,18 @@ def _compress(options: argparse.Namespace) -> None:
     loader = DataLoader(
         train, settings.batch_size, shuffle=True, seed=settings.seed + 1, drop_last=len(train) > settings.batch_size
     )
-    folder = runs.new_folder(run if run.is_dir() else run.parent, "compressed")
-    print(f"{settings.model} on {settings.data}: {own:,} bytes in float32, into {folder}")
-    print(f"target: {plan.target:,} bytes, 1/{options.target:g} of {against} with {base:,}", flush=True)
-    try:
-        result = compress(model, loader, DataLoader(test, 256), folder / FILE, plan, _say, options.quiet)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    _report(result, folder, own)
+    place = run if run.is_dir() else run.parent
+    runs.remove_abandoned(place, "compressed*")
+    folder = runs.new_folder(place, "compressed")
+    with runs.claimed(folder):
+        try:
+            print(f"{settings.model} on {settings.data}: {own:,} bytes in float32, into {folder}")
+            print(f"target: {plan.target:,} bytes, 1/{options.target:g} of {against} with {base:,}", flush=True)
+            result = compress(model, loader, DataLoader(test, 256), folder / FILE, plan, _say, options.quiet)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        _report(result, folder, own)
     print(f"{folder / FILE}: 1/{base / result.stages[-1].bytes:.1f} of {against}; read back, every bit is the same")
 
 
@@ -109,6 +112,7 @@ def _report(result: Result, folder: Path, own: int) -> None:
     import json
 
     from tinycnn import plotting
+    from tinycnn.progress import note
     from tinycnn.weights.atomic import atomic_write
 
     first, shared, last = result.stages[0], result.stages[-2], result.stages[-1]
@@ -126,6 +130,10 @@ def _report(result: Result, folder: Path, own: int) -> None:
         "pruned at once": [(own / point.bytes, point.accuracy) for point in result.at_once],
         "pruned while retrained": [(own / point.bytes, point.accuracy) for point in result.retrained],
     }
-    figure = plotting.trade_off(curves, first.accuracy, (own / last.bytes, last.accuracy))
-    plotting.save(figure, folder / "trade_off.png")
+    try:
+        figure = plotting.trade_off(curves, first.accuracy, (own / last.bytes, last.accuracy))
+        plotting.save(figure, folder / "trade_off.png")
+    except Exception as error:  # the result is there
+        note(f"the figure of the trade-off could not be drawn: {error}")
+        return
     print(folder / "trade_off.png")

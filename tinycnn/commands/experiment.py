@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tinycnn.commands.options import number, whole_number
 
 # What takes time to import is imported when the command runs.
 if TYPE_CHECKING:
     from tinycnn.lesson.experiment import Experiment
 
 OUT = Path("runs", "experiments")
+MOST = 10**6
 
 
 def add_experiment(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -56,7 +60,7 @@ def _parser(parser_class: Any, shared: argparse.ArgumentParser, name: str, exper
         parser.add_argument(
             f"--{option.replace('_', '-')}",
             nargs="+",
-            type=type(axis.values[0]),
+            type=_type_of(axis.values),
             metavar=type(axis.values[0]).__name__.upper(),
             choices=None if not isinstance(axis.values[0], str) else axis.values,
             help=f"{axis.help} (default: {default})",
@@ -64,6 +68,14 @@ def _parser(parser_class: Any, shared: argparse.ArgumentParser, name: str, exper
     parser.add_argument("--fast", action="store_true", help="a few seconds: a small grid of small nets")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder for results (default: {OUT})")
     return parser
+
+
+def _type_of(values: Sequence[Any]) -> Any:
+    """Return the argument type of an option: text, or numbers in range; 0 where it is one of the option's own."""
+    if isinstance(values[0], str):
+        return str
+    zero = 0 in values
+    return whole_number(0 if zero else 1, MOST) if isinstance(values[0], int) else number(0, MOST, inclusive=zero)
 
 
 def _draw(experiment: Experiment, rows: Any, folder: Path) -> None:
