@@ -327,6 +327,8 @@ def test_doctor_finds_everything(folder, capsys):
         (["train", "--width", "60", "--model", "vgg16"], "out of memory: vgg16 of --width 60"),
         (["train", "--augment", ""], "unknown augmentation ''"),
         (["train", "--root", "nope"], "--root has no effect on --data glyphs"),
+        (["train", "--value-range", "0,1"], "--value-range has no effect on --data glyphs, only on --data folder"),
+        (["train", "--value-range", "5,x"], "--value-range is '5,x', expected LOW,HIGH with LOW below HIGH"),
         (["train", "--momentum", "0.5", "--optimizer", "adam"], "--momentum has no effect on --optimizer adam"),
         (["train", "--batch-norm", "local"], "--batch-norm has no effect without mpiexec"),
         (["train", "--dropout", "0.5"], "resnet8 has no option --dropout"),

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import tinycnn as tc
-from tinycnn.errors import CheckpointError, unknown_name
+from tinycnn.data.image import as_value_range
+from tinycnn.errors import CheckpointError, DataError, unknown_name
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "step", "constant")
@@ -67,6 +68,10 @@ class Settings:
                 raise ValueError(f"{_option(name)} is {value}, expected {expected}")
         if self.channels not in (None, 1, 3):
             raise ValueError(f"--channels is {self.channels}, expected 1 or 3")
+        try:
+            as_value_range(self.value_range, "settings")
+        except DataError:
+            raise ValueError(f"--value-range is {self.value_range!r}, expected LOW,HIGH with LOW below HIGH") from None
         for kind, name, known in (
             ("model", self.model, tc.models.names()),
             ("data set", self.data, tc.data.NAMES),

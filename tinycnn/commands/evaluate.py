@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinycnn.commands.options import DATA_OPTIONS, add_device, refuse_root, run_folder
+from tinycnn.commands.options import DATA_OPTIONS, add_device, refuse_idle_data_options, run_folder
 from tinycnn.commands.options import given as given_options
 
 # Modules that take time to import are imported when the command runs.
@@ -40,7 +40,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         model.load(options.weights)
     channels, height, _ = extra["image_shape"]
     given = given_options(options, DATA_OPTIONS)
-    refuse_root(given.get("data", runs.settings_of(extra).data), given)
+    refuse_idle_data_options(given.get("data", runs.settings_of(extra).data), given)
     settings = replace(runs.settings_of(extra), limit=None)
     if "data" in given:  # other data: its own folder, and images as the network knows them
         settings = replace(settings, root=None, image_size=height, channels=channels, value_range=None)

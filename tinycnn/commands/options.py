@@ -82,10 +82,12 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
-def refuse_root(data: str, chosen: dict[str, Any]) -> None:
-    """Raise ValueError if ``--root`` was given for data that have no files."""
+def refuse_idle_data_options(data: str, chosen: dict[str, Any]) -> None:
+    """Raise ValueError for an option that was given and has no effect on such data."""
     if "root" in chosen and data == "glyphs":
         raise ValueError("--root has no effect on --data glyphs, which are embedded; leave it out")
+    if "value_range" in chosen and data != "folder":
+        raise ValueError(f"--value-range has no effect on --data {data}, only on --data folder; leave it out")
 
 
 def run_folder(chosen: Path | None, out: Path = Path("runs")) -> Path:

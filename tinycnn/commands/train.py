@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinycnn.commands.failure import describe, let_rank_0_speak
-from tinycnn.commands.options import DATA_OPTIONS, add_device, given, refuse_root, run_folder
+from tinycnn.commands.options import DATA_OPTIONS, add_device, given, refuse_idle_data_options, run_folder
 
 # Modules that take time to import are imported when the command runs.
 
@@ -157,7 +157,7 @@ def _refuse_idle(settings: Any, chosen: dict[str, Any]) -> None:
 
     from tinycnn import runs
 
-    refuse_root(settings.data, chosen)
+    refuse_idle_data_options(settings.data, chosen)
     if "dropout" in chosen or "bypass" in chosen:
         runs.build_model(replace(settings, width=min(settings.width, 0.125)), 2, (3, 224, 224))
     runs.check_model_size(settings.model, settings.width)
