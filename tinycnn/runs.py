@@ -25,7 +25,7 @@ from tinycnn.data import ArrayDataset, DataLoader, transforms
 from tinycnn.data.registry import load as load_data
 from tinycnn.distributed.communicator import ALONE, Communicator, share
 from tinycnn.distributed.parallel import synchronize_batch_norm
-from tinycnn.errors import CheckpointError, DataError
+from tinycnn.errors import DataError
 from tinycnn.nn import Conv2d, Module
 from tinycnn.optim import CosineAnnealingLR, MultiStepLR, Optimizer, Schedule, WarmUp
 from tinycnn.progress import note
