@@ -5,6 +5,7 @@ import io
 import re
 import tarfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -177,6 +178,61 @@ def test_no_server(tmp_path, one_file):
         fetch("mnist", tmp_path, ["http://127.0.0.1:9"])
 
 
+def test_several_at_once_fetch_a_file_once(tmp_path, server, one_file, caplog):
+    server.files["/a.gz"] = CONTENT
+    answer, results = server.answer, []
+    server.answer = lambda handler: (time.sleep(0.2), answer(handler))
+    threads = [
+        threading.Thread(target=lambda: results.append(fetch("mnist", tmp_path, [server.url]))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[tmp_path / "mnist" / "a.gz"]] * 4 and len(server.requests) == 1
+    assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["a.gz"]
+    assert f"{tmp_path / 'mnist'}: another process fetches it" in caplog.messages
+
+
+def test_a_mirror_that_offers_another_size_is_left_and_the_part_stays(tmp_path, server, monkeypatch):
+    monkeypatch.setitem(DOWNLOADS, "mnist", (Download("a.gz", MD5, len(CONTENT)),))
+    part_of(tmp_path, CONTENT[:1000])
+    server.files |= {"/long/a.gz": CONTENT + b"more", "/short/a.gz": CONTENT[:-1], "/good/a.gz": CONTENT}
+    mirrors = [f"{server.url}/{name}" for name in ("long", "short", "good")]
+    assert fetch("mnist", tmp_path, mirrors)[0].read_bytes() == CONTENT
+    assert {wanted for _, wanted in server.requests} == {"bytes=1000-"}
+    with pytest.raises(DataError, match=f"offers {len(CONTENT) + 4} bytes, expected {len(CONTENT)}"):
+        fetch("mnist", tmp_path / "other", mirrors[:1])
+
+
+def test_an_interrupted_download_is_continued(tmp_path, server, one_file):
+    server.files["/a.gz"] = CONTENT
+
+    def interrupt(done, total, name):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch("mnist", tmp_path, [server.url], interrupt)
+    assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["a.gz.part"]
+    have = (tmp_path / "mnist" / "a.gz.part").stat().st_size
+    assert 0 < have < len(CONTENT)
+    assert fetch("mnist", tmp_path, [server.url])[0].read_bytes() == CONTENT
+    assert server.requests[-1] == ("/a.gz", f"bytes={have}-")
+
+
+def test_a_root_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "root").write_bytes(b"")
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "root"))):
+        fetch("mnist", tmp_path / "root", [])
+
+
+def test_what_a_killed_process_unpacked_is_deleted(tmp_path, server, monkeypatch):
+    serve_archive(server, monkeypatch, archive_of({"one.bin": b"1"}))
+    (tmp_path / "cifar10" / ".unpack-x" / "d").mkdir(parents=True)
+    fetch("cifar10", tmp_path, [server.url])
+    assert sorted(path.name for path in (tmp_path / "cifar10").iterdir()) == ["c.tar.gz", "one.bin"]
+
+
 def archive_of(members):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -233,3 +289,6 @@ def test_tables():
     assert set(MIRRORS) == set(DOWNLOADS)
     assert module.DOWNLOADS["cifar10"][0].filename == "cifar-10-binary.tar.gz"
     assert all(re.fullmatch("[0-9a-f]{32}", item.md5) for items in DOWNLOADS.values() for item in items)
+    sizes = {name: sum(item.size for item in items) for name, items in DOWNLOADS.items()}
+    published = {"mnist": 11_594_722, "fashion_mnist": 30_878_645, "kmnist": 21_240_888}
+    assert sizes == published | {"cifar10": 170_052_171, "cifar100": 168_513_733}

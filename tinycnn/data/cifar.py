@@ -26,6 +26,7 @@ class CifarSet:
 
     archive: str
     md5: str
+    size: int
     folder: str
     label_bytes: int
     train: tuple[tuple[str, ...], ...]
@@ -56,6 +57,7 @@ CIFAR: dict[str, CifarSet] = {
     "cifar10": CifarSet(
         archive="cifar-10-binary.tar.gz",
         md5="c32a1d4ab5d03f1284b67883e8d87530",
+        size=170_052_171,
         folder="cifar-10-batches-bin",
         label_bytes=1,
         train=(tuple(f"data_batch_{n}.bin" for n in range(1, 6)), ("train_batch.bin",)),
@@ -67,6 +69,7 @@ CIFAR: dict[str, CifarSet] = {
     "cifar100": CifarSet(
         archive="cifar-100-binary.tar.gz",
         md5="03b5dce01913d631647c71ecec9e9cb8",
+        size=168_513_733,
         folder="cifar-100-binary",
         label_bytes=2,
         train=(("train.bin",),),

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
+import logging
 import os
+import shutil
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tinycnn.data.cifar import CIFAR
+from tinycnn.data.download import MAX_SECONDS, BadRange, DownloadFailed, Progress, TooLarge, download
 from tinycnn.data.idx import NAMES
+from tinycnn.data.lock import locked
 from tinycnn.errors import DataError, unknown_name
 
-Progress = Callable[[int, int | None, str], None]
-
-_CHUNK = 1 << 16
-_TIMEOUT_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+_UNPACK_PREFIX = ".unpack-"
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": (
@@ -44,16 +43,13 @@ class Download:
 
     filename: str
     md5: str
+    size: int | None = None
 
 
 DOWNLOADS: dict[str, tuple[Download, ...]] = {
-    **{name: tuple(Download(file.gz, file.md5) for file in entry.files) for name, entry in NAMES.items()},
-    **{name: (Download(entry.archive, entry.md5),) for name, entry in CIFAR.items()},
+    **{name: tuple(Download(file.gz, file.md5, file.size) for file in entry.files) for name, entry in NAMES.items()},
+    **{name: (Download(entry.archive, entry.md5, entry.size),) for name, entry in CIFAR.items()},
 }
-
-
-class _Failed(Exception):
-    """A mirror, or all of them, did not deliver; the text is the reason."""
 
 
 def fetch(
@@ -64,8 +60,10 @@ def fetch(
 ) -> list[Path]:
     """Download a data set into ``root/name``, where the loaders find it.
 
-    Each file is written to ``FILE.part``, checked against its published MD5 and only then renamed. A ``.part``
-    that an earlier call left is continued. A file that is already there and whole is not asked for again.
+    Each file is written to ``FILE.part``, checked against its published size and MD5 and only then renamed. A
+    ``.part`` that an earlier call left is continued. A file that is already there and whole is not asked for again.
+    A mirror that sends too much, too slowly or for longer than an hour is left. Of two processes that fetch the same
+    set one waits for the other.
 
     Parameters
     ----------
@@ -95,12 +93,23 @@ def fetch(
     if name not in DOWNLOADS:
         raise unknown_name("data set to fetch", name, DOWNLOADS)
     folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
     bases = MIRRORS[name] if mirrors is None else tuple(mirrors)
     try:
-        paths = [_fetch_file(item, folder, bases, progress) for item in DOWNLOADS[name]]
-    except _Failed as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(
+            folder / ".fetch.lock", MAX_SECONDS, lambda: _log.warning("%s: another process fetches it", folder)
+        ):
+            return _fetch_all(name, folder, bases, progress)
+    except DownloadFailed as error:
         raise DataError(f"{error}\n{_by_hand(name, folder)}") from error
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror or error}") from error
+
+
+def _fetch_all(name: str, folder: Path, bases: Sequence[str], progress: Progress | None) -> list[Path]:
+    for abandoned in folder.glob(f"{_UNPACK_PREFIX}*"):  # by a process that was killed
+        shutil.rmtree(abandoned, ignore_errors=True)
+    paths = [_fetch_file(item, folder, bases, progress) for item in DOWNLOADS[name]]
     return [file for path in paths for file in (_unpack(path) if path.name.endswith(".tar.gz") else [path])]
 
 
@@ -109,17 +118,20 @@ def _fetch_file(item: Download, folder: Path, bases: Sequence[str], progress: Pr
     if _is_whole(target, item):
         return target
     part = folder / f"{item.filename}.part"
+    deadline = time.monotonic() + MAX_SECONDS
     reasons = []
     for base in bases:
         url = f"{base.rstrip('/')}/{item.filename}"
         try:
-            _download_checked(url, part, item, progress)
-        except _Failed as error:
+            _download_checked(url, part, item, deadline, progress)
+        except DownloadFailed as error:
             reasons.append(f"  {url}: {error}")
         else:
             os.replace(part, target)
             return target
-    raise _Failed("\n".join([f"{item.filename}: no mirror delivered it:", *(reasons or ["  (no mirror was given)"])]))
+    raise DownloadFailed(
+        "\n".join([f"{item.filename}: no mirror delivered it:", *(reasons or ["  (no mirror was given)"])])
+    )
 
 
 def _by_hand(name: str, folder: Path) -> str:
@@ -138,61 +150,29 @@ def _is_whole(path: Path, item: Download) -> bool:
     return path.is_file() and _md5(path) == item.md5
 
 
-def _download_checked(url: str, part: Path, item: Download, progress: Progress | None) -> None:
+def _download_checked(url: str, part: Path, item: Download, deadline: float, progress: Progress | None) -> None:
     """Leave a whole, checked ``part``; a wrong continuation is thrown away and begun again once."""
     resumed = part.is_file() and part.stat().st_size > 0
     if resumed and _md5(part) == item.md5:
         return
     if resumed:
         try:
-            _download(url, part, item.filename, progress)
-        except _BadRange:
+            download(url, part, item.size, deadline, progress, item.filename)
+        except (BadRange, TooLarge):
             pass
         else:
             if _md5(part) == item.md5:
                 return
         part.unlink()
-    _download(url, part, item.filename, progress)
+    try:
+        download(url, part, item.size, deadline, progress, item.filename)
+    except TooLarge:
+        part.unlink(missing_ok=True)
+        raise
     found = _md5(part)
     if found != item.md5:
         part.unlink()
-        raise _Failed(f"md5 is {found}, expected {item.md5}")
-
-
-class _BadRange(_Failed):
-    """The server has no bytes where ``.part`` ends."""
-
-
-def _download(url: str, part: Path, filename: str, progress: Progress | None) -> None:
-    have = part.stat().st_size if part.is_file() else 0
-    headers = {"User-Agent": "tinycnn", **({"Range": f"bytes={have}-"} if have else {})}
-    try:
-        request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
-            _save(response, part, have, filename, progress)
-    except urllib.error.HTTPError as error:
-        kind = _BadRange if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE else _Failed
-        raise kind(f"HTTP {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise _Failed(str(error.reason)) from error
-    except (http.client.HTTPException, OSError, ValueError) as error:
-        raise _Failed(f"{type(error).__name__}: {error}") from error
-
-
-def _save(response: Any, part: Path, have: int, filename: str, progress: Progress | None) -> None:
-    """Append if the server continues where ``part`` ends, else begin anew."""
-    continues = (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-")
-    done = have if continues else 0
-    length = response.headers.get("Content-Length")
-    total = done + int(length) if length else None
-    with part.open("ab" if continues else "wb") as out:
-        while chunk := response.read(_CHUNK):
-            out.write(chunk)
-            done += len(chunk)
-            if progress:
-                progress(done, total, filename)
-    if total is not None and done < total:
-        raise _Failed(f"connection closed after {done} of {total} bytes")
+        raise DownloadFailed(f"md5 is {found}, expected {item.md5}")
 
 
 def _md5(path: Path) -> str:
@@ -204,7 +184,7 @@ def _unpack(archive: Path) -> list[Path]:
     """Unpack next to the archive, by way of a temporary folder, so that no half-written file stays."""
     if not hasattr(tarfile, "data_filter"):
         raise DataError(f"{archive}: unpacking safely needs Python 3.11.4 or newer; unpack it by hand")
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as temporary:
+    with tempfile.TemporaryDirectory(prefix=_UNPACK_PREFIX, dir=archive.parent) as temporary:
         try:
             with tarfile.open(archive) as tar:
                 tar.extractall(temporary, filter="data")

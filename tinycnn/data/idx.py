@@ -27,10 +27,11 @@ _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 
 @dataclass(frozen=True)
 class IdxFile:
-    """The published name of a file (without ``.gz``) and the MD5 of its published ``.gz``."""
+    """The published name of a file (without ``.gz``), and the MD5 and the bytes of its published ``.gz``."""
 
     stem: str
     md5: str
+    size: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,10 +63,10 @@ class IdxSet:
         return self.train + self.test
 
 
-def _idx_set(folder: str, classes: str, md5s: str) -> IdxSet:
-    """Every set uses MNIST's file names; ``md5s`` are in the order of those names."""
+def _idx_set(folder: str, classes: str, md5s: str, sizes: tuple[int, ...]) -> IdxSet:
+    """Every set uses MNIST's file names; ``md5s`` and ``sizes`` are in the order of those names."""
     stems = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    a, b, c, d = (IdxFile(stem, md5) for stem, md5 in zip(stems, md5s.split(), strict=True))
+    a, b, c, d = (IdxFile(*file) for file in zip(stems, md5s.split(), sizes, strict=True))
     return IdxSet(folder, tuple(classes.split(", ")), (a, b), (c, d))
 
 
@@ -75,18 +76,21 @@ NAMES: dict[str, IdxSet] = {
         "0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
         "f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432 "
         "9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c",
+        (9_912_422, 28_881, 1_648_877, 4_542),
     ),
     "fashion_mnist": _idx_set(
         "FashionMNIST",
         "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot",
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe "
         "bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310",
+        (26_421_880, 29_515, 4_422_102, 5_148),
     ),
     "kmnist": _idx_set(
         "KMNIST",
         "o, ki, su, tsu, na, ha, ma, ya, re, wo",
         "bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344 "
         "5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134",
+        (18_165_135, 29_497, 3_041_136, 5_120),
     ),
 }
 
