@@ -7,10 +7,10 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib import metadata, util
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from tinycnn.kernels.cpu.pool import get_num_threads
 from tinycnn.kernels.cuda import found
 
 Finding = tuple[str, str]
+
+KERNEL_BYTES = 200_000  # of the largest compiled kernels on disk
 
 
 def examine() -> Iterator[Finding]:
@@ -73,18 +75,33 @@ def _threads() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
+    """Examine the folder of compiled kernels, by writing to it."""
+    from tinycnn.kernels.cpu._cache import cache_folder, damaged_files
+
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    folder = Path(chosen) if chosen else Path(__file__).parent / "kernels" / "cpu" / "__pycache__"
-    place = folder
-    while not place.exists():
-        place = place.parent
-    if os.access(place, os.W_OK):
-        yield "ok", f"compiled kernels are kept in {folder}"
-    else:
+    mend = "; kernels are compiled in each process until you set NUMBA_CACHE_DIR to another folder"
+    try:
+        folder = cache_folder()
+    except Exception as error:
+        yield "problem", f"no folder for compiled kernels{f', {chosen}' if chosen else ''} ({error}){mend}"
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(KERNEL_BYTES))
+            file.flush()
+    except OSError as error:
+        yield "problem", f"compiled kernels cannot be kept in {folder} ({error.strerror}){mend}"
+        return
+    damaged = damaged_files(folder)
+    if damaged:
+        names = ", ".join(path.name for path in damaged[:3])
         yield (
-            "note",
-            f"{folder} is not writable: kernels are kept in the user's cache, or compiled anew each time",
+            "problem",
+            f"{len(damaged)} files of compiled kernels in {folder} are damaged ({names}): they are replaced when their "
+            "kernels run; to be rid of all, delete the folder",
         )
+    else:
+        yield "ok", f"compiled kernels are kept in {folder}"
 
 
 def _kernels() -> Iterator[Finding]:

@@ -1,56 +1,25 @@
-"""How kernels are compiled: flags, and a disk cache that notices every change of their sources."""
+"""How kernels are compiled: the flags, and one function for kernels and one for helpers."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+
+from tinycnn.kernels.cpu._cache import keep_on_disk
 
 JIT_DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
 
 # Every flag here keeps NaN and infinity; "reassoc" (needed to vectorise a sum) is asked for by name.
 SAFE_MATH = frozenset({"contract", "nsz", "arcp"})
 
-_SOURCES = sorted(Path(__file__).parent.glob("*.py"))
-
-
-@cache
-def _digest(*files: Path) -> str:
-    """Digest of some files' contents."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes() if path.is_file() else str(path).encode())
-    return digest.hexdigest()
-
-
-class _KernelCache(FunctionCache):
-    """Numba's disk cache, which a change of any kernel's source makes void: a helper is compiled into its callers.
-
-    Numba looks at the time of the kernel's own file only, and leaves compile flags out of the key.
-
-    Parameters
-    ----------
-    function : the function to compile.
-    kernel : what it was made for, which tells it from others that were made in the same lines.
-    """
-
-    def __init__(self, function: Callable, kernel: Callable) -> None:
-        super().__init__(function)
-        self._cache_file._source_stamp = _digest(*_SOURCES)
-        self._kernel = kernel.__module__, kernel.__qualname__, _digest(Path(kernel.__code__.co_filename))
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple:
-        return sig, codegen.magic_tuple(), *self._kernel
+_SOURCES = tuple(sorted(Path(__file__).parent.glob("*.py")))
 
 
 def compiled_and_kept(function: Callable, fastmath: frozenset[str] = SAFE_MATH, kernel: Callable | None = None) -> Any:
-    """Compile on first use, to run without Python's global lock; keep what was compiled on disk.
+    """Compile on first use, to run without Python's global lock; keep the result on disk where that is possible.
 
     Parameters
     ----------
@@ -59,8 +28,7 @@ def compiled_and_kept(function: Callable, fastmath: frozenset[str] = SAFE_MATH, 
     kernel : what ``function`` was made for, if many are made in one place.
     """
     dispatcher: Any = numba.njit(fastmath=set(fastmath), error_model="numpy", nogil=True)(function)
-    with suppress(RuntimeError):  # no writable cache folder: compile in every process
-        dispatcher._cache = _KernelCache(function, kernel or function)
+    keep_on_disk(dispatcher, kernel or function, _SOURCES)
     return dispatcher
 
 
