@@ -247,6 +247,49 @@ def test_the_worst_array_takes_five_times_the_limit(dtype):
     assert same_bits(back, ones)
 
 
+def test_the_limit_is_for_all_arrays_together():
+    data = container.encode({"a": np.zeros(1000, np.float32), "b": np.zeros(1000, np.float32)})
+    assert len(container.decode(data, limit=8000)) == 2
+    with pytest.raises(WeightsError, match="its arrays would take more than the 7999 bytes that are allowed"):
+        container.decode(data, limit=7999)
+
+
+def test_expected_shapes_limit_what_is_decoded(tmp_path):
+    container.save(tmp_path / "w.tcz", {"w": np.zeros(2**22, np.float32)})
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError, match=r"'w' has shape \(4194304,\), expected \(3, 4\)"):
+            tc.weights.load(tmp_path / "w.tcz", {"w": np.zeros((3, 4))})
+        assert tracemalloc.get_traced_memory()[1] < 4e6
+    finally:
+        tracemalloc.stop()
+    assert tc.weights.load(tmp_path / "w.tcz", {"v": np.zeros((3, 4))})["w"].size == 2**22
+
+
+def test_the_setting_limits_it_too(tmp_path, monkeypatch):
+    container.save(tmp_path / "w.tcz", {"w": np.zeros(1000, np.float32)})
+    monkeypatch.setenv("TINYCNN_UNPACK_LIMIT", "3999")
+    with pytest.raises(WeightsError, match="more than the 3999 bytes"):
+        tc.weights.load(tmp_path / "w.tcz")
+
+
+@pytest.mark.parametrize("name", [3, b"w", "\ud800", None])
+def test_names_that_are_not_text_are_refused(name):
+    with pytest.raises(WeightsError, match="name"):
+        container.encode({"3": np.zeros(2), name: np.zeros(2)})
+
+
+def test_any_other_failure_names_the_file(tmp_path, monkeypatch):
+    container.save(tmp_path / "w.tcz", {"w": np.zeros(10)})
+
+    def fail(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(container, "decode", fail)
+    with pytest.raises(WeightsError, match=r"w\.tcz: it is damaged \(MemoryError: no room\)"):
+        container.load(tmp_path / "w.tcz")
+
+
 def test_a_deflate_bomb_stops_at_4_megabytes():
     bomb = forged(None, text=b" " * 2**27)
     tracemalloc.start()

@@ -223,17 +223,29 @@ def test_a_member_gives_no_more_than_it_declares(tmp_path):
         tracemalloc.stop()
 
 
-def test_too_many_members_are_refused_before_they_are_read(tmp_path):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("a", b"")
-    data = stream.getvalue()
+def table_of(times, declared=None):
+    """An archive whose table of contents names its one member so many times."""
+    data = archive_of(("a.npy", npy(np.zeros(1))))
     start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
-    table = data[start:end] * 60_000
     tail = bytearray(data[end:])
-    tail[12:16] = len(table).to_bytes(4, "little")
-    (tmp_path / "w.npz").write_bytes(data[:start] + table + tail)
-    with pytest.raises(WeightsError, match="more than 50000 members"):
+    tail[10:12] = (times % 65536 if declared is None else declared).to_bytes(2, "little")
+    tail[12:16] = (times * (end - start)).to_bytes(4, "little")
+    return data[:start] + data[start:end] * times + tail
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (table_of(60_000), "more than 50000 members"),
+        (table_of(1, 2), "has 1 members, expected 2"),
+        (table_of(0), "table of contents is not where it should be|expected 0"),
+        (GOOD + b"\0", "no table of contents"),
+        (b"PK\x03\x04" + GOOD, "not where it should be"),
+    ],
+)
+def test_tables_of_contents_that_lie_are_refused(tmp_path, data, message):
+    (tmp_path / "w.npz").write_bytes(data)
+    with pytest.raises(WeightsError, match=message):
         load_npz(tmp_path / "w.npz")
 
 

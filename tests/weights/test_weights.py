@@ -4,13 +4,14 @@ import io
 import os
 import pickle
 import zipfile
-from contextlib import suppress
 
 import numpy as np
 import pytest
 
 import tinycnn as tc
+from tests.weights.pickles import dict_of, tensor, zipped
 from tinycnn import weights
+from tinycnn.compression import container
 from tinycnn.errors import WeightsError
 from tinycnn.weights.atomic import atomic_write
 
@@ -57,8 +58,8 @@ def test_pytorch_state_dicts_load_without_pytorch(tmp_path, zipped):
     for tree, name in ((state, "a.pth"), ({"epoch": 3, "state_dict": state}, "b.pt")):
         torch.save(tree, tmp_path / name, _use_new_zipfile_serialization=zipped)
         loaded = weights.load(tmp_path / name)
-        for key, tensor in state.items():
-            np.testing.assert_array_equal(loaded[key], tensor.detach().float().numpy())
+        for key, value in state.items():
+            np.testing.assert_array_equal(loaded[key], value.detach().float().numpy())
 
 
 def test_pytorch_modules_file_loads_with_its_metadata(tmp_path):
@@ -126,19 +127,76 @@ def test_truncated_files_are_refused(tmp_path, share):
             weights.load(path)
 
 
-def test_flipped_bytes_never_end_in_anything_but_an_answer_or_a_refusal(tmp_path):
-    torch = pytest.importorskip("torch")
-    weights.save(tmp_path / "w.safetensors", {"w": ARRAYS["a.weight"]})
-    files = {".safetensors": (tmp_path / "w.safetensors").read_bytes(), ".pth": saved_pth(torch, tmp_path)}
-    rng = np.random.default_rng(1)
-    for suffix, data in files.items():
-        path = tmp_path / f"flip{suffix}"
-        for place in rng.integers(min(len(data), 900), size=150):
-            changed = bytearray(data)
-            changed[place] ^= 1 << int(rng.integers(8))
-            path.write_bytes(changed)
-            with suppress(WeightsError):
-                weights.load(path)
+PTH = zipped(dict_of(w=tensor()))
+
+
+@pytest.mark.parametrize("name", ["w", "w.pth", "w.npz", "w.safetensors", "w.tcz", "w.bin", "w.SAFETENSORS", "ü.1"])
+def test_the_content_is_the_format_whatever_the_name(tmp_path, name):
+    arrays = {"w": np.arange(6, dtype=np.float32)}
+    writers = weights.save_safetensors, weights.save_npz, container.save, lambda path, _: path.write_bytes(PTH)
+    for write in writers:
+        write(tmp_path / name, arrays)
+        assert (weights.load(tmp_path / name)["w"] == arrays["w"]).all()
+
+
+@pytest.mark.parametrize("length", [0x80, 0x02_80, 0x8B_1F, 0x7B])
+def test_a_safetensors_length_may_look_like_another_format(tmp_path, length):
+    text = b'{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    text += b" " * (length - len(text))
+    (tmp_path / "w.pth").write_bytes(len(text).to_bytes(8, "little") + text + b"\5")
+    assert weights.load(tmp_path / "w.pth")["w"].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "unknown format, expected the content of a .safetensors, .npz, .tcz or PyTorch"),
+        (b"hello", "unknown format"),
+        (bytes(100), "unknown format"),
+        (b"\x1f\x8b" + bytes(100), "compressed with gzip: unpack it first"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x93NUMPY\x01\x00", "one array"),
+        (b"PK\x03\x04" + bytes(100), "no table of contents"),
+    ],
+)
+def test_other_files_are_called_what_they_are(tmp_path, content, message):
+    (tmp_path / "w.bin").write_bytes(content)
+    with pytest.raises(WeightsError, match=message) as caught:
+        weights.load(tmp_path / "w.bin")
+    assert str(tmp_path / "w.bin") in str(caught.value)
+
+
+def test_an_archive_of_something_else_is_refused_with_its_members(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        archive.writestr("word/document.xml", "x")
+    with pytest.raises(WeightsError, match=r"neither data.pkl.*word/document.xml"):
+        weights.load(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".NPZ"])
+def test_tensors_are_saved_as_arrays(tmp_path, suffix):
+    state = {"leaf": tc.Tensor(np.ones(2, np.float32), requires_grad=True), "list": [1.0, 2.0], "number": 3}
+    weights.save(tmp_path / f"w{suffix}", state)
+    back = weights.load(tmp_path / f"w{suffix}")
+    assert back["leaf"].tolist() == [1, 1] and back["list"].tolist() == [1, 2] and back["number"] == 3
+
+
+def test_a_network_whose_child_is_called_module_loads_its_own_file(tmp_path):
+    class Wrapper(tc.nn.Module):
+        """A network with one child."""
+
+        def __init__(self):
+            super().__init__()
+            self.module = tc.nn.Linear(2, 2)
+
+    first, second, bare = Wrapper(), Wrapper(), tc.nn.Linear(2, 2)
+    first.save(tmp_path / "w.npz")
+    second.load(tmp_path / "w.npz")
+    bare.load(tmp_path / "w.npz")
+    assert (second.module.weight.data == first.module.weight.data).all()
+    assert (bare.weight.data == first.module.weight.data).all()
 
 
 def test_missing_files_and_names_of_no_format(tmp_path):

@@ -41,6 +41,8 @@ from tinycnn.compression import huffman
 from tinycnn.errors import WeightsError
 from tinycnn.kernels.cpu import bitstream
 from tinycnn.weights.atomic import atomic_write
+from tinycnn.weights.dtypes import host_arrays
+from tinycnn.weights.limits import check_elements
 
 MAGIC, VERSION = b"\x89TCZ\r\n", 1
 LIMIT = 2**30
@@ -59,14 +61,17 @@ def save(path: str | Path, arrays: Mapping[str, np.ndarray]) -> int:
     return len(data)
 
 
-def load(path: str | Path, limit: int = LIMIT) -> dict[str, np.ndarray]:
-    """The arrays of a file, for ``load_state_dict``: the same bits as were saved.
+def load(path: str | Path, limit: int = LIMIT, expected: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, for ``load_state_dict``: the same bits as were saved.
 
     Parameters
     ----------
     path : path
     limit : int
         Bytes that the arrays may take together.
+    expected : mapping of name to array, optional
+        The arrays that are to be replaced. An array of such a name that declares far more elements is refused before
+        it is decoded.
 
     Raises
     ------
@@ -80,34 +85,38 @@ def load(path: str | Path, limit: int = LIMIT) -> dict[str, np.ndarray]:
     size = Path(path).stat().st_size
     if size > limit + _LONGEST_HEADER:
         raise WeightsError(f"{path}: it has {size} bytes, more than the {limit} that are allowed")
+    data = Path(path).read_bytes()
     try:
-        return decode(Path(path).read_bytes(), limit)
+        return decode(data, limit, expected)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    except Exception as error:
+        raise WeightsError(f"{path}: it is damaged ({type(error).__name__}: {error})") from error
 
 
 def encode(arrays: Mapping[str, np.ndarray], huffman_coded: bool = True) -> bytes:
     """The bytes of a file; without Huffman coding all words of a code are equally long."""
     entries, parts = [], []
-    for name, array in arrays.items():
-        array = np.asarray(array)
+    for name, array in host_arrays(arrays).items():
         if array.dtype.name not in _DTYPES:
             raise WeightsError(f"{name} has dtype {array.dtype}, expected one of {', '.join(_DTYPES)}")
         form, part = _smallest(_bits_of(array), array.dtype == np.float32, huffman_coded)
-        entry = {"name": str(name), "dtype": array.dtype.name, "shape": list(array.shape), **form}
+        entry = {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), **form}
         entries.append({**entry, "bytes": len(part), "crc32": zlib.crc32(part)})
         parts.append(part)
     header = zlib.compress(json.dumps(entries, separators=(",", ":")).encode(), 9)
     return b"".join([_PREFIX.pack(MAGIC, VERSION, len(header), zlib.crc32(header)), header, *parts])
 
 
-def decode(data: bytes, limit: int = LIMIT) -> dict[str, np.ndarray]:
-    """The arrays that :func:`encode` wrote; errors are those of :func:`load`."""
+def decode(data: bytes, limit: int = LIMIT, expected: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
+    """Return the arrays that :func:`encode` wrote; errors are those of :func:`load`."""
     found, place = _header(data)
     if place + sum(entry.bytes for entry in found) != len(data):
         raise WeightsError(f"{len(data)} bytes, expected {place + sum(entry.bytes for entry in found)}: truncated?")
     if sum(entry.nbytes for entry in found) > limit:
         raise WeightsError(f"its arrays would take more than the {limit} bytes that are allowed")
+    for entry in found:
+        check_elements(f"the array {entry.name!r}", entry.shape, expected, entry.name)
     arrays = {}
     for entry in found:
         part = data[place : place + entry.bytes]

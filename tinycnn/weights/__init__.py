@@ -14,7 +14,7 @@ import numpy as np
 
 from tinycnn.errors import WeightsError
 from tinycnn.weights.archive import Archive
-from tinycnn.weights.limits import refusals
+from tinycnn.weights.limits import refusals, unpack_limit
 from tinycnn.weights.npz import load_npz, save_npz
 from tinycnn.weights.safetensors import load_safetensors, save_safetensors
 from tinycnn.weights.state import without_wrappers
@@ -47,7 +47,7 @@ def load(path: str | Path, expected: Mapping[str, Any] | None = None) -> dict[st
     expected : mapping of name to array, optional
         The arrays that are to be replaced, such as a module's state dict. Their names decide whether the prefix of a
         wrapper (``module.`` of DataParallel, ``_orig_mod.`` of ``torch.compile``) that all names have is dropped;
-        without them it is dropped from .pth files. Their sizes limit what an .npz file may unpack to.
+        without them it is dropped from .pth files. Their sizes limit what an .npz or .tcz file may unpack to.
 
     Raises
     ------
@@ -66,16 +66,16 @@ def load(path: str | Path, expected: Mapping[str, Any] | None = None) -> dict[st
     if kind == ".npz":
         state = load_npz(path, expected=expected)
     elif kind == ".tcz":
-        state = _load_tcz(path)
+        state = _load_tcz(path, expected)
     else:
         state = load_safetensors(path)
     return state if expected is None else without_wrappers(state, expected)
 
 
-def _load_tcz(path: str | Path) -> dict[str, np.ndarray]:
-    from tinycnn.compression.container import load as load_tcz  # the package around it imports networks and so this one
+def _load_tcz(path: str | Path, expected: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
+    from tinycnn.compression import container  # the package around it imports networks and so this one
 
-    return load_tcz(path)
+    return container.load(path, unpack_limit(container.LIMIT), expected)
 
 
 def _kind_of(path: Path) -> str:

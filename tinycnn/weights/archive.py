@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import zipfile
 from typing import Any, BinaryIO
 
@@ -37,7 +38,7 @@ class Archive:
     """
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
-        _check_contents(file)
+        declared = _check_contents(file)
         self._zip = zipfile.ZipFile(file)
         self.members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
@@ -46,6 +47,8 @@ class Archive:
                 raise ValueError(f"two members are called {shorten(name)!r}")
             _check_member(info, limit)
             self.members[name] = info
+        if len(self.members) != declared:
+            raise ValueError(f"its table of contents has {len(self.members)} members, expected {declared}: damaged")
         total = sum(info.file_size for info in self.members.values())
         check_unpacked_size(total, max(total, 1), limit, "the archive")
 
@@ -82,23 +85,29 @@ def _check_member(info: zipfile.ZipInfo, limit: int) -> None:
     check_unpacked_size(info.file_size, info.compress_size, limit, said)
 
 
-def _check_contents(file: BinaryIO) -> None:
-    """Refuse a table of contents that is too long, before zipfile makes an object of each of its entries."""
+def _check_contents(file: BinaryIO) -> int:
+    """Refuse a table of contents that is too long, before zipfile makes an object of each of its entries.
+
+    Returns the number of members that it declares.
+    """
     size = file.seek(0, os.SEEK_END)
     start = file.seek(max(0, size - 2**16 - 22 - 20))
     tail = file.read()
     end = tail.rfind(_END)
-    if end < 0 or len(tail) - end < 22:
+    if end < 0 or len(tail) - end < 22 or len(tail) - end - 22 != int.from_bytes(tail[end + 20 : end + 22], "little"):
         raise zipfile.BadZipFile("it has no table of contents: truncated?")
-    length, stop = int.from_bytes(tail[end + 12 : end + 16], "little"), start + end
+    declared, length, offset, stop = *struct.unpack_from("<HII", tail, end + 10), start + end
     if end >= 20 and tail[end - 20 : end - 16] == _LOCATOR64:
         file.seek(max(0, stop - 20 - 56))  # where zipfile looks for it too
         record = file.read(56)
         if record[:4] == _END64:
-            length, stop = int.from_bytes(record[40:48], "little"), stop - 20 - 56
+            declared, length, offset, stop = *struct.unpack_from("<QQQ", record, 32), stop - 20 - 56
     if length > min(_LONGEST_CONTENTS, stop):
         raise ValueError(f"its table of contents has {length} bytes: damaged, or far too long")
+    if offset + length != stop or (stop and not declared):
+        raise ValueError("its table of contents is not where it should be: damaged")
     file.seek(stop - length)
     if file.read(length).count(b"PK\x01\x02") > _MOST_MEMBERS:
         raise ValueError(f"it has more than {_MOST_MEMBERS} members")
     file.seek(0)
+    return declared

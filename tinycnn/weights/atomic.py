@@ -58,7 +58,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 def _publish(file: BinaryIO, temporary: Path, target: Path, before: os.stat_result | None) -> None:
     file.flush()
-    if before is not None and hasattr(os, "fchmod"):
+    if before is not None and fcntl is not None:
         with suppress(OSError):  # only root may give a file to another user
             os.fchown(file.fileno(), before.st_uid, before.st_gid)
         with suppress(OSError):  # some file systems have no modes

@@ -100,6 +100,4 @@ def host_arrays(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
             found[name] = np.asarray(value.detach() if hasattr(value, "detach") else value)
         except Exception as error:
             raise WeightsError(f"{name!r} is a {type(value).__name__}, expected an array: {error}") from error
-        if found[name].dtype.kind == "O":
-            raise WeightsError(f"{name!r} has dtype object, expected numbers (it is a {type(value).__name__})")
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def check_unpacked_size(size: int, packed: int, limit: int, name: str) -> None:
         )
     if size > _DEFLATE_RATIO * packed + 64:
         raise ValueError(f"{name} declares {size} bytes, which its {packed} compressed bytes cannot hold")
+
+
+def check_elements(said: str, shape: tuple[int, ...], expected: Mapping[str, Any] | None, name: str) -> None:
+    """Raise WeightsError if an array that is to replace one of the expected ones declares far more elements.
+
+    Other differences of shape are left to ``load_state_dict``, which lists them all.
+    """
+    if expected is not None and name in expected:
+        wanted = np.shape(expected[name])
+        if math.prod(shape) > 2 * math.prod(wanted) + 2**20:
+            raise WeightsError(f"{said} has shape {shape}, expected {wanted}")
 
 
 def read_exactly(stream: Any, size: int, name: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from tinycnn.errors import WeightsError
 from tinycnn.weights.archive import Archive
 from tinycnn.weights.atomic import atomic_write
 from tinycnn.weights.dtypes import host_arrays
-from tinycnn.weights.limits import read_exactly, refusals, shorten, unpack_limit
+from tinycnn.weights.limits import check_elements, read_exactly, refusals, shorten, unpack_limit
 
 _KINDS = "biufcSUmM"
 _LONGEST_HEADER = 10_000  # NumPy's own limit
@@ -69,10 +69,10 @@ def load_npz(
         if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
             raise WeightsError(f"{path}: not an .npz archive, or truncated")
         with refusals(path):
-            return _read_arrays(Archive(file, unpack_limit(limit)), expected or {})
+            return _read_arrays(Archive(file, unpack_limit(limit)), expected)
 
 
-def _read_arrays(archive: Archive, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _read_arrays(archive: Archive, expected: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
     odd = [shorten(name) for name in archive.members if not name.endswith(".npy")]
     if odd:
         raise ValueError(f"not an .npz archive of arrays: it has the member {odd[0]!r}")
@@ -84,8 +84,7 @@ def _read_arrays(archive: Archive, expected: Mapping[str, Any]) -> dict[str, np.
             shape, fortran, dtype, start = _read_header(stream, said)
             if math.prod(shape) * dtype.itemsize != info.file_size - start:
                 raise ValueError(f"{said} of shape {shape} and {dtype} does not have {info.file_size - start} bytes")
-            if name in expected and math.prod(shape) > 2 * math.prod(np.shape(expected[name])) + 2**20:
-                raise ValueError(f"{said} has shape {shape}, expected {np.shape(expected[name])}")
+            check_elements(said, shape, expected, name)
             flat = read_exactly(stream, info.file_size - start, said).view(dtype)
         array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
         arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
