@@ -247,6 +247,17 @@ def test_damaged_png_in_bands_is_refused(tmp_path, monkeypatch, damage):
         read_image(path, 8, 3)
 
 
+@pytest.mark.parametrize("max_decoded", [1 << 20, 50])
+def test_a_wrong_checksum_of_pixels_is_noticed(tmp_path, monkeypatch, max_decoded):
+    path = save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IEND") - 5] ^= 1  # of the checksum itself: the pixels are whole
+    path.write_bytes(data)
+    monkeypatch.setattr(module, "MAX_DECODED", max_decoded)
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image \(OSError: a checksum is wrong\)"):
+        read_image(path, 8, 3)
+
+
 def flat_png(path, width, height, colour=2):
     row = b"\0" + bytes(width * {0: 1, 2: 3}[colour])
     deflate = zlib.compressobj(6)

@@ -134,13 +134,14 @@ def _splits(root: Path) -> dict[str, Path]:
     if splits and (len(splits) == len(folders) or ("train" in splits and len(splits) > 1)):
         return splits
     if splits or ("train" in named and len(named) > 1):
+        image = next((found for path in named.values() if (found := _first_image(path))), None)
         _log.warning(
             "%s: every folder is taken for a class, also %s. A folder is split if it holds train beside one of %s, "
             "with nothing but folders of classes inside%s",
             root,
             ", ".join(path.name for path in named.values()),
             ", ".join(_SPLIT_FOLDERS[1:]),
-            "".join(f"; {_first_image(path)} is an image" for path in list(named.values())[:1] if _first_image(path)),
+            f"; {image} is an image" if image else "",
         )
     return {}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.data.png_bands import png_bands
+from tinycnn.data.png_bands import check_pixels, png_bands
 from tinycnn.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -137,6 +137,8 @@ def _square(opened: Any, path: Path, size: int, channels: int, value_range: Valu
         raise _Refused(f"it has {opened.width} x {opened.height} pixels, expected at least 1 x 1")
     mode = _MODES[channels]
     bands = _bands(opened, path, size)
+    if bands is None and opened.format == "PNG":
+        check_pixels(path)
     if bands is None and _fits_twice(opened, mode):
         ImageOps.exif_transpose(opened, in_place=True)  # cameras store the rotation apart from the pixels
         image = _fit(_as_bytes(opened, opened, mode, value_range), size)

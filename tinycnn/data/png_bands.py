@@ -43,6 +43,33 @@ def png_bands(path: Path, opened: Any, pixels: int) -> Iterator[Any] | None:
     return _decoded(path, opened, (width, height), row_bytes, bytes_per_pixel, max(1, pixels // width))
 
 
+def check_pixels(path: Path) -> None:
+    """Compare the checksums of the chunks of pixels, which Pillow skips.
+
+    Raises
+    ------
+    OSError
+        If one is wrong, or the file ends in one.
+    """
+    with path.open("rb") as file:
+        file.seek(len(_SIGNATURE))
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"IEND":
+                return
+            if kind != b"IDAT":
+                file.seek(length + 4, io.SEEK_CUR)
+                continue
+            crc = zlib.crc32(kind)
+            while length:
+                data = file.read(min(_READ, length))
+                if not data:
+                    raise OSError("the file ends early")
+                length, crc = length - len(data), zlib.crc32(data, crc)
+            if file.read(4) != struct.pack(">I", crc):
+                raise OSError("a checksum is wrong")
+
+
 def _decoded(
     path: Path, opened: Any, size: tuple[int, int], row_bytes: int, bytes_per_pixel: int, rows: int
 ) -> Iterator[Any]:
