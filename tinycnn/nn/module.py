@@ -83,11 +83,11 @@ class Module:
         table[name] = value
 
     def __getattr__(self, name: str) -> Any:
-        for table in ("_parameters", "_buffers", "_modules"):
-            entries = self.__dict__.get(table, {})
+        tables = [self.__dict__.get(table, {}) for table in ("_parameters", "_buffers", "_modules")]
+        for entries in tables:
             if name in entries:
                 return entries[name]
-        near = difflib.get_close_matches(name, [*self.__dict__, *self._parameters, *self._buffers, *self._modules])
+        near = difflib.get_close_matches(name, [*self.__dict__, *(known for entries in tables for known in entries)])
         hint = f"; did you mean {near[0]}?" if near else ""
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 

@@ -3,11 +3,11 @@
 from tinycnn.optim.adam import Adam, AdamW
 from tinycnn.optim.clip import clip_grad_norm_, clip_grad_value_
 from tinycnn.optim.optimizer import Optimizer
+from tinycnn.optim.plateau import ReduceLROnPlateau
 from tinycnn.optim.schedule import (
     CosineAnnealingLR,
     ExponentialLR,
     MultiStepLR,
-    ReduceLROnPlateau,
     Schedule,
     StepLR,
     WarmUp,

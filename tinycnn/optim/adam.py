@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinycnn.optim.optimizer import Optimizer, check_range
+from tinycnn.optim.checks import check_range
+from tinycnn.optim.optimizer import Optimizer
 from tinycnn.tensor import Tensor
 
 
@@ -19,7 +21,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Parameter, or of group dicts
+    params : iterable of Parameter, of (name, Parameter) pairs, or of group dicts
     lr : float
     betas : (float, float)
     eps : float
@@ -28,6 +30,8 @@ class Adam(Optimizer):
     """
 
     _decoupled = False
+    ranges: ClassVar = {"lr": (0.0, math.inf), "eps": (0.0, math.inf), "weight_decay": (0.0, math.inf)}
+    state_arrays = required_state = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -37,12 +41,16 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        name = type(self).__name__
-        for option, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            check_range(name, option, value)
+        betas = tuple(betas) if isinstance(betas, list) else betas
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        super()._check_options(options)
+        name, betas = type(self).__name__, options["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"{name}: betas is {betas!r}, expected two numbers")
         for number, beta in enumerate(betas):
             check_range(name, f"betas[{number}]", beta, 0.0, 1.0)
-        super().__init__(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         for name in ("exp_avg", "exp_avg_sq"):

@@ -1,15 +1,19 @@
-"""What all optimisers share: groups of parameters, their state, and saving it."""
+"""The base class of all optimisers: parameter groups, their state, and saving it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinycnn import kernels
-from tinycnn.errors import CheckpointError
+from tinycnn.optim.checks import check_numbers, check_range, check_update, describe
+from tinycnn.optim.rates import Rates
+from tinycnn.optim.state import checked_state
 from tinycnn.tensor import Tensor
+
+__all__ = ["Optimizer", "check_range"]
 
 
 class Optimizer:
@@ -17,8 +21,9 @@ class Optimizer:
 
     Parameters
     ----------
-    params : iterable of Parameter, or of dict
-        Dicts are groups: ``{"params": [...], "lr": 0.1}`` overrides the defaults for its parameters.
+    params : iterable of Parameter, of (name, Parameter) pairs, or of dict
+        Pairs come from ``named_parameters()``; messages then give the names. Dicts are groups: ``{"params": [...],
+        "lr": 0.1}`` overrides the defaults for its parameters.
     defaults : dict
         Options of groups that do not override them.
 
@@ -26,58 +31,127 @@ class Optimizer:
     ----------
     param_groups : list of dict
         Options such as ``lr`` may be changed here at any time.
+
+    Notes
+    -----
+    A frozen parameter (``requires_grad`` is False) is accepted and never changed, even where an old gradient is left
+    in it; it is learned again when it is unfrozen. (PyTorch would apply the old gradient.)
     """
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        if hasattr(params, "parameters"):
-            raise TypeError(f"{type(self).__name__}: a {type(params).__name__} came, expected its .parameters()")
-        entries = list(params)
-        if not entries:
-            raise ValueError(f"{type(self).__name__}: the list of parameters is empty")
-        groups = entries if isinstance(entries[0], Mapping) else [{"params": entries}]
-        self.param_groups: list[dict[str, Any]] = []
-        seen: set[int] = set()
-        for group in groups:
-            unknown = set(group) - set(defaults) - {"params"}
-            if unknown:
-                raise ValueError(f"{type(self).__name__}: unknown option {sorted(unknown)[0]!r} in a parameter group")
-            members = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
-            for parameter in members:
-                self._check_parameter(parameter, seen)
-            self.param_groups.append({**defaults, **group, "params": members})
-        self.state: dict[int, dict[str, Any]] = {}
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}  # options that must be numbers from low to below high
+    state_arrays: ClassVar[tuple[str, ...] | None] = None  # names of the state's arrays; None: not declared
+    required_state: ClassVar[tuple[str, ...]] = ()  # those that each saved state holds
 
-    def _check_parameter(self, parameter: Any, seen: set[int]) -> None:
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[int, dict[str, Any]] = {}
+        self._rates = Rates()
+        seen: set[int] = set()
+        for group in self._as_groups(params):
+            self._add_group(group, defaults, seen)
+        if not any(group["params"] for group in self.param_groups):
+            raise ValueError(
+                f"{type(self).__name__}: the list of parameters is empty; layers in a plain list are not found "
+                "(use nn.ModuleList), and a generator can be used once"
+            )
+
+    def _as_groups(self, params: Any) -> list[Mapping[str, Any]]:
+        """The argument as a list of group dicts."""
+        name = type(self).__name__
+        if hasattr(params, "parameters"):
+            raise TypeError(f"{name}: a {type(params).__name__} came, expected its .parameters()")
+        if isinstance(params, Tensor):
+            raise TypeError(f"{name}: a single tensor came, expected a list of parameters: [tensor]")
+        if isinstance(params, Mapping):
+            raise TypeError(f"{name}: a dict came, expected a list of group dicts, or the dict's .items()")
+        if isinstance(params, (str, bytes, set, frozenset)) or not isinstance(params, Iterable):
+            raise TypeError(f"{name}: params is a {type(params).__name__}, expected a list of parameters")
+        entries = list(params)
+        groups: list[Mapping[str, Any]] = [entry for entry in entries if isinstance(entry, Mapping)]
+        if groups and len(groups) < len(entries):
+            raise TypeError(f"{name}: params mixes group dicts and parameters, expected one kind")
+        return groups or [{"params": entries}]
+
+    def _add_group(self, group: Mapping[str, Any], defaults: dict[str, Any], seen: set[int]) -> None:
+        name = type(self).__name__
+        if "params" not in group:
+            raise ValueError(f"{name}: a parameter group has no 'params', it has {sorted(map(str, group))}")
+        unknown = sorted(str(option) for option in group if option not in defaults and option != "params")
+        if unknown:
+            raise ValueError(f"{name}: unknown option {unknown[0]!r} in a parameter group")
+        given = group["params"]
+        if isinstance(given, (str, bytes, set, frozenset, Mapping)) or not isinstance(given, Iterable):
+            raise TypeError(f"{name}: 'params' of a group is a {type(given).__name__}, expected a list of parameters")
+        entries = [given] if isinstance(given, Tensor) else list(given)
+        named = [entry for entry in entries if _is_named(entry)]
+        if named and len(named) < len(entries):
+            raise ValueError(f"{name}: all parameters of a group must be (name, parameter) pairs, or none")
+        options = {**defaults, **group, "params": [entry[1] for entry in named] if named else entries}
+        if named:
+            options["param_names"] = [entry[0] for entry in named]
+        first = sum(len(earlier["params"]) for earlier in self.param_groups)
+        self.param_groups.append(options)
+        for number, parameter in enumerate(options["params"], first):
+            self._check_parameter(number, parameter, seen)
+        self._check_options(options)
+
+    def _check_parameter(self, number: int, parameter: Any, seen: set[int]) -> None:
         name = type(self).__name__
         if not isinstance(parameter, Tensor):
             raise TypeError(f"{name}: parameters must be tensors, one is a {type(parameter).__name__}")
-        if not parameter.requires_grad or not parameter.is_leaf:
-            raise ValueError(f"{name}: a tensor of shape {parameter.shape} is not a leaf that requires gradients")
+        if not parameter.is_leaf:
+            raise ValueError(
+                f"{name}: {self._place(number)} is not a leaf that requires gradients: an operation made it; pass the "
+                "tensor that it was made from, or a new one, nn.Parameter(x.data)"
+            )
         if id(parameter) in seen:
-            raise ValueError(f"{name}: a parameter of shape {parameter.shape} is listed twice")
+            raise ValueError(
+                f"{name}: a parameter of shape {parameter.shape} is listed twice, the second time as "
+                f"{self._place(number)}; list a shared parameter once, as net.parameters() does"
+            )
         seen.add(id(parameter))
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise ValueError if an option of a group is out of range."""
+        for option, (low, high) in self.ranges.items():
+            check_range(type(self).__name__, option, options[option], low, high)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or with ``set_to_none=False`` replace them by zeros."""
         for _, parameter, _ in self._members():
-            parameter.grad = None
+            if parameter.grad is not None:
+                parameter.grad = None if set_to_none else np.zeros_like(parameter.grad)
 
     def step(self) -> None:
-        """Change every parameter that has a gradient, in place."""
-        for number, parameter, group in self._members():
-            if parameter.grad is not None:
-                state = self.state.setdefault(number, {"step": 0})
-                state["step"] += 1
-                device = kernels.for_device(parameter.device)
-                for name, value in state.items():
-                    if getattr(value, "device", parameter.device) != parameter.device:  # the model has moved
-                        state[name] = device.as_array(value)
-                self._update(device, parameter, state, group)
+        """Change every parameter that requires gradients and has one, in place.
+
+        Raises
+        ------
+        ValueError
+            If a gradient or a state array differs from its parameter in shape, dtype or device, or a parameter cannot
+            be written. All are checked before any is changed.
+        """
+        due = [entry for entry in self._members() if entry[1].grad is not None and entry[1].requires_grad]
+        for group in self.param_groups:
+            check_numbers(type(self).__name__, self.ranges, group)
+        for number, parameter, _ in due:
+            try:
+                check_update(parameter, self.state.get(number, {}), self.state_arrays)
+            except ValueError as error:
+                raise ValueError(f"{type(self).__name__}: {self._place(number)}: {error}") from None
+        for number, parameter, group in due:
+            state = self.state.setdefault(number, {"step": 0})
+            state["step"] += 1
+            device = kernels.for_device(parameter.device)
+            for name, value in state.items():
+                if getattr(value, "device", parameter.device) != parameter.device:  # the model has moved
+                    state[name] = device.as_array(value)
+            self._update(device, parameter, state, group)
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
 
-    def _members(self) -> Iterable[tuple[int, Tensor, dict[str, Any]]]:
+    def _members(self) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
         """All parameters, numbered in the order in which they were given, with their group."""
         number = 0
         for group in self.param_groups:
@@ -85,9 +159,21 @@ class Optimizer:
                 yield number, parameter, group
                 number += 1
 
+    def _place(self, number: int) -> str:
+        """The words of messages for a parameter."""
+        return describe(self.param_groups, number)
+
     def state_dict(self) -> dict[str, Any]:
-        """Options and state as plain numbers and arrays: ``{"groups": [...], "state": {number: {...}}}``."""
-        groups = [{name: value for name, value in g.items() if name != "params"} for g in self.param_groups]
+        """Options and state as plain numbers and arrays: ``{"groups": [...], "state": {number: {...}}}``.
+
+        ``params`` of a group is the list of its parameters' numbers. The arrays are not copies: save or copy them
+        before the next step.
+        """
+        groups, first = [], 0
+        for group in self.param_groups:
+            size = len(group["params"])
+            groups.append({**group, "params": list(range(first, first + size))})
+            first += size
         state = {
             number: {name: kernels.on_host(value) for name, value in values.items()}
             for number, values in self.state.items()
@@ -100,32 +186,15 @@ class Optimizer:
         Raises
         ------
         CheckpointError
-            If groups or shapes differ.
+            If the state belongs to other parameters or to another kind of optimizer, or is damaged. Nothing is changed
+            then.
         """
-        if len(saved["groups"]) != len(self.param_groups):
-            raise CheckpointError(
-                f"{type(self).__name__}: the state has {len(saved['groups'])} parameter groups, expected "
-                f"{len(self.param_groups)}"
-            )
-        members = {number: parameter for number, parameter, _ in self._members()}
-        state = {int(number): dict(values) for number, values in saved["state"].items()}
-        for number, values in state.items():
-            for name, value in values.items():
-                expected = members[number].shape if number in members else None
-                if isinstance(value, np.ndarray) and value.shape != expected:
-                    raise CheckpointError(
-                        f"{type(self).__name__}: state {name!r} of parameter {number} has shape {value.shape}, "
-                        f"expected "
-                        f"{expected}"
-                    )
-                values[name] = value.copy() if isinstance(value, np.ndarray) else value
+        state, groups = checked_state(self, saved)
         self.state = state
-        for group, options in zip(self.param_groups, saved["groups"]):
-            group.update({name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
+        for group, options in zip(self.param_groups, groups):
+            group.update(options)
+        self._rates.loaded(self)
 
 
-def check_range(optimizer: str, name: str, value: float, low: float = 0.0, high: float = float("inf")) -> None:
-    """Raise ValueError unless low <= value < high."""
-    if isinstance(value, str) or not low <= value < high:
-        limit = f"at least {low:g}" if high == float("inf") else f"from {low:g} to below {high:g}"
-        raise ValueError(f"{optimizer}: {name} is {value!r}, expected {limit}")
+def _is_named(entry: Any) -> bool:
+    return isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)

@@ -1,7 +1,9 @@
 """Learning-rate schedules. Each is a formula for the rate at step t; call ``step()`` once an epoch (or once a batch).
 
 A schedule holds the optimiser's starting rates (``base_lrs``) and sets ``lr`` of every group when it is made and at
-each ``step()``.
+each ``step()``. With several schedules on one optimiser each rate is the starting rate times the factors of all of
+them, as with PyTorch's. A rate that is set by hand holds until the next ``step()`` (PyTorch would go on from it; here
+a rate is a function of the step alone, which is what makes a resumed run equal).
 """
 
 from __future__ import annotations
@@ -10,20 +12,26 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from tinycnn.errors import CheckpointError
+from tinycnn.optim.checks import check_range
 from tinycnn.optim.optimizer import Optimizer
 
 
 class Schedule:
     """Base class: a subclass defines ``factor(t)``, by which the starting rate is multiplied at step t = 0, 1, 2 ..."""
 
+    optimizer: Optimizer
+    base_lrs: list[float]
+    last_step: int
+    _key: int
     _saved: tuple[str, ...] = ()
 
     def __init__(self, optimizer: Optimizer) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(self).__name__}: optimizer is {optimizer!r}, expected an Optimizer")
-        self.optimizer = optimizer
-        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self.optimizer = check_optimizer(self, optimizer)
         self.last_step = 0
+        optimizer._rates.join(self)
         self._apply()
 
     def factor(self, t: int) -> float:
@@ -32,6 +40,7 @@ class Schedule:
 
     def step(self) -> None:
         """Go to the next step."""
+        self.optimizer._rates.claim(self)
         self.last_step += 1
         self._apply()
 
@@ -40,27 +49,47 @@ class Schedule:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _apply(self) -> None:
-        for group, lr in zip(self.optimizer.param_groups, self.base_lrs):
-            group["lr"] = lr * self.factor(self.last_step)
+        self.optimizer._rates.apply(self.optimizer)
+
+    def _rate(self, base: float, group: int) -> float:
+        """The rate of a group at this step if this is the only schedule."""
+        return base * self.factor(self.last_step)
+
+    def _ratio(self, base: float, group: int) -> float:
+        """The factor by which this schedule multiplies the rate of a group."""
+        return self.factor(self.last_step)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
-        names = ("base_lrs", "last_step", *self._saved)
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("base_lrs", "last_step", *self._saved)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave."""
-        for name in ("base_lrs", "last_step", *self._saved):
-            setattr(self, name, state[name])
+        """Continue from what :meth:`state_dict` gave.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not a state of such a schedule. Nothing is changed then.
+        """
+        values = self._checked(state)
+        self.optimizer._rates.claim(self)
+        for name, value in values.items():
+            setattr(self, name, value)
         self._apply()
+
+    def _checked(self, state: Any) -> dict[str, Any]:
+        values = checked_entries(self, state, ("base_lrs", "last_step", *self._saved))
+        values["base_lrs"] = checked_rates(self, "base_lrs", values["base_lrs"])
+        values["last_step"] = checked_count(self, "last_step", values["last_step"])
+        return values
 
 
 class StepLR(Schedule):
     """gamma ** floor(t / step_size)."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        if step_size < 1:
-            raise ValueError(f"StepLR: step_size is {step_size}, expected at least 1")
+        _check_integer("StepLR: step_size", step_size, 1)
+        check_range("StepLR", "gamma", gamma)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
@@ -73,6 +102,9 @@ class MultiStepLR(Schedule):
     """gamma ** (number of milestones that t has reached)."""
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
+        check_range("MultiStepLR", "gamma", gamma)
+        for number, milestone in enumerate(milestones):
+            _check_integer(f"MultiStepLR: milestones[{number}]", milestone, 0)
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
 
@@ -85,6 +117,7 @@ class ExponentialLR(Schedule):
     """gamma ** t."""
 
     def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        check_range("ExponentialLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer)
 
@@ -100,8 +133,8 @@ class CosineAnnealingLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        if T_max < 1:
-            raise ValueError(f"CosineAnnealingLR: T_max is {T_max}, expected at least 1")
+        _check_integer("CosineAnnealingLR: T_max", T_max, 1)
+        check_range("CosineAnnealingLR", "eta_min", eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
@@ -109,9 +142,11 @@ class CosineAnnealingLR(Schedule):
         """The part of the way from ``eta_min`` to the starting rate."""
         return (1 + math.cos(math.pi * t / self.T_max)) / 2
 
-    def _apply(self) -> None:
-        for group, lr in zip(self.optimizer.param_groups, self.base_lrs):
-            group["lr"] = self.eta_min + (lr - self.eta_min) * self.factor(self.last_step)
+    def _rate(self, base: float, group: int) -> float:
+        return self.eta_min + (base - self.eta_min) * self.factor(self.last_step)
+
+    def _ratio(self, base: float, group: int) -> float:
+        return self._rate(base, group) / base if base else self.factor(self.last_step)
 
 
 class WarmUp(Schedule):
@@ -121,10 +156,13 @@ class WarmUp(Schedule):
     """
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
-        if steps < 0:
-            raise ValueError(f"WarmUp: steps is {steps}, expected at least 0")
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"WarmUp: schedule is {schedule!r}, expected a Schedule")
+        _check_integer("WarmUp: steps", steps, 0)
+        schedule.optimizer._rates.claim(schedule)
         self.schedule, self.steps = schedule, steps
         self.optimizer, self.last_step = schedule.optimizer, schedule.last_step
+        self.optimizer._rates.join(self, beside=schedule)
         self._apply()
 
     def factor(self, t: int) -> float:
@@ -133,88 +171,76 @@ class WarmUp(Schedule):
 
     def step(self) -> None:
         """Go to the next step of both."""
+        self.optimizer._rates.claim(self)
         self.last_step += 1
         self.schedule.step()
-        self._apply()
-
-    def _apply(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] *= self.factor(self.last_step)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
         return {"last_step": self.last_step, "schedule": self.schedule.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave."""
-        self.last_step = state["last_step"]
-        self.schedule.load_state_dict(state["schedule"])
-        self._apply()
+        """Continue from what :meth:`state_dict` gave.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not a state of such a schedule. Nothing is changed then.
+        """
+        values = checked_entries(self, state, ("last_step", "schedule"))
+        last_step = checked_count(self, "last_step", values["last_step"])
+        self.schedule._checked(values["schedule"])
+        self.optimizer._rates.claim(self)
+        self.last_step = last_step
+        self.schedule.load_state_dict(values["schedule"])
+        self.base_lrs = list(self.schedule.base_lrs)
+
+    def _checked(self, state: Any) -> dict[str, Any]:
+        values = checked_entries(self, state, ("last_step", "schedule"))
+        checked_count(self, "last_step", values["last_step"])
+        self.schedule._checked(values["schedule"])
+        return values
 
 
-class ReduceLROnPlateau:
-    """Multiply the rate by ``factor`` when a watched number has not improved for more than ``patience`` steps.
+def check_optimizer(schedule: Any, optimizer: Any) -> Optimizer:
+    """Return the optimiser, or raise TypeError if it is something else."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{type(schedule).__name__}: optimizer is {optimizer!r}, expected an Optimizer")
+    return optimizer
 
-    Parameters
-    ----------
-    optimizer : Optimizer
-    mode : "min" or "max"
-        Whether lower or higher is better.
-    factor : float
-    patience : int
-    threshold : float
-        Relative change that counts as an improvement.
-    cooldown : int
-        Steps after a reduction in which nothing is counted.
-    min_lr : float
-    """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-    ) -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"ReduceLROnPlateau: mode is {mode!r}, expected 'min' or 'max'")
-        if not 0 < factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor is {factor}, expected between 0 and 1")
-        self.optimizer, self.mode, self.factor = optimizer, mode, factor
-        self.patience, self.threshold, self.cooldown, self.min_lr = patience, threshold, cooldown, min_lr
-        self.best = math.inf if mode == "min" else -math.inf
-        self.bad_steps = self.cooling = 0
+def checked_entries(schedule: Any, state: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the named entries of a saved state, or raise CheckpointError."""
+    kind = type(schedule).__name__
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{kind}: the state is a {type(state).__name__}, expected what state_dict() returned")
+    if missing := [name for name in names if name not in state]:
+        raise CheckpointError(f"{kind}: the state has no {missing[0]!r}, its keys are {sorted(map(str, state))}")
+    return {name: state[name] for name in names}
 
-    def step(self, metric: float) -> None:
-        """Take note of the watched number."""
-        if self._improved(metric):
-            self.best, self.bad_steps = metric, 0
-        else:
-            self.bad_steps += 1
-        if self.cooling:
-            self.cooling -= 1
-            self.bad_steps = 0
-        if self.bad_steps > self.patience:
-            for group in self.optimizer.param_groups:
-                group["lr"] = max(group["lr"] * self.factor, self.min_lr)
-            self.cooling, self.bad_steps = self.cooldown, 0
 
-    def _improved(self, metric: float) -> bool:
-        if self.mode == "min":
-            return metric < self.best * (1 - self.threshold)
-        return metric > self.best * (1 + self.threshold)
+def checked_number(schedule: Any, name: str, value: Any) -> float:
+    """Return a number of a saved state, or raise CheckpointError."""
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise CheckpointError(f"{type(schedule).__name__}: {name} of the state is {value!r}, expected a number")
+    return value  # type: ignore[return-value]
 
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain numbers (rates are in the optimiser's state)."""
-        return {"best": self.best, "bad_steps": self.bad_steps, "cooling": self.cooling}
+def checked_count(schedule: Any, name: str, value: Any) -> int:
+    """Return an integer of at least 0 of a saved state, or raise CheckpointError."""
+    if checked_number(schedule, name, value) != value or not isinstance(value, (int, np.integer)) or value < 0:
+        raise CheckpointError(f"{type(schedule).__name__}: {name} of the state is {value!r}, expected a step number")
+    return int(value)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` gave."""
-        self.best, self.bad_steps, self.cooling = state["best"], state["bad_steps"], state["cooling"]
+
+def checked_rates(schedule: Any, name: str, value: Any) -> list[float]:
+    """Return one number for each group of a saved state, or raise CheckpointError."""
+    groups = len(schedule.optimizer.param_groups)
+    if not isinstance(value, (list, tuple)) or len(value) != groups:
+        raise CheckpointError(f"{type(schedule).__name__}: {name} of the state is {value!r}, expected {groups} numbers")
+    return [float(checked_number(schedule, name, number)) for number in value]
+
+
+def _check_integer(what: str, value: Any, low: int) -> None:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{what} is {value!r}, expected an integer of at least {low}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinycnn.optim.optimizer import Optimizer, check_range
+from tinycnn.optim.optimizer import Optimizer
 from tinycnn.tensor import Tensor
 
 
@@ -16,7 +17,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Parameter, or of group dicts
+    params : iterable of Parameter, of (name, Parameter) pairs, or of group dicts
     lr : float
     momentum : float
     dampening : float
@@ -27,6 +28,14 @@ class SGD(Optimizer):
         Step along g + momentum v (Sutskever et al. 2013).
     """
 
+    ranges: ClassVar = {
+        "lr": (0.0, math.inf),
+        "momentum": (0.0, math.inf),
+        "dampening": (-math.inf, math.inf),
+        "weight_decay": (0.0, math.inf),
+    }
+    state_arrays = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -36,12 +45,13 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
-            check_range("SGD", name, value)
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("SGD: nesterov needs momentum above 0 and dampening 0")
         options = {"lr": lr, "momentum": momentum, "dampening": dampening}
         super().__init__(params, {**options, "weight_decay": weight_decay, "nesterov": nesterov})
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        super()._check_options(options)
+        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
+            raise ValueError(f"{type(self).__name__}: nesterov needs momentum above 0 and dampening 0")
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         first = "momentum_buffer" not in state

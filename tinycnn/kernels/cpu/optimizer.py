@@ -97,12 +97,20 @@ def adam_update(
 
 
 def _in_place(loop: Callable, changed: tuple[np.ndarray, ...], grad: np.ndarray, *constants: float) -> None:
-    """Run a loop over flattened arrays; what is not contiguous is changed in a copy, then written back."""
-    real = changed[0].dtype.type
-    work = [carray(array) for array in changed]
-    loop(
-        changed[0].size, *(array.reshape(-1) for array in work), carray(grad).reshape(-1), *(real(c) for c in constants)
-    )
+    """Run a loop over flattened arrays; what is not contiguous is changed in a copy, then written back.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in shape or dtype.
+    """
+    shape, dtype = changed[0].shape, changed[0].dtype
+    for array in (*changed[1:], grad):
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"optimizer: an array of {array.shape}, {array.dtype} came for one of {shape}, {dtype}")
+    work = [carray(np.asarray(array)) for array in changed]
+    flat = [array.reshape(-1) for array in (*work, carray(np.asarray(grad)))]
+    loop(changed[0].size, *flat, *(dtype.type(c) for c in constants))
     for array, result in zip(changed, work):
         if result is not array:
             array[...] = result

@@ -88,8 +88,18 @@ def adam_update(
 
 
 def _in_place(function: Any, changed: tuple[DeviceArray, ...], grad: DeviceArray, *constants: float) -> None:
-    """Launch a kernel on flat arrays; what is not contiguous is changed in a copy, then written back."""
-    real = changed[0].dtype.type
+    """Launch a kernel on flat arrays; what is not contiguous is changed in a copy, then written back.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in shape or dtype.
+    """
+    shape, dtype = changed[0].shape, changed[0].dtype
+    for array in (*changed[1:], grad):
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"optimizer: an array of {array.shape}, {array.dtype} came for one of {shape}, {dtype}")
+    real = dtype.type
     work = [contiguous(array) for array in changed]
     flat = (array.reshape(-1) for array in (*work, contiguous(grad)))
     launch(function, changed[0].size, *flat, *(real(c) for c in constants))

@@ -1,0 +1,130 @@
+"""Checks of an optimiser's options, and of the arrays of a step before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinycnn.kernels import is_on_gpu
+from tinycnn.tensor import FLOAT_TYPES, Tensor
+
+NUMBERS = (int, float, np.integer, np.floating)
+
+
+def check_range(owner: str, name: str, value: Any, low: float = 0.0, high: float = float("inf")) -> None:
+    """Raise ValueError unless low <= value < high."""
+    if not isinstance(value, NUMBERS) or not low <= value < high:
+        if low == -float("inf"):
+            limit = "a finite number"
+        elif high == float("inf"):
+            limit = f"at least {low:g}"
+        else:
+            limit = f"from {low:g} to below {high:g}"
+        raise ValueError(f"{owner}: {name} is {value!r}, expected {limit}")
+
+
+def check_numbers(owner: str, names: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Raise ValueError unless these options, which may have been changed by hand, are still numbers."""
+    for name in names:
+        if not isinstance(options.get(name), NUMBERS):
+            raise ValueError(f"{owner}: {name} of a parameter group is {options.get(name)!r}, expected a number")
+
+
+def describe(groups: Sequence[Mapping[str, Any]], number: int) -> str:
+    """Return the words of messages for a parameter: its number, group, shape and, where it was given, name."""
+    first = 0
+    for place, group in enumerate(groups):
+        members = group["params"]
+        if number < first + len(members):
+            facts = [f"group {place}", f"shape {np.shape(getattr(members[number - first], 'data', ()))}"]
+            names = group.get("param_names", ())
+            if number - first < len(names):
+                facts.append(f"name {names[number - first]!r}")
+            return f"parameter {number} ({', '.join(facts)})"
+        first += len(members)
+    return f"parameter {number}"
+
+
+def check_update(parameter: Tensor, state: dict[str, Any], names: tuple[str, ...] | None) -> None:
+    """Check that the gradient and the state's arrays fit the parameter, and that it and they can be written.
+
+    A gradient or a state array that overlaps an array which the step changes is replaced by a copy.
+
+    Parameters
+    ----------
+    parameter : Tensor
+        It has a gradient.
+    state : dict
+    names : tuple of str, or None
+        Entries of ``state`` that are arrays of the parameter's shape; None if the optimiser does not declare them.
+
+    Raises
+    ------
+    ValueError
+        With what differs.
+    """
+    data = parameter.data
+    if not _is_array(data):
+        raise ValueError(f"its data is a {type(data).__name__}, expected an array")
+    if data.dtype not in FLOAT_TYPES:
+        raise ValueError(f"its data has dtype {data.dtype}, expected float32 or float64")
+    _check_writable("data", data)
+    _check_fits("gradient", parameter.grad, data)
+    if _device_of(parameter.grad) != _device_of(data):
+        raise ValueError(f"its gradient is on {_device_of(parameter.grad)}, expected {_device_of(data)}")
+    changed = [data]
+    for name in names or ():
+        if name in state:
+            value = state[name]
+            _check_fits(f"state {name!r}", value, data)
+            _check_writable(f"state {name!r}", value)
+            if any(_may_overlap(value, other) for other in changed):
+                value = state[name] = value.copy()
+            changed.append(value)
+    if any(_may_overlap(parameter.grad, other) for other in changed):
+        parameter.grad = parameter.grad.copy()  # type: ignore[union-attr]
+
+
+def _check_fits(what: str, value: Any, data: Any) -> None:
+    if not _is_array(value):
+        raise ValueError(f"its {what} is a {type(value).__name__}, expected an array")
+    if value.shape != data.shape:
+        raise ValueError(f"its {what} has shape {value.shape}, expected {data.shape}")
+    if value.dtype != data.dtype:
+        raise ValueError(f"its {what} has dtype {value.dtype}, expected {data.dtype}")
+
+
+def _check_writable(what: str, array: Any) -> None:
+    if not isinstance(array, np.ndarray):
+        return
+    if not array.flags.writeable:
+        raise ValueError(f"its {what} is read-only; assign a copy: parameter.data = parameter.data.copy()")
+    if not array.flags.c_contiguous and overlaps_itself(array):
+        raise ValueError(f"its {what} has elements that share memory (strides {array.strides}); assign a copy")
+
+
+def overlaps_itself(array: np.ndarray) -> bool:
+    """True if elements of an array share memory, as those of ``np.broadcast_to`` do.
+
+    Some exotic strides of separate elements count as shared too; slices, transposes and reshapes do not.
+    """
+    reach = array.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape) if size > 1):
+        if stride < reach:
+            return array.size > 0
+        reach += stride * (size - 1)
+    return False
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (is_on_gpu(value) and not isinstance(value, Tensor))
+
+
+def _device_of(array: Any) -> str:
+    return getattr(array, "device", "cpu")
+
+
+def _may_overlap(a: Any, b: Any) -> bool:
+    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.may_share_memory(a, b)
