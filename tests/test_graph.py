@@ -1,5 +1,8 @@
 """Drawing the graph."""
 
+import warnings
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
@@ -41,3 +44,21 @@ def test_a_huge_graph_is_refused_by_draw_but_not_by_dot():
     with pytest.raises(ValueError, match="expected at most 200"):
         graph.draw(y)
     assert graph.dot(y).count("Mul") == 1500
+
+
+def test_names_are_data(tmp_path):
+    names = ['a"]; evil [label="x', r"\foo", "$x$", "<b>&", "猫", "two\nlines", "x" * 5000]
+    leaves = {name: tc.Tensor([1.0], requires_grad=True) for name in names}
+    loss = sum(leaves.values(), tc.Tensor([0.0])).sum()
+    lines = graph.dot(loss, leaves).splitlines()
+    assert sum("label=" in line for line in lines) == 1 + 1 + 7 + 7, "output, Sum, Adds and leaves: a line each"
+    assert any(r'[label="a\"]; evil [label=\"x (1,)", shape=box]' in line for line in lines)
+    assert any(r'[label="\\foo (1,)", shape=box]' in line for line in lines)
+    assert any(r'[label="two\nlines (1,)", shape=box]' in line for line in lines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        graph.draw(loss, tmp_path / "graph.svg", leaves)
+        graph.draw(loss, tmp_path / "graph.png", leaves)
+    texts = " ".join(ElementTree.parse(tmp_path / "graph.svg").getroot().itertext())
+    assert all(name in texts for name in names if "\n" not in name) and r"two\nlines" in texts
+    assert (tmp_path / "graph.png").stat().st_size < 500_000

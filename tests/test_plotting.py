@@ -1,9 +1,13 @@
 """Figures are drawn, not blank, and cope with few and many classes."""
 
+import warnings
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 
 from tinycnn import plotting
+from tinycnn.text import dot_quoted, plain, printable
 
 RNG = np.random.default_rng(0)
 HISTORY = [
@@ -39,8 +43,12 @@ def test_figures_have_ink(tmp_path, classes, channels):
 def test_all_right_and_zero_filters_are_no_trouble():
     probabilities = np.eye(3)[np.arange(6) % 3]
     images = np.zeros((6, 1, 5, 5), np.uint8)
-    plotting.prediction_grid(images, np.arange(6) % 3, probabilities, "abc")
-    plotting.filter_grid(np.zeros((4, 1, 3, 3)))
+    grid = plotting.prediction_grid(images, np.arange(6) % 3, probabilities, "abc")
+    titles = [axes.get_title() for axes in grid.axes if axes.get_title()]
+    assert titles == [f"✓ {name}  >99 %" for name in "abcabc"]
+    assert grid.get_suptitle().endswith(": no mistake")
+    filters = plotting.filter_grid(np.zeros((4, 1, 3, 3)))
+    assert [axes.images[0].get_array().tolist() for axes in filters.axes if axes.images] == [[[0.0] * 3] * 3] * 4
 
 
 def test_curves_differ_without_colour():
@@ -59,3 +67,90 @@ def test_bars_say_their_values():
     plotting.bars(axes, ["one", "two"], [1234.5, 20], "{:,.1f} MB")
     assert [text.get_text() for text in axes.texts] == ["1,234.5 MB", "20.0 MB"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
+
+
+ODD = [
+    "$20 bill",
+    "A$^$",
+    r"$\foo$",
+    'say "hi"',
+    "<b>&amp;</b> &",
+    "new\nline",
+    "a--b",
+    "猫 cat",
+    "😀",
+    "caf\udce9",
+    "x" * 300,
+]
+
+
+@pytest.fixture
+def no_font(monkeypatch):
+    """A machine without fonts for what the figure's own font lacks."""
+    from tinycnn import figure_text
+
+    monkeypatch.setattr(figure_text, "_font_with", lambda character: None)
+    monkeypatch.setattr(figure_text, "_noted", False)
+
+
+def test_names_are_data_in_png(tmp_path, no_font, capsys):
+    confusion = np.eye(len(ODD), dtype=int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = plotting.confusion_matrix(confusion, ODD)
+        plotting.save(figure, tmp_path / "a.png")
+        plotting.save(plotting.trade_off({name: [(1, 0.9)] for name in ODD[:5]}, 0.9, (4, 0.8)), tmp_path / "b.png")
+    assert capsys.readouterr().err.count("no installed font has") == 1
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[1] == r"A\$^\$" and labels[5] == r"new\nline" and labels[9] == r"caf\udce9" and len(labels[10]) == 28
+
+
+def test_names_are_text_in_svg(tmp_path):
+    count = len(ODD)
+    probabilities = np.full((count, count), 1 / count)
+    images = np.zeros((count, 1, 3, 3), np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plotting.save(plotting.confusion_matrix(np.eye(count, dtype=int), ODD), tmp_path / "a.svg")
+        plotting.save(plotting.prediction_grid(images, np.arange(count), probabilities, ODD), tmp_path / "b.svg")
+    for path in (tmp_path / "a.svg", tmp_path / "b.svg"):
+        texts = [node.text for node in ElementTree.parse(path).iter() if node.text]
+        for name in ODD:
+            assert any(printable(name) in text for text in texts), name
+        assert any(text.endswith("猫 cat") or text.startswith("猫 cat") for text in texts if len(text) < 30)
+
+
+def test_a_font_that_has_the_glyphs_is_used():
+    from matplotlib.font_manager import FontProperties
+
+    from tinycnn import figure_text
+
+    text, fonts = figure_text._drawable("a \U0001d4b3", FontProperties(family=["cmr10"]))
+    assert text == "a \U0001d4b3" and len(fonts.get_family()) == 2, (
+        "of matplotlib's own fonts, some have script letters"
+    )
+
+
+def test_escapes_without_a_font_stay_short(no_font):
+    from matplotlib.font_manager import FontProperties
+
+    from tinycnn import figure_text
+
+    assert figure_text._drawable("猫x\U000e0062", FontProperties())[0] == r"\u732bx"
+    assert len(figure_text._drawable("猫" * 100, FontProperties())[0]) == 44
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn", "quoted"),
+    [
+        ("$a$", r"\$a\$", '"$a$"'),
+        (r"\$", r"\\$", r'"\\$"'),
+        ('a"]; b [label="x', 'a"]; b [label="x', r'"a\"]; b [label=\"x"'),
+        ("a\nb", r"a\nb", r'"a\nb"'),
+        ("\x1b[31m", r"\x1b[31m", r'"\\x1b[31m"'),
+        ("&lt; & b", "&lt; & b", '"&amp;lt; & b"'),
+        ("猫", "猫", '"猫"'),
+    ],
+)
+def test_names_are_escaped_by_format(name, drawn, quoted):
+    assert plain(name) == drawn and dot_quoted(name) == quoted

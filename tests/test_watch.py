@@ -117,6 +117,20 @@ def test_figure_and_csv(tmp_path):
         assert 0.002 < (pixels < 200).mean() < 0.98
 
 
+def test_layer_names_are_data_in_csv(tmp_path):
+    import csv
+
+    model = nn.Sequential()
+    names = ['say "hi", twice', "two\nlines", "猫 $x$"]
+    for name in names:
+        model._modules[name] = nn.ReLU()
+    with tc.watch(model) as record:
+        model(tc.Tensor(images(), requires_grad=True)).sum().backward()
+    record.save(tmp_path / "watch.csv")
+    with (tmp_path / "watch.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["layer"] for row in csv.DictReader(file)] == names
+
+
 def test_what_cannot_be_watched():
     with pytest.raises(ValueError, match="every is 0, expected at least 1"):
         tc.watch(net(), every=0)

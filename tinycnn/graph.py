@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinycnn.tensor import Function, Tensor
+from tinycnn.text import dot_quoted, plain
 
 
 class Vertex(NamedTuple):
@@ -46,7 +47,7 @@ def dot(tensor: Tensor, names: dict[str, Tensor] | None = None) -> str:
     """
     vertices, arrows = _collect(tensor, names or {})
     shapes = {"operation": "ellipse", "leaf": "box", "output": "box"}
-    lines = [f'  {i} [label="{v.label}", shape={shapes[v.kind]}]' for i, v in enumerate(vertices)]
+    lines = [f"  {i} [label={dot_quoted(v.label)}, shape={shapes[v.kind]}]" for i, v in enumerate(vertices)]
     return "\n".join(["digraph {", *lines, *(f"  {a} -> {b}" for a, b in arrows), "}"])
 
 
@@ -74,9 +75,11 @@ def draw(tensor: Tensor, path: str | Path | None = None, names: dict[str, Tensor
     vertices, arrows = _collect(tensor, names or {})
     if len(vertices) > 200:
         raise ValueError(f"draw: the graph has {len(vertices)} nodes, expected at most 200; dot() has no limit")
+    from tinycnn import plotting
+
     figure = _paint(vertices, arrows, _places(len(vertices), arrows))
     if path is not None:
-        figure.savefig(path, bbox_inches="tight")
+        plotting.save(figure, path, bbox_inches="tight", dpi=100)
     return figure
 
 
@@ -130,23 +133,28 @@ def _places(count: int, arrows: list[tuple[int, int]]) -> list[tuple[float, floa
     return [(-column[i], (len(rows[column[i]]) - 1) / 2 - rows[column[i]].index(i)) for i in range(count)]
 
 
+def _in_lines(label: str) -> str:
+    """A name, and the shape below it."""
+    name, bracket, shape = label.rpartition(" (")
+    return f"{plain(name, 40)}\n({shape}" if bracket else plain(label, 40)
+
+
 _COLOURS = {"operation": "#cfe3f5", "leaf": "#f7e1b5", "output": "#d8ecd0"}
 
 
 def _paint(vertices: list[Vertex], arrows: list[tuple[int, int]], places: list[tuple[float, float]]) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from tinycnn.figure_text import TextFigure
 
     columns, rows = ({round(p[axis], 3) for p in places} for axis in (0, 1))
-    figure = Figure(figsize=(1.9 * len(columns) + 0.5, 0.8 * max(len(rows), 2) + 0.4))
-    FigureCanvasAgg(figure)
+    figure = TextFigure(figsize=(1.9 * len(columns) + 0.5, 0.8 * max(len(rows), 2) + 0.4))
+    figure.names = [vertex.label for vertex in vertices if vertex.kind == "leaf"]
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     boxes = []
     for vertex, (x, y) in zip(vertices, places):
         shape = "round,pad=0.5" if vertex.kind == "operation" else "square,pad=0.45"
         box = {"boxstyle": shape, "facecolor": _COLOURS[vertex.kind], "edgecolor": "#555555"}
-        text = axes.text(x, y, vertex.label.replace(" (", "\n("), ha="center", va="center", fontsize=9, bbox=box)
+        text = axes.text(x, y, _in_lines(vertex.label), ha="center", va="center", fontsize=9, bbox=box)
         boxes.append(text.get_bbox_patch())
     for repeat, (source, consumer) in enumerate(arrows):
         bend = 0.25 if (source, consumer) in arrows[:repeat] else -0.08 * (places[source][1] != places[consumer][1])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinycnn.text import legend, plain, printable
 from tinycnn.weights.atomic import atomic_write
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#b87b00", "#007a58", "#c04f00"  # dark enough for text on white
 PURPLE, GREY = "#8a4f7d", "#5a6370"
+LONGEST = 28
+"""Characters of a name that is drawn; longer ones are shortened."""
 SERIES = (
     (BLUE, "-", "o"),
     (ORANGE, "--", "s"),
@@ -32,15 +35,15 @@ SERIES = (
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, that lays itself out."""
-    from matplotlib.figure import Figure
+    from tinycnn.figure_text import TextFigure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return TextFigure(figsize=(width, height), layout="constrained")
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure, atomically; the suffix is the format."""
+def save(figure: Figure, path: str | Path, **options: Any) -> None:
+    """Write a figure, atomically; the suffix is the format (without one, PNG). Options are those of ``savefig``."""
     with atomic_write(path) as file:
-        figure.savefig(file, dpi=150, format=Path(path).suffix.lstrip("."))
+        figure.savefig(file, format=Path(path).suffix.lstrip(".").lower() or "png", **{"dpi": 150} | options)
 
 
 def panels(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
@@ -58,7 +61,7 @@ def curve(axes: Axes, x: Any, y: Any, label: str, series: int = 0, marks: int = 
     """A curve in the style of a series, with about so many marks on it."""
     colour, line, marker = SERIES[series]
     every = max(1, -(-len(x) // marks))
-    axes.plot(x, y, line, color=colour, marker=marker, markevery=every, markersize=4.5, label=label)
+    axes.plot(x, y, line, color=colour, marker=marker, markevery=every, markersize=4.5, label=legend(label))
 
 
 def bars(axes: Axes, names: Sequence[str], values: Sequence[float], form: str = "{:,.0f}", series: int = 0) -> None:
@@ -66,7 +69,7 @@ def bars(axes: Axes, names: Sequence[str], values: Sequence[float], form: str = 
     colour = SERIES[series][0]
     drawn = axes.barh(range(len(values)), values, color=colour, height=0.62)
     axes.bar_label(drawn, [form.format(value) for value in values], padding=4, fontsize=9)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [plain(name, LONGEST) for name in names])
     axes.invert_yaxis()
     axes.margins(x=0.22)
     axes.grid(visible=False, axis="y")
@@ -78,14 +81,14 @@ def errors(axes: Axes, x: Any, runs: Sequence[Sequence[float]], label: str, seri
     for place, values in zip(x, runs):
         axes.plot([place] * len(values), values, marker, color=colour, markersize=4, alpha=0.35)
     mean, deviation = [np.mean(values) for values in runs], [np.std(values) for values in runs]
-    axes.errorbar(x, mean, deviation, None, marker + line, color=colour, markersize=6, capsize=4, label=label)
+    axes.errorbar(x, mean, deviation, None, marker + line, color=colour, markersize=6, capsize=4, label=legend(label))
 
 
 def heat(axes: Axes, values: np.ndarray, label: str, **options: Any) -> None:
     """A heat map with its colour bar, the first row on top; ``options`` are those of ``imshow``."""
     image = axes.imshow(values, **{"aspect": "auto", "cmap": "cividis", "interpolation": "nearest"} | options)
     axes.grid(visible=False)
-    axes.figure.colorbar(image, ax=axes, label=label)
+    axes.figure.colorbar(image, ax=axes, label=plain(label))
 
 
 def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quantity: str) -> Figure:
@@ -100,6 +103,7 @@ def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quanti
     depth = np.arange(1, len(layers) + 1)
     for series, index in enumerate(sorted({0, len(steps) // 2, len(steps) - 1})):
         curve(left, depth, values[index], f"step {steps[index]:,}", series)
+    quantity = plain(quantity)
     left.set(xlabel="layer, from input to output", ylabel=quantity)
     if logarithmic:
         left.set_yscale("log")
@@ -181,8 +185,13 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
     """
     from matplotlib.colors import PowerNorm
 
+    from tinycnn.figure_text import drawn_length
+
     count = len(classes)
-    figure = new_figure(min(11, 3 + 0.42 * count), min(10, 2.2 + 0.4 * count))
+    longest = max((drawn_length(printable(name, LONGEST)) for name in classes), default=0)
+    room = 0.08 * max(0, longest - 10)  # inches for long names
+    figure = new_figure(min(11, 3 + 0.42 * count) + room, min(10, 2.2 + 0.4 * count) + room)
+    figure.names = classes  # type: ignore[attr-defined]
     axes = figure.subplots()
     share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 100))
@@ -201,9 +210,10 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
                 fontsize=8 if count <= 12 else 6,
             )
     ticks = range(count) if count <= 30 else range(0, count, count // 10)
-    turned = 0 if max(map(len, classes), default=0) <= 2 else 60
-    axes.set_xticks(ticks, [classes[i] for i in ticks], rotation=turned, ha="center" if not turned else "right")
-    axes.set_yticks(ticks, [classes[i] for i in ticks])
+    turned = 0 if longest <= 2 else 60
+    names = [plain(classes[i], LONGEST) for i in ticks]
+    axes.set_xticks(ticks, names, rotation=turned, ha="center" if not turned else "right")
+    axes.set_yticks(ticks, names)
     if count <= 30:
         axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
         axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
@@ -229,6 +239,7 @@ def prediction_grid(
     rows = -(-len(chosen) // columns)
     size = 8 if max(map(len, classes)) <= 4 else 6.5
     figure = new_figure(9, 1.32 * rows + 0.5)
+    figure.names = classes  # type: ignore[attr-defined]
     grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for axes in grid[len(chosen) :]:
         axes.set_axis_off()
@@ -274,8 +285,8 @@ def _show_image(axes: Axes, image: np.ndarray) -> None:
     axes.set_yticks([])
 
 
-def _short(name: str, length: int = 9) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+def _short(name: str) -> str:
+    return plain(name, 9)
 
 
 def filter_grid(weight: np.ndarray) -> Figure:

@@ -32,6 +32,7 @@ from tinycnn.progress import note
 from tinycnn.run_folders import CHECKPOINT, claimed, find_run, new_folder, newest_run, remove_abandoned
 from tinycnn.settings import WIDEST, Settings, settings_of
 from tinycnn.storage import check_memory
+from tinycnn.text import printable
 from tinycnn.training import Evaluation, Trainer, evaluate
 from tinycnn.weights.atomic import atomic_write
 
@@ -86,7 +87,9 @@ def datasets(settings: Settings, splits: tuple[str, ...] = ("train", "test")) ->
     for other in found[1:]:
         check_classes(other, found[0].classes, found[0].name)
     if len(found[0].classes) < 2:
-        raise DataError(f"{found[0].name} has 1 class, {found[0].classes[0]}, expected at least 2 to tell apart")
+        raise DataError(
+            f"{found[0].name} has 1 class, {printable(found[0].classes[0], 40)}, expected at least 2 to tell apart"
+        )
     return found
 
 
@@ -94,7 +97,8 @@ def check_classes(data: ArrayDataset, classes: Sequence[str], owner: str) -> Non
     """Raise DataError unless the data set has these classes, in this order."""
     if data.classes != tuple(classes):
         ours, theirs = (
-            ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") for names in (data.classes, classes)
+            ", ".join(printable(name, 40) for name in names[:10]) + (", ..." if len(names) > 10 else "")
+            for names in (data.classes, classes)
         )
         raise DataError(
             f"{data.name} has {len(data.classes)} classes ({ours}), but {owner} has {len(classes)} ({theirs}): "

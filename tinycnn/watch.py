@@ -160,7 +160,7 @@ class Watch:
         for row in self.rows:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
         with atomic_write(path) as file:
-            file.write(text.getvalue().encode())
+            file.write(text.getvalue().encode(errors="backslashreplace"))
 
 
 def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] = WEIGHTED + ACTIVATIONS) -> Watch:

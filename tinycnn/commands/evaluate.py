@@ -75,6 +75,7 @@ def _predict(options: argparse.Namespace) -> None:
     from tinycnn.data import transforms
     from tinycnn.data.folder import read_image
     from tinycnn.tensor import Tensor
+    from tinycnn.text import printable
 
     folder = run_folder(options.folder)
     model, extra = runs.load_run(folder)
@@ -86,4 +87,4 @@ def _predict(options: argparse.Namespace) -> None:
     probabilities = F.softmax(logits, dim=1).data[0]
     print(f"{options.image}, by {folder}:")
     for index in np.argsort(-probabilities, kind="stable")[:5]:
-        print(f"  {100 * probabilities[index]:6.2f} %  {extra['classes'][index]}")
+        print(f"  {100 * probabilities[index]:6.2f} %  {printable(extra['classes'][index])}")
