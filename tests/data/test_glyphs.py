@@ -59,7 +59,17 @@ def test_every_image_has_contrast():
         ({"split": "dev"}, "glyphs: split is 'dev', expected 'train' or 'test'"),
         ({"symbols": "runes"}, "glyphs: symbols is 'runes', expected 'digits' or 'letters'"),
         ({"count": 0}, "glyphs: count is 0, expected at least 1"),
+        ({"count": 2.5}, "glyphs: count is 2.5, expected at least 1"),
+        ({"count": True}, "glyphs: count is True, expected at least 1"),
+        ({"count": 10**12}, "glyphs: count is 1000000000000, expected at most 10000000"),
+        ({"size": 12.0}, "glyphs: size is 12.0, expected 8 to 224"),
+        ({"channels": "1"}, "glyphs: channels is '1', expected 1 or 3"),
+        ({"symbols": ["a"]}, "glyphs: symbols is ['a'], expected 'digits' or 'letters'"),
+        ({"seed": -1}, "glyphs: seed is -1, expected at least 0"),
+        ({"seed": None}, "glyphs: seed is None, expected at least 0"),
         ({"difficulty": -1}, "glyphs: difficulty is -1, expected 0 to 2"),
+        ({"difficulty": None}, "glyphs: difficulty is None, expected 0 to 2"),
+        ({"difficulty": float("nan")}, "glyphs: difficulty is nan, expected 0 to 2"),
     ],
 )
 def test_arguments_out_of_range_are_named(arguments, message):

@@ -71,6 +71,21 @@ def test_a_range_of_values_is_for_folders(tmp_path):
         load("glyphs", value_range="0,1")
 
 
+def test_the_range_of_a_run_reaches_its_folder(tmp_path):
+    from tinycnn.runs import Settings, datasets
+
+    pillow = pytest.importorskip("PIL.Image")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            pillow.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / name / f"{number}.tif")
+    settings = Settings(data="folder", root=str(tmp_path), image_size=8, channels=1)
+    with pytest.raises(DataError, match=r"\.tif: its pixels are floats \(here from 0\.5 to 0\.5\).*--value-range"):
+        datasets(settings)
+    settings.value_range = "0,1"
+    assert [data.images.max() for data in datasets(settings)] == [128, 128]
+
+
 def test_npz_with_splits(tmp_path):
     images = np.zeros((3, 1, 4, 4), np.uint8)
     arrays = {f"{s}_{k}": v for s in ("train", "test") for k, v in (("images", images), ("labels", np.arange(3)))}
@@ -104,6 +119,10 @@ def test_damaged_or_incomplete_npz(tmp_path):
         ({"size": 0}, "glyphs: size is 0, expected at least 1"),
         ({"channels": 0}, "glyphs: channels is 0, expected 1 or 3"),
         ({"limit": 0}, "glyphs: limit is 0, expected at least 1"),
+        ({"limit": 2.5}, "glyphs: limit is 2.5, expected at least 1"),
+        ({"size": "a"}, "glyphs: size is 'a', expected at least 1"),
+        ({"channels": True}, "glyphs: channels is True, expected 1 or 3"),
+        ({"root": 3}, "glyphs: root is 3, expected a path"),
         ({"split": "valid"}, "glyphs: split is 'valid', expected 'train' or 'test'"),
     ],
 )

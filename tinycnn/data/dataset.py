@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ from tinycnn.weights.npz import load_npz as unpack_npz
 _MOST_CLASSES = 100_000  # where the names are not given
 
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    """True if a value is an integer in a range, and not a bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(least <= value <= most)
 
 
 class Dataset:

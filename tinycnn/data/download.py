@@ -72,6 +72,7 @@ def download(url: str, part: Path, size: int | None, deadline: float, progress: 
         with _open(urllib.request.Request(url, headers=headers), deadline) as response:
             _save(response, part, have, size, deadline, progress, name)
     except urllib.error.HTTPError as error:
+        error.close()
         kind = BadRange if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE else DownloadFailed
         raise kind(f"HTTP {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
@@ -87,6 +88,7 @@ class _WebRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
+            fp.close()
             raise urllib.error.URLError(f"redirects to {newurl}, expected http or https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.data.dataset import ArrayDataset, Transform
+from tinycnn.data.dataset import ArrayDataset, Transform, is_whole
 from tinycnn.errors import DataError
 
 SYMBOLS = {"digits": "0123456789", "letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
@@ -20,6 +20,7 @@ TEST_FAMILIES = ("STIXGeneral", "cmss10")
 _TRAIN_FAMILIES = ("DejaVu Sans", "DejaVu Sans Mono", "DejaVu Serif", "cmr10", "cmb10", "cmti10", "cmtt10")
 _COUNTS = {"train": 8000, "test": 2000}
 _CHUNK_PIXELS = 2_000_000
+_MOST = 10_000_000  # glyphs; 10 GB at 32 x 32
 
 
 class Glyphs(ArrayDataset):
@@ -74,7 +75,7 @@ class Glyphs(ArrayDataset):
         difficulty: float = 1.0,
         transform: Transform | None = None,
     ) -> None:
-        _check(split, size, channels, symbols, count, difficulty)
+        _check(split, size, channels, symbols, count, seed, difficulty)
         count = _COUNTS[split] if count is None else count
         rng = np.random.default_rng([seed, split == "test", size, channels])
         text = SYMBOLS[symbols]
@@ -94,14 +95,16 @@ class Glyphs(ArrayDataset):
         self.fonts = [stencils.fonts[face] for face in faces]
 
 
-def _check(split: str, size: int, channels: int, symbols: str, count: int | None, difficulty: float) -> None:
+def _check(split: str, size: int, channels: int, symbols: str, count: int | None, seed: int, difficulty: float) -> None:
     rules: list[tuple[str, Any, bool, str]] = [
-        ("split", split, split in _COUNTS, "'train' or 'test'"),
-        ("size", size, isinstance(size, int) and 8 <= size <= 224, "8 to 224"),
-        ("channels", channels, channels in (1, 3), "1 or 3"),
-        ("symbols", symbols, symbols in SYMBOLS, "'digits' or 'letters'"),
-        ("count", count, count is None or count >= 1, "at least 1"),
-        ("difficulty", difficulty, 0 <= difficulty <= 2, "0 to 2"),
+        ("split", split, split in tuple(_COUNTS), "'train' or 'test'"),
+        ("size", size, is_whole(size, 8, 224), "8 to 224"),
+        ("channels", channels, is_whole(channels, 1, 3) and channels != 2, "1 or 3"),
+        ("symbols", symbols, symbols in tuple(SYMBOLS), "'digits' or 'letters'"),
+        ("count", count, count is None or is_whole(count, 1), "at least 1"),
+        ("count", count, not is_whole(count, _MOST + 1), f"at most {_MOST}"),
+        ("seed", seed, is_whole(seed, 0), "at least 0"),
+        ("difficulty", difficulty, isinstance(difficulty, (int, float, np.number)) and 0 <= difficulty <= 2, "0 to 2"),
     ]
     for name, value, good, expected in rules:
         if not good:

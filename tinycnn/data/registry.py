@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.data import cifar, folder, idx
-from tinycnn.data.dataset import ArrayDataset, load_npz
+from tinycnn.data.dataset import ArrayDataset, is_whole, load_npz
 from tinycnn.data.glyphs import Glyphs
 from tinycnn.data.transforms import Resize
 from tinycnn.errors import DataError, unknown_name
@@ -66,12 +66,13 @@ def load(
         raise unknown_name("data set", name, NAMES)
     if split not in ("train", "test"):
         raise DataError(f"{name}: split is {split!r}, expected 'train' or 'test'")
-    if limit is not None and limit < 1:
-        raise DataError(f"{name}: limit is {limit}, expected at least 1")
-    if size is not None and size < 1:
-        raise DataError(f"{name}: size is {size}, expected at least 1")
-    if channels not in (None, 1, 3):
-        raise DataError(f"{name}: channels is {channels}, expected 1 or 3")
+    for argument, value in (("limit", limit), ("size", size)):
+        if value is not None and not is_whole(value, 1):
+            raise DataError(f"{name}: {argument} is {value!r}, expected at least 1")
+    if channels is not None and (not is_whole(channels, 1, 3) or channels == 2):
+        raise DataError(f"{name}: channels is {channels!r}, expected 1 or 3")
+    if root is not None and not isinstance(root, (str, os.PathLike)):
+        raise DataError(f"{name}: root is {root!r}, expected a path")
     if value_range is not None and name != "folder":
         raise DataError(f"{name}: value_range is {value_range!r}, expected None: it is for images of a folder")
     if name == "folder" and root is None:
