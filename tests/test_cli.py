@@ -289,6 +289,36 @@ def test_summary_and_gradcheck(folder, capsys):
     assert "gradcheck passed" in capsys.readouterr().out
 
 
+def test_a_check_that_fails_has_status_1(folder, monkeypatch):
+    from types import SimpleNamespace
+
+    monkeypatch.setattr("tinycnn.gradcheck_model", lambda *_, **options: SimpleNamespace(passed=False))
+    assert run("gradcheck", "resnet8", "--width", 0.25, "--input", "3x12x10") == 1
+    monkeypatch.setattr("tinycnn.gradcheck_model", lambda *_, **options: SimpleNamespace(passed=True))
+    assert run("gradcheck", "resnet8", "--width", 0.25, "--input", "3x12x10") == 0
+    for good in (True, False):
+        monkeypatch.setattr("tinycnn.doctor.report", lambda write, good=good: good)
+        assert run("doctor") == (0 if good else 1)
+
+
+def test_ctrl_c_in_any_command_has_status_130(folder, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinycnn.doctor.report", interrupted)
+    assert run("doctor") == 130
+    assert capsys.readouterr().err == "tinycnn: interrupted\n"
+
+
+def test_an_error_that_was_not_foreseen_is_one_line_too(folder, capsys, monkeypatch):
+    def broken(*_):
+        return {}["nothing"]
+
+    monkeypatch.setattr("tinycnn.doctor.report", broken)
+    assert run("doctor") == 1
+    assert capsys.readouterr().err == "tinycnn: error: KeyError: 'nothing' (--debug shows where)\n"
+
+
 def test_doctor_finds_everything(folder, capsys):
     assert run("doctor") == 0
     out = capsys.readouterr().out

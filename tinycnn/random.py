@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import operator
+import os
+import threading
 from typing import Any
 
 import numpy as np
+
+_lock = threading.Lock()  # of every generator's count of streams
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Generator:
@@ -13,7 +28,7 @@ class Generator:
     Parameters
     ----------
     seed : int
-        Same seed, same numbers.
+        From 0 to 2**64 - 1. Same seed, same numbers. (PyTorch also takes negative seeds, which it maps to large ones.)
 
     Attributes
     ----------
@@ -35,34 +50,58 @@ class Generator:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ValueError(f"seed is {seed!r}, expected an integer of at least 0")
-        self.seed = int(seed)
+        self.seed = _seed(seed)
         self.numpy = np.random.Generator(np.random.PCG64(self.seed))
         self._streams = 0
         self.row = 0
 
     def next_stream(self) -> int:
-        """The number of a stream that was not used before."""
-        self._streams += 1
-        return self._streams
+        """Return the number of a stream that was not used before, in any thread."""
+        with _lock:
+            self._streams += 1
+            return self._streams
 
     def get_state(self) -> dict[str, Any]:
-        """All of it, made of plain numbers and strings."""
+        """Return the whole state, made of plain numbers and strings; what is drawn later does not change it."""
         return {"seed": self.seed, "streams": self._streams, "numpy": self.numpy.bit_generator.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from a state that :meth:`get_state` gave."""
-        self.seed = int(state["seed"])
-        self._streams = int(state["streams"])
-        self.numpy.bit_generator.state = state["numpy"]
+        """Continue from a state that :meth:`get_state` gave.
+
+        Raises
+        ------
+        ValueError
+            If it is not such a state; nothing is changed then.
+        """
+        try:
+            seed, streams = _seed(state["seed"]), operator.index(state["streams"])
+            fresh = np.random.PCG64(0)
+            fresh.state = state["numpy"]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"set_state: the state of a generator is damaged ({error!r})") from error
+        if streams < 0:
+            raise ValueError(f"set_state: streams is {streams}, expected at least 0")
+        self.seed, self._streams = seed, streams
+        self.numpy.bit_generator.state = fresh.state
+
+    def __copy__(self) -> Generator:
+        """Return a generator that draws the same numbers from here on, and leaves this one alone."""
+        return copy.deepcopy(self)
+
+
+def _seed(seed: Any) -> int:
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed is {seed!r}, expected an integer of at least 0")
+    if seed >= 2**64:
+        raise ValueError(f"seed is {seed}, expected an integer below 2**64")
+    return int(seed)
 
 
 _default = Generator(0)
 
 
 def default_generator() -> Generator:
-    """The generator used where none is passed."""
+    """Return the generator that is used where none is passed, one for the whole process."""
     return _default
 
 

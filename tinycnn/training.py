@@ -220,8 +220,10 @@ class Trainer:
         random_state = generator.get_state()
         self.optimizer.zero_grad()
         generator.row = self.loader.rows(self.position).start
-        logits = _logits(self.model, images, len(self.loader.dataset.classes))
-        generator.row = 0
+        try:
+            logits = _logits(self.model, images, len(self.loader.dataset.classes))
+        finally:
+            generator.row = 0
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         read = for_device(loss.device).read_later(loss.data, logits.data)
         on_gpu = is_on_gpu(loss.data)

@@ -84,6 +84,17 @@ def test_grade_writes_all_formats_and_regrades_the_same(toy, tmp_path, capsys):
         assert [row["score"] for row in csv.DictReader(file)] == ["100", "40", "0"]
 
 
+def test_grade_has_status_1_if_a_submission_could_not_be_graded(toy, tmp_path, capsys, monkeypatch):
+    def run_none(batch, jobs, report):
+        batch.failures["ada"] = "the sandbox did not start"
+
+    monkeypatch.setattr("tinycnn.assign.batch.Batch.run", run_none)
+    (tmp_path / "in" / "ada").mkdir(parents=True)
+    (tmp_path / "in" / "ada" / "toy.py").write_text(MASTER, encoding="utf-8")
+    assert run("grade", tmp_path / "in", "--out", tmp_path / "out", "--assignment", toy.folder, "--format", "json") == 1
+    assert "not graded: ada: the sandbox did not start" in capsys.readouterr().err
+
+
 def test_pack_and_similarity(toy, tmp_path, capsys):
     assert run("pack", toy.folder, "--gradescope", tmp_path / "g.zip") == 0
     with zipfile.ZipFile(tmp_path / "g.zip") as archive:
