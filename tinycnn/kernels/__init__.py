@@ -12,7 +12,10 @@ DEVICES = ("cpu", "cuda")
 
 
 class Kernels:
-    """The kernels of one device by name; a file is imported, and Numba with it, when its first kernel is asked for."""
+    """The kernels of one device by name, each behind its check of arguments (:mod:`.contracts`).
+
+    A file is imported, and Numba with it, when its first kernel is asked for.
+    """
 
     def __init__(self, device: str) -> None:
         self._package = f"{__name__}.{device}"
@@ -21,8 +24,9 @@ class Kernels:
         if name not in FILE_OF:
             raise AttributeError(f"{self._package} has no kernel {name!r}")
         kernel = getattr(import_module(f"{self._package}.{FILE_OF[name]}"), name)
-        setattr(self, name, kernel)
-        return kernel
+        checked = import_module(f"{__name__}.contracts").checked(kernel)
+        setattr(self, name, checked)
+        return checked
 
 
 def is_on_gpu(value: Any) -> bool:

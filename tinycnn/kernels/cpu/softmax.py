@@ -210,6 +210,9 @@ def _cross_entropy_loop(begin, end, log_p, target, weight, ignore_index, smoothi
         if t == ignore_index:
             losses[r] = 0
             sample_weights[r] = 0
+        elif t < 0 or t >= classes:  # outside the array: the functional API has refused it, a kernel alone gives NaN
+            losses[r] = np.nan
+            sample_weights[r] = np.nan
         else:
             loss = -(1 - smoothing) * weight[t] * log_p[r, t]
             if smoothing > 0:  # else 0 * -inf would make NaN of an impossible class
@@ -233,6 +236,9 @@ def _cross_entropy_backward_loop(begin, end, grad, log_p, target, weight, ignore
         if t == ignore_index:
             for c in range(classes):
                 out[r, c] = 0
+        elif t < 0 or t >= classes:
+            for c in range(classes):
+                out[r, c] = np.nan
         else:
             g = np.float64(grad[r])
             on_target = (1 - smoothing) * weight[t]

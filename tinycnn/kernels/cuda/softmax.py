@@ -221,6 +221,9 @@ def cross_entropy_kernel(log_p, target, weight, ignore_index, on_target, on_each
         if t == ignore_index:
             losses[outer, inner] = 0
             sample_weights[outer, inner] = 0
+        elif t < 0 or t >= log_p.shape[1]:  # outside the array
+            losses[outer, inner] = math.nan
+            sample_weights[outer, inner] = math.nan
         else:
             losses[outer, inner] = -on_target * weight[t] * log_p[outer, t, inner] - on_each * smooth
             sample_weights[outer, inner] = weight[t]
@@ -240,7 +243,9 @@ def cross_entropy_backward_kernel(log_p, target, weight, ignore_index, on_target
     total = block_sum(total, shared) * on_each
     t, g = target[outer, inner], grad[outer, inner]
     ignored = t == ignore_index
-    if not ignored:
+    if t < 0 or t >= log_p.shape[1]:  # outside the array
+        g *= math.nan
+    elif not ignored:
         total += on_target * weight[t]
     for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
         if ignored:

@@ -1,0 +1,163 @@
+"""No call of a kernel, whatever its arguments, reaches a compiled loop with arrays that do not fit together."""
+
+import inspect
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn import kernels
+from tinycnn.kernels import contracts
+from tinycnn.kernels.protocol import FILE_OF
+
+KERNELS = kernels.for_device("cpu")
+ONE, NONE = (1, 1), (0, 0)
+
+
+def f(*shape, dtype=np.float32):
+    return np.ones(shape, dtype)
+
+
+IMAGES, WEIGHT = f(2, 3, 5, 5), f(4, 3, 3, 3)
+ROWS, LABELS = f(2, 3, 1), np.zeros((2, 1), np.int64)
+CHANNELS = f(2, 3, 4)
+FROZEN = f(4)
+FROZEN.flags.writeable = False
+DOUBLE = f(4, dtype=np.float64)
+
+WRONG = {
+    "channels_last": [(f(2, 3, 5),), ([1.0],), (f(1, 1, 1, 1).astype(object),)],
+    "join_channels": [([],), ([f(1, 2, 3, 3), f(1, 2, 3, 4)],), ([f(1, 2, 3, 3), f(1, 2, 3, 3, dtype=np.float64)],)],
+    "assign": [(FROZEN, 1.0), (None, 1.0)],
+    "add": [(f(4), f(5)), (f(4), DOUBLE), (f(4), f(4), FROZEN), (f(4), f(4), f(3)), (f(4), 1.0)],
+    "matmul": [(f(2, 3), f(4, 5)), (f(3), f(3, 2)), (f(2, 3), [[1.0]]), (f(2, 2), f(2, 2).astype(complex))],
+    "im2col": [(IMAGES, (6, 6), ONE, NONE, ONE), (IMAGES, (2, 2), NONE, NONE, ONE), (IMAGES, (2, 2), ONE, NONE, 1)],
+    "col2im": [(f(2, 12, 15), (2, 3, 5, 5), (2, 2), ONE, NONE, ONE), (f(2, 12, 16), (2, 3, 5), (2, 2), ONE, NONE, ONE)],
+    "conv2d": [
+        (IMAGES, f(4, 2, 3, 3), None, ONE, NONE, ONE, 1),
+        (IMAGES, WEIGHT.astype(np.float64), None, ONE, NONE, ONE, 1),
+        (IMAGES, WEIGHT, f(3), ONE, NONE, ONE, 1),
+        (IMAGES, WEIGHT, None, NONE, NONE, ONE, 1),
+        (IMAGES, WEIGHT, None, ONE, (-1, 0), ONE, 1),
+        (IMAGES, WEIGHT, None, ONE, NONE, (2**40, 1), 1),
+        (IMAGES, WEIGHT, None, ONE, NONE, ONE, 2),
+        (IMAGES, WEIGHT, None, ONE, NONE, ONE, 0),
+        (IMAGES, f(4, 3, 7, 7), None, ONE, NONE, ONE, 1),
+        (None, WEIGHT, None, ONE, NONE, ONE, 1),
+    ],
+    "conv2d_backward_input": [
+        (f(1, 4, 3, 3), WEIGHT, (2, 3, 5, 5), ONE, NONE, ONE, 1),
+        (f(2, 4, 2, 3), WEIGHT, (2, 3, 5, 5), ONE, NONE, ONE, 1),
+        (f(2, 4, 3, 3), WEIGHT, (2, 3, -5, 5), ONE, NONE, ONE, 1),
+    ],
+    "conv2d_backward_weight": [
+        (f(1, 4, 3, 3), IMAGES, (4, 3, 3, 3), ONE, NONE, ONE, 1),
+        (f(2, 4, 3, 3), IMAGES, (4, 3, 3), ONE, NONE, ONE, 1),
+        (f(2, 4, 3, 3), IMAGES, (5, 3, 3, 3), ONE, NONE, ONE, 1),
+    ],
+    "conv2d_backward_bias": [(f(4, 3, 3),)],
+    "max_pool2d": [(IMAGES, (2, 2), (0, 1), NONE, ONE, False), (IMAGES, (2,), ONE, NONE, ONE, False)],
+    "max_pool2d_backward": [
+        (f(2, 3, 2, 2), np.zeros((2, 3, 2, 1), np.int16), (2, 3, 5, 5), (2, 2), (2, 2), NONE, ONE),
+        (f(1, 3, 2, 2), np.zeros((1, 3, 2, 2), np.int16), (2, 3, 5, 5), (2, 2), (2, 2), NONE, ONE),
+    ],
+    "avg_pool2d": [(IMAGES, (2, 2), (0, 1), NONE, False, True), (f(3, 5, 5), (2, 2), ONE, NONE, False, True)],
+    "avg_pool2d_backward": [(f(2, 3, 3, 2), (2, 3, 5, 5), (2, 2), (2, 2), NONE, False, True)],
+    "adaptive_avg_pool2d": [(IMAGES, (0, 1)), (IMAGES, (2**40, 1)), (f(1, 1, 0, 3), ONE)],
+    "adaptive_avg_pool2d_backward": [(f(1, 3, 2, 2), (2, 3, 5, 5)), (f(2, 3, 2, 2), (2, 3, 5))],
+    "relu": [(np.ones(4, np.int64),), (1.0,), (f(4).astype(">f4"),)],
+    "relu_backward": [(f(3), f(4)), (DOUBLE, f(4))],
+    "leaky_relu": [(f(4), "0.1"), (np.ones(4, bool), 0.1)],
+    "leaky_relu_backward": [(f(3), f(4), 0.1)],
+    "sigmoid": [(np.ones(4, np.float16),)],
+    "sigmoid_backward": [(f(3), f(4))],
+    "tanh": [("text",)],
+    "tanh_backward": [(f(1, 4), f(4))],
+    "softmax": [(f(2, 3), 2), (f(2, 3), None)],
+    "softmax_backward": [(f(2, 2), f(2, 3), 1)],
+    "log_softmax": [(f(2, 3), -3)],
+    "log_softmax_backward": [(f(2, 2), f(2, 3), 1), (f(2, 3, dtype=np.float64), f(2, 3), 1)],
+    "cross_entropy": [
+        (ROWS, np.zeros((3, 1), np.int64), None, -100, 0.0),
+        (ROWS, np.zeros((2, 1)), None, -100, 0.0),
+        (ROWS, LABELS, f(2), -100, 0.0),
+        (ROWS, LABELS, None, 2**70, 0.0),
+    ],
+    "cross_entropy_backward": [(f(1, 1), ROWS, LABELS, None, -100, 0.0), (f(2, 1), f(2, 3), LABELS, None, -100, 0.0)],
+    "dropout": [(f(4), 1.5, 0, 0), (f(4), 0.5, 0, 0, -1), (np.ones(4, int), 0.5, 0, 0)],
+    "batch_norm_statistics": [(f(2, 3),)],
+    "track_statistics": [(f(3), f(3), f(2), f(3), 0.1, 1.0), (FROZEN, f(4), f(4), f(4), 0.1, 1.0)],
+    "inverse_std": [(f(3), "eps")],
+    "batch_norm": [(CHANNELS, f(2), f(3), f(3), f(3)), (CHANNELS, f(3), f(3), f(1), f(3)), (f(2, 3), *[f(3)] * 4)],
+    "batch_norm_backward": [(f(2, 3, 3), CHANNELS, *[f(3)] * 3), (CHANNELS, CHANNELS, f(3), f(3), f(4))],
+    "batch_norm_gradient_sums": [(f(1, 3, 4), CHANNELS, f(3)), (CHANNELS, CHANNELS, f(6))],
+    "batch_norm_backward_input": [(f(1, 3, 4), CHANNELS, *[f(3)] * 5), (CHANNELS, CHANNELS, *[f(3)] * 4, f(2))],
+    "batch_norm_eval_backward": [(f(1, 3, 4), CHANNELS, *[f(3)] * 3), (CHANNELS, CHANNELS, *[f(1)] * 3)],
+    "local_response_norm": [(CHANNELS, 0, 1.0, 0.75, 1.0), (f(2, 3), 5, 1.0, 0.75, 1.0)],
+    "local_response_norm_backward": [(f(2, 3, 3), CHANNELS, CHANNELS, CHANNELS, 5, 1.0, 0.75)],
+    "sgd_update": [
+        (f(4), f(3), None, True, 0.1, 0.0, 0.0, 0.0, False),
+        (f(4), f(4), f(2), False, 0.1, 0.9, 0.0, 0.0, False),
+        (f(4), DOUBLE, None, True, 0.1, 0.0, 0.0, 0.0, False),
+        (FROZEN, f(4), None, True, 0.1, 0.0, 0.0, 0.0, False),
+    ],
+    "adam_update": [
+        (f(4), f(4), f(3), f(4), 1, 0.1, 0.9, 0.99, 1e-8, 0.0, False),
+        (f(4), f(4), f(4), DOUBLE, 1, 0.1, 0.9, 0.99, 1e-8, 0.0, False),
+        (f(4), f(4), f(4), f(4), 0, 0.1, 0.9, 0.99, 1e-8, 0.0, False),
+    ],
+}
+
+
+def test_every_kernel_with_a_loop_is_checked_and_has_wrong_calls():
+    with_loops = {name for name, file in FILE_OF.items() if file != "memory"}
+    assert set(WRONG) == with_loops
+    for name in with_loops:
+        kernel = getattr(import_module(f"tinycnn.kernels.cpu.{FILE_OF[name]}"), name)
+        assert parameters(getattr(contracts, name)) == parameters(kernel)
+
+
+def parameters(function):
+    return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_arguments_that_do_not_fit_are_refused_by_name(name):
+    for arguments in WRONG[name]:
+        with pytest.raises((ValueError, TypeError), match=f"^{name}: "):
+            getattr(KERNELS, name)(*arguments)
+
+
+def test_a_target_outside_the_classes_reads_no_other_memory():
+    target = np.array([[0], [2**40], [-(2**40)]])
+    losses, weights, log_p = KERNELS.cross_entropy(f(3, 2, 1), target, None, -100, 0.1)
+    assert np.isnan(losses[:, 0]).tolist() == np.isnan(weights[:, 0]).tolist() == [False, True, True]
+    grad = KERNELS.cross_entropy_backward(f(3, 1), log_p, target, None, -100, 0.1)
+    assert np.isnan(grad[:, :, 0]).tolist() == [[False, False], [True, True], [True, True]]
+
+
+def test_a_backward_called_by_hand_checks_its_gradient():
+    x = tc.Tensor(IMAGES, requires_grad=True)
+    outputs = [
+        tc.functional.conv2d(x, tc.Tensor(WEIGHT)),
+        tc.functional.max_pool2d(x, 2),
+        tc.functional.avg_pool2d(x, 2),
+        tc.functional.softmax(x, 1),
+        tc.functional.relu(x),
+    ]
+    for output in outputs:
+        with pytest.raises(ValueError, match="grad has shape"):
+            output.grad_fn.backward(output.data[:1])
+
+
+def test_an_operation_called_by_hand_checks_its_inputs():
+    x, options = tc.Tensor(IMAGES), {"stride": ONE, "padding": NONE, "dilation": ONE, "algorithm": "auto"}
+    with pytest.raises(ValueError, match="do not fit"):
+        tc.ops.convolution.Conv2d.apply(x, tc.Tensor(f(4, 9, 3, 3)), None, groups=1, **options)
+    with pytest.raises(TypeError, match="relu: x has dtype int64"):
+        tc.ops.activation.ReLU.apply(tc.Tensor([1, 2]))
+    with pytest.raises(ValueError, match="batch_norm: weight has shape"):
+        options = {"training": True, "momentum": 0.1, "eps": 1e-5, "communicator": None}
+        options |= {"running_mean": None, "running_var": None}
+        tc.ops.normalization.BatchNorm.apply(x, tc.Tensor(f(9)), None, **options)
