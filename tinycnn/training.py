@@ -363,7 +363,7 @@ class Trainer:
         kinds = state.get("kinds")
         for kind, own in self._kinds().items():
             saved = kinds.get(kind) if isinstance(kinds, dict) else None
-            if saved != own:
+            if type(saved) is not type(own) or saved != own:
                 raise CheckpointError(f"resume: {kind} is {saved} in the checkpoint, but {own} here{source}")
         try:
             self.model.load_state_dict(state["model"])
