@@ -128,7 +128,7 @@ def conv2d_backward_weight(
     splits = max(1, min(x.shape[0], 8, MAX_PARTS // out.size))
     shares = min(panels, -(-8 // (splits * groups)))
     parts = empty((splits, groups, panels, len(starts) * padded, LANES), x.dtype)
-    band = plan.height * plan.width * plan.pixel_step + ROWS
+    band = LANES + plan.height * plan.width * plan.pixel_step + ROWS  # a tile of a short run begins before its run
     size = band + -(-panels // shares) * LANES * plan.rows * grid[1]
     space = workspace("gradient", get_num_threads(), size, x.dtype)
     gradient_loop(
@@ -407,7 +407,7 @@ def _gradient(
     padded, share = depth // runs.size, -(-panels // shares)
     bands = -(-grid_y // band_rows)
     sums = parts.reshape(-1)
-    band, columns = space[lane, :band_size], space[lane, band_size:]
+    band, columns = space[lane, LANES:band_size], space[lane, band_size:]
     row_step, step = stride_y * band_width * pixel_step, stride_x * pixel_step
     tiles, per_run = depth // ROWS, padded // ROWS
     band_x, band_g = flat.size // (images * bands), flat_grads.size // (images * bands)
