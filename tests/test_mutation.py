@@ -96,6 +96,17 @@ def test_initialisation_counts(initialise):
         loss.backward()
 
 
+@pytest.mark.parametrize("algorithm", [tc.optim.SGD, tc.optim.Adam], ids=lambda cls: cls.__name__)
+def test_an_optimizer_step_counts(algorithm):
+    weight = nn.Parameter(np.ones((3, 2), np.float32))
+    x = tc.Tensor(np.ones((1, 2), np.float32), requires_grad=True)
+    F.linear(x, weight).sum().backward()
+    loss = F.linear(x, weight).sum()
+    algorithm([weight], lr=0.1).step()
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+
+
 def test_running_statistics_count():
     norm = nn.BatchNorm2d(2)
     before = mutation.version_of(norm.running_mean), mutation.version_of(norm.running_var)

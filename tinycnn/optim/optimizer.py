@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinycnn import kernels
+from tinycnn.mutation import changing
 from tinycnn.optim.checks import check_numbers, check_range, check_update, describe
 from tinycnn.optim.rates import Rates
 from tinycnn.optim.state import checked_state
@@ -146,7 +147,8 @@ class Optimizer:
             for name, value in state.items():
                 if getattr(value, "device", parameter.device) != parameter.device:  # the model has moved
                     state[name] = device.as_array(value)
-            self._update(device, parameter, state, group)
+            with changing(parameter.data):
+                self._update(device, parameter, state, group)
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
