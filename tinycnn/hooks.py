@@ -24,7 +24,8 @@ class Hook:
     def __init__(self, registry: dict[int, Callable], callback: Callable[..., Any]) -> None:
         if not callable(callback):
             raise TypeError(f"hook is {callback!r}, expected a function")
-        self._registry, self._key = registry, next(Hook._keys)
+        self._registry = registry
+        self._key = next(key for key in Hook._keys if key not in registry)  # unpickled hooks keep their keys
         registry[self._key] = callback
 
     def remove(self) -> None:

@@ -116,6 +116,46 @@ def test_train_eval_apply_and_zero_grad():
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_train_calls_the_childrens_own_train():
+    class Frozen(nn.BatchNorm2d):
+        def train(self, mode=True):
+            return super().train(False)
+
+    net = nn.Sequential(nn.Sequential(Frozen(2), nn.Dropout()), nn.ReLU())
+    assert net.train() is net and net.training and net[0].training and net[0][1].training and net[1].training
+    assert not net[0][0].training
+    assert net.eval() is net and not any(module.training for module in net.modules())
+    for mode in ("eval", None, 1):
+        with pytest.raises(ValueError, match=r"train: mode is .*, expected True or False"):
+            net.train(mode)
+
+
+def test_keyword_arguments_reach_forward():
+    class Scale(nn.Module):
+        def forward(self, x, factor=1, *, shift=0):
+            return x * factor + shift
+
+    assert Scale()(tc.Tensor([2.0]), factor=3, shift=1).data.tolist() == [7.0]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'faktor'"):
+        Scale()(tc.Tensor([2.0]), faktor=3)
+
+
+def test_zero_grad_can_fill():
+    layer = nn.Linear(2, 2)
+    layer.weight.grad = np.ones((2, 2), np.float32)
+    layer.zero_grad(set_to_none=False)
+    assert layer.weight.grad.tolist() == [[0, 0], [0, 0]] and layer.bias.grad is None
+
+
+@pytest.mark.parametrize("target", ["cuda:7", "gpu", None, np.float16, "float"])
+def test_to_names_what_it_takes(target):
+    with pytest.raises(
+        TypeError, match=r"to: .*(neither a device \(cpu, cuda\) nor a dtype|expected float32 or float64)"
+    ):
+        nn.Linear(1, 1).to("int32" if target == "float" else target)
+    assert nn.Linear(1, 1).to("cpu:0").weight.device == "cpu"
+
+
 def test_to_converts_what_is_float():
     net = Net().to(np.float64)
     assert {p.dtype for p in net.parameters()} == {np.dtype(np.float64)}
@@ -146,15 +186,6 @@ def test_batch_norm_counts_batches_in_training_only():
     net(tc.Tensor(IMAGES))
     net.eval()(tc.Tensor(IMAGES))
     assert net.norm.num_batches_tracked == 1
-
-
-def test_containers():
-    net = nn.Sequential(nn.ReLU(), nn.Tanh(), nn.Sigmoid())
-    assert [type(m).__name__ for m in net[1:]] == ["Tanh", "Sigmoid"] and type(net[-1]).__name__ == "Sigmoid"
-    layers = nn.ModuleList([nn.Linear(2, 2)])
-    layers.append(nn.Linear(2, 3))
-    assert len(layers) == 2 and len(list(layers.parameters())) == 4
-    assert isinstance(layers[:1], nn.ModuleList)
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,18 @@ def describe(array: np.ndarray) -> str:
     mean = finite.mean(dtype=np.float64)
     text = f"{finite.min():.4g} to {finite.max():.4g}, mean {mean:.4g}"
     return text + (f", {array.size - finite.size} not finite" if finite.size < array.size else "")
+
+
+def overlaps_itself(array: np.ndarray) -> bool:
+    """True if elements of an array share memory, as those of ``np.broadcast_to`` do.
+
+    Some exotic strides of separate elements count as shared too; slices, transposes and reshapes do not.
+    """
+    if array.flags.c_contiguous:
+        return False
+    reach = array.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape) if size > 1):
+        if stride < reach:
+            return array.size > 0
+        reach += stride * (size - 1)
+    return False

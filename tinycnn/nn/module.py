@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinycnn import weights
-from tinycnn.errors import WeightsError
 from tinycnn.hooks import Hook
 from tinycnn.kernels import DEVICES, for_device, on_host
-from tinycnn.kernels.arrays import FLOAT_TYPES, as_array
+from tinycnn.kernels.arrays import FLOAT_TYPES
+from tinycnn.nn.attributes import Attributes, Parameter
+from tinycnn.nn.memory_error import LayerMemoryError
+from tinycnn.nn.state import IncompatibleKeys, load_into
 from tinycnn.tensor import Tensor
 
-
-class Parameter(Tensor):
-    """A tensor that a module learns: it requires gradients and is listed by ``parameters()``."""
-
-    __slots__ = ()
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data, requires_grad=True)
+__all__ = ["Module", "Parameter", "device_of"]
 
 
-class Module:
+class Module(Attributes):
     """Base class of layers and networks.
 
     Subclasses set parameters, buffers and other modules as attributes and define ``forward``. Calling the module runs
@@ -47,66 +41,14 @@ class Module:
     )
     """
 
-    training: bool
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, np.ndarray | None]
-    _modules: dict[str, Module]
-
-    def __init__(self) -> None:
-        for name in ("_parameters", "_buffers", "_modules", "_forward_hooks"):
-            object.__setattr__(self, name, {})
-        self.training = True
-
-    # -- attributes ----------------------------------------------------------------------------------------------------
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if "_modules" not in self.__dict__:
-            raise RuntimeError(f"{type(self).__name__}: call super().__init__() before setting attributes")
-        if isinstance(value, Parameter):
-            self._register(self._parameters, name, value)
-        elif isinstance(value, Module):
-            self._register(self._modules, name, value)
-        elif name in self._parameters and value is not None:
-            raise TypeError(f"{name} is a parameter of {type(self).__name__}: assign a Parameter, or to .data")
-        elif name in self._buffers:
-            self._buffers[name] = None if value is None else as_array(value)
-        else:
-            for table in (self._parameters, self._modules):
-                table.pop(name, None)
-            object.__setattr__(self, name, value)
-
-    def _register(self, table: dict, name: str, value: Any) -> None:
-        self.__dict__.pop(name, None)
-        for other in (self._parameters, self._buffers, self._modules):
-            if other is not table:
-                other.pop(name, None)
-        table[name] = value
-
-    def __getattr__(self, name: str) -> Any:
-        tables = [self.__dict__.get(table, {}) for table in ("_parameters", "_buffers", "_modules")]
-        for entries in tables:
-            if name in entries:
-                return entries[name]
-        near = difflib.get_close_matches(name, [*self.__dict__, *(known for entries in tables for known in entries)])
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
-
-    def register_buffer(self, name: str, value: np.ndarray | None) -> None:
-        """Add an array that is saved with the parameters but not learned."""
-        self._register(self._buffers, name, None if value is None else as_array(value))
-
-    def register_parameter(self, name: str, value: Parameter | None) -> None:
-        """Add a parameter under a name, or None where the layer has none (no bias, say)."""
-        self._register(self._parameters, name, value)
-
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output."""
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
 
-    def __call__(self, *inputs: Any) -> Any:
-        """Run ``forward``, then the forward hooks.
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Run ``forward`` with these arguments, then the forward hooks.
 
         Raises
         ------
@@ -114,9 +56,9 @@ class Module:
             If there is no room for what it computes, with the layer's path and the sizes of its inputs.
         """
         try:
-            output = self.forward(*inputs)
+            output = self.forward(*inputs, **options)
         except MemoryError as error:
-            raise _NoRoom.of(error, self, inputs) from None
+            raise LayerMemoryError.of(error, self, inputs) from None
         for hook in list(self._forward_hooks.values()):
             replaced = hook(self, inputs, output)
             if replaced is not None:
@@ -135,12 +77,7 @@ class Module:
         What it returns, unless None, replaces that gradient. (PyTorch's hook gets the gradients of the inputs too; here
         a hook on the input tensor gives them.)
         """
-
-        def attach(module: Module, _: tuple, output: Any) -> None:
-            if isinstance(output, Tensor) and output.requires_grad:
-                output.register_hook(lambda grad: hook(module, grad))
-
-        return self.register_forward_hook(attach)
+        return self.register_forward_hook(_BackwardHook(hook))
 
     # -- what is inside ------------------------------------------------------------------------------------------------
 
@@ -193,14 +130,14 @@ class Module:
     def state_dict(self) -> dict[str, np.ndarray]:
         """All parameters' and buffers' arrays by path (not copies: save or copy them before training on).
 
-        Those on a GPU are copied from there.
+        As in PyTorch, what is used under several paths is listed under each. Arrays on a GPU are copied from there.
         """
         return {name: on_host(array) for name, array in self._arrays().items()}
 
     def _arrays(self) -> dict[str, Any]:
         """All parameters' and buffers' arrays by path, where they are."""
         state = {}
-        for path, module in self.named_modules():
+        for path, module in self._all_paths():
             for name, parameter in module._parameters.items():
                 if parameter is not None:
                     state[_join(path, name)] = parameter.data
@@ -209,54 +146,64 @@ class Module:
                     state[_join(path, name)] = array
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def _all_paths(self) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it; one that is used in several places comes with each of its paths."""
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            path, module = stack.pop()
+            yield path, module
+            stack.extend((_join(path, name), child) for name, child in reversed(module._modules.items()))
+
+    def load_state_dict(
+        self,
+        state: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        strict: bool = True,
+        skip_mismatched: bool = False,
+    ) -> IncompatibleKeys:
         """Copy arrays into parameters and buffers of the same path, each converted to its dtype.
+
+        Nothing is changed if anything is refused.
 
         Parameters
         ----------
-        state : mapping of path to array
+        state : mapping of path to array, or iterable of pairs
+            Arrays, tensors of this package or of PyTorch, or numbers; ``named_parameters()`` too. A prefix ``module.``
+            (DataParallel) that all paths have is dropped. Of the paths of a shared parameter one is enough.
         strict : bool
-            Refuse missing and unexpected names too; shapes must always agree. Nothing is changed if anything is
-            refused.
+            Refuse missing and unexpected names too. ``num_batches_tracked``, which older files lack, is never missing.
+        skip_mismatched : bool
+            Leave parameters and buffers of another shape as they are, instead of refusing the state.
+
+        Returns
+        -------
+        named tuple of lists ``missing_keys`` and ``unexpected_keys``
+            Names that were skipped because of their shape are among the missing ones.
 
         Raises
         ------
+        TypeError
+            If the state is not a mapping or an iterable of pairs.
         WeightsError
-            Listing missing, unexpected and mis-shaped names.
+            Listing missing, unexpected and mis-shaped names, and those whose values are no real numbers or out of
+            range.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict: the state is a {type(state).__name__}, expected a dict of name to array")
-        own = self._arrays()
-        counters = {name for name in own if name.endswith("num_batches_tracked")}  # older files lack them
-        wrong = {
-            "missing": [name for name in own if name not in state and name not in counters] if strict else [],
-            "unexpected": [name for name in state if name not in own] if strict else [],
-            "mis-shaped": [
-                f"{name} has shape {np.shape(state[name])}, expected {array.shape}"
-                for name, array in own.items()
-                if name in state and np.shape(state[name]) != array.shape
-            ],
-        }
-        lines = [f"  {kind}: {', '.join(names)}" for kind, names in wrong.items() if names]
-        if lines:
-            raise WeightsError("\n".join([f"load_state_dict: the state does not fit {type(self).__name__}:", *lines]))
-        for name, array in own.items():
-            if name in state:
-                array[...] = for_device(array.device).as_array(np.asarray(state[name]))
+        return load_into(self, state, strict, skip_mismatched)
 
     def save(self, path: str | Path) -> None:
         """Write ``state_dict`` to a .safetensors or .npz file, atomically."""
         weights.save(path, self.state_dict())
 
-    def load(self, path: str | Path, strict: bool = True) -> None:
+    def load(self, path: str | Path, strict: bool = True, skip_mismatched: bool = False) -> IncompatibleKeys:
         """Read a .safetensors, .npz, .tcz or PyTorch .pth file into this module; PyTorch is not needed.
+
+        Options and result are those of :meth:`load_state_dict`.
 
         Raises
         ------
         WeightsError
             If the file is damaged or hostile, or its tensors do not fit.
         """
-        self.load_state_dict(weights.load(path, self._arrays()), strict)
+        return self.load_state_dict(weights.load(path, self._arrays()), strict, skip_mismatched)
 
     # -- changing all of it --------------------------------------------------------------------------------------------
 
@@ -267,19 +214,33 @@ class Module:
         return self
 
     def train(self, mode: bool = True) -> Module:
-        """Switch dropout and batch norm to training (or, with False, evaluation)."""
-        for module in self.modules():
-            module.training = mode
+        """Switch dropout and batch norm to training (or, with False, evaluation).
+
+        Calls ``train`` of each module directly inside, so a layer that overrides it, to stay frozen for example, is
+        heard.
+        """
+        if not isinstance(mode, (bool, np.bool_)):
+            raise ValueError(f"train: mode is {mode!r}, expected True or False")
+        self.training = bool(mode)
+        for module in list(self.children()):
+            module.train(mode)
         return self
 
     def eval(self) -> Module:
         """Switch dropout and batch norm to evaluation."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Forget all parameters' gradients."""
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Let all parameters require gradients or, with False, freeze them."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all parameters' gradients, or with ``set_to_none=False`` replace them by zeros."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                parameter.grad = None if set_to_none else np.zeros_like(parameter.grad)
 
     def to(self, target: Any) -> Module:
         """Convert floating-point parameters and buffers to a dtype, or move them to a device (a name).
@@ -302,11 +263,14 @@ class Module:
 
     @staticmethod
     def _change_to(target: Any) -> Callable[[Any], Any]:
-        if isinstance(target, str) and target in DEVICES:
-            return for_device(target).as_array
-        dtype = np.dtype(target)
-        if dtype not in FLOAT_TYPES:
-            raise TypeError(f"to: dtype is {dtype}, expected float32 or float64")
+        if isinstance(target, str) and target.removesuffix(":0") in DEVICES:
+            return for_device(target.removesuffix(":0")).as_array
+        try:
+            dtype = np.dtype(target)
+        except TypeError:
+            raise TypeError(f"to: {target!r} is neither a device ({', '.join(DEVICES)}) nor a dtype") from None
+        if target is None or dtype not in FLOAT_TYPES:
+            raise TypeError(f"to: dtype is {target if target is None else dtype}, expected float32 or float64")
         return lambda array: array.astype(dtype, copy=False)
 
     # -- text ----------------------------------------------------------------------------------------------------------
@@ -322,23 +286,15 @@ class Module:
         return "\n".join([f"{type(self).__name__}({self.extra_repr()}", *inner, ")"])
 
 
-class _NoRoom(MemoryError):
-    """A MemoryError that knows in which layer; on its way out each module around it makes the path longer."""
+class _BackwardHook:
+    """A forward hook that registers a hook on the gradient of the output."""
 
-    def __init__(self, said: str, layer: Module, inputs: tuple) -> None:
-        self.said, self.layer, self.path = said, layer, ""
-        self.sizes = ", ".join(str(x.shape) for x in inputs if isinstance(x, Tensor))
+    def __init__(self, hook: Callable[[Module, np.ndarray], np.ndarray | None]) -> None:
+        self._hook = hook
 
-    @classmethod
-    def of(cls, error: MemoryError, module: Module, inputs: tuple) -> _NoRoom:
-        """The error as the caller of ``module`` shall see it."""
-        located = error if isinstance(error, cls) else cls(str(error), module, inputs)
-        located.path = next((path for path, inner in module.named_modules() if inner is located.layer), "")
-        return located
-
-    def __str__(self) -> str:
-        place = f"layer {self.path} ({self.layer})" if self.path else str(self.layer)
-        return f"{self.said}, in {place} on input {self.sizes}"
+    def __call__(self, module: Module, _: tuple, output: Any) -> None:
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda grad: self._hook(module, grad))
 
 
 def _join(path: str, name: str) -> str:

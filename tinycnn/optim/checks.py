@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels import is_on_gpu
-from tinycnn.tensor import FLOAT_TYPES, Tensor
+from tinycnn.kernels.arrays import FLOAT_TYPES, overlaps_itself
+from tinycnn.tensor import Tensor
 
 NUMBERS = (int, float, np.integer, np.floating)
 
@@ -101,21 +102,8 @@ def _check_writable(what: str, array: Any) -> None:
         return
     if not array.flags.writeable:
         raise ValueError(f"its {what} is read-only; assign a copy: parameter.data = parameter.data.copy()")
-    if not array.flags.c_contiguous and overlaps_itself(array):
+    if overlaps_itself(array):
         raise ValueError(f"its {what} has elements that share memory (strides {array.strides}); assign a copy")
-
-
-def overlaps_itself(array: np.ndarray) -> bool:
-    """True if elements of an array share memory, as those of ``np.broadcast_to`` do.
-
-    Some exotic strides of separate elements count as shared too; slices, transposes and reshapes do not.
-    """
-    reach = array.itemsize
-    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape) if size > 1):
-        if stride < reach:
-            return array.size > 0
-        reach += stride * (size - 1)
-    return False
 
 
 def _is_array(value: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.optim.checks import overlaps_itself
+from tinycnn.kernels.arrays import overlaps_itself
 from tinycnn.tensor import Tensor
 
 
@@ -115,7 +115,7 @@ def _change(holders: list[Tensor], change: Callable[[Any], None]) -> None:
 def _is_writable(grad: Any) -> bool:
     if not isinstance(grad, np.ndarray):
         return True
-    return grad.flags.writeable and (grad.flags.c_contiguous or not overlaps_itself(grad))
+    return grad.flags.writeable and not overlaps_itself(grad)
 
 
 def _clip(grad: Any, limit: float) -> None:

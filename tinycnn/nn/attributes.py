@@ -1,0 +1,155 @@
+"""The attributes of a module: tables of parameters, buffers and modules, which are read and set as attributes."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from tinycnn.kernels.arrays import as_array
+from tinycnn.tensor import Tensor
+
+_TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks")
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns: it requires gradients, unless it is frozen, and is listed by ``parameters()``."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad=requires_grad)
+
+
+class Attributes:
+    """The part of :class:`tinycnn.nn.Module` that keeps what is assigned to attributes."""
+
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, np.ndarray | None]
+    _modules: dict[str, Any]
+    _forward_hooks: dict[int, Callable]
+
+    def __init__(self) -> None:
+        for name in _TABLES:
+            object.__setattr__(self, name, {})
+        self.training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_modules" not in self.__dict__:
+            raise RuntimeError(f"{type(self).__name__}: call super().__init__() before setting attributes")
+        if isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+        elif isinstance(value, Parameter):
+            self._register(self._parameters, name, value)
+        elif isinstance(value, Attributes):
+            self._register(self._modules, name, value)
+        elif name in self._parameters and value is not None:
+            raise TypeError(f"{name} is a parameter of {type(self).__name__}: assign a Parameter, or to .data")
+        elif name in self._modules and value is not None:
+            raise TypeError(f"{name} is a layer of {type(self).__name__}: assign a Module, not {_kind(value)}")
+        elif name in self._buffers:
+            self._buffers[name] = _as_buffer(name, value)
+        else:
+            for table in (self._parameters, self._modules):
+                table.pop(name, None)
+            object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        table = next((entries for entries in self._tables() if name in entries), None)
+        if table is None:
+            object.__delattr__(self, name)
+        else:
+            del table[name]
+
+    def __getattr__(self, name: str) -> Any:
+        tables = self._tables()
+        for entries in tables:
+            if name in entries:
+                return entries[name]
+        descriptor = inspect.getattr_static(type(self), name, None)
+        if hasattr(type(descriptor), "__get__"):  # a property that raised an AttributeError: run it again to see which
+            try:
+                return descriptor.__get__(self, type(self))  # type: ignore[union-attr]
+            except AttributeError as error:
+                raise AttributeError(f"{type(self).__name__}.{name} raised AttributeError: {error}") from error
+        near = difflib.get_close_matches(name, [*self.__dict__, *(known for entries in tables for known in entries)])
+        hint = f"; did you mean {near[0]}?" if near else ""
+        if name in _TABLES:
+            hint = ": call super().__init__() first"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+
+    def __dir__(self) -> list[str]:
+        names = (name for entries in self._tables() for name in entries if name.isidentifier())
+        return sorted({*object.__dir__(self), *names})
+
+    def __copy__(self) -> Self:
+        """Return a module with the same parameters, buffers, layers and hooks, in tables of its own."""
+        copy = type(self).__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update({table: dict(self.__dict__[table]) for table in _TABLES if table in self.__dict__})
+        return copy
+
+    def _tables(self) -> list[dict[str, Any]]:
+        """The tables of parameters, buffers and modules; empty before ``__init__``, while unpickling for example."""
+        return [self.__dict__.get(table, {}) for table in _TABLES[:3]]
+
+    def _register(self, table: dict, name: str, value: Any) -> None:
+        owner = type(self).__name__
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{owner}: the name {name!r} cannot be used, expected text without a dot")
+        if hasattr(type(self), name):
+            raise ValueError(f"{owner}: {name!r} is a method or attribute of the class, take another name")
+        if isinstance(value, Attributes) and _contains(value, self):
+            raise ValueError(f"{owner}: {name!r} would contain the module that it is assigned to")
+        self.__dict__.pop(name, None)
+        for other in (self._parameters, self._buffers, self._modules):
+            if other is not table:
+                other.pop(name, None)
+        table[name] = value
+
+    def register_buffer(self, name: str, value: np.ndarray | None) -> None:
+        """Add an array that is saved with the parameters but not learned."""
+        self._register(self._buffers, name, _as_buffer(name, value))
+
+    def register_parameter(self, name: str, value: Parameter | None) -> None:
+        """Add a parameter under a name, or None where the layer has none (no bias, say)."""
+        if value is not None and not isinstance(value, Parameter):
+            raise TypeError(f"register_parameter: {name} is {_kind(value)}, expected a Parameter")
+        self._register(self._parameters, name, value)
+
+    def add_module(self, name: str, module: Any) -> None:
+        """Add a module under a name; a name that is taken by anything else than a module is refused."""
+        if not isinstance(module, Attributes):
+            raise TypeError(f"add_module: {name} is {_kind(module)}, expected a Module")
+        if isinstance(name, str) and name not in self._modules and name in {*self.__dict__, *dir(self)}:
+            raise ValueError(f"{type(self).__name__}: the name {name!r} is taken")
+        self._register(self._modules, name, module)
+
+    register_module = add_module
+
+
+def _as_buffer(name: str, value: Any) -> Any:
+    """A buffer's array."""
+    if value is None:
+        return None
+    array = as_array(value.data if isinstance(value, Tensor) else value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"buffer {name} is {_kind(value)} of dtype {array.dtype}, expected numbers")
+    return array
+
+
+def _kind(value: Any) -> str:
+    """The words of messages for a value of a wrong kind."""
+    if isinstance(value, (list, tuple)) and any(isinstance(entry, Attributes) for entry in value):
+        return f"a {type(value).__name__} of modules (put them into nn.ModuleList)"
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _contains(module: Any, other: Any) -> bool:
+    """True if ``other`` is ``module`` or a module inside it."""
+    return module is other or any(_contains(child, other) for child in module._modules.values())

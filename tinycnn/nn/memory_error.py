@@ -1,0 +1,29 @@
+"""A MemoryError that names the layer in which it arose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinycnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinycnn.nn.module import Module
+
+
+class LayerMemoryError(MemoryError):
+    """A MemoryError that knows in which layer; on its way out each module around it makes the path longer."""
+
+    def __init__(self, said: str, layer: Module, inputs: tuple) -> None:
+        self.said, self.layer, self.path = said, layer, ""
+        self.sizes = ", ".join(str(x.shape) for x in inputs if isinstance(x, Tensor))
+
+    @classmethod
+    def of(cls, error: MemoryError, module: Module, inputs: tuple) -> LayerMemoryError:
+        """The error as the caller of ``module`` shall see it."""
+        located = error if isinstance(error, cls) else cls(str(error), module, inputs)
+        located.path = next((path for path, inner in module.named_modules() if inner is located.layer), "")
+        return located
+
+    def __str__(self) -> str:
+        place = f"layer {self.path} ({self.layer})" if self.path else str(self.layer)
+        return f"{self.said}, in {place} on input {self.sizes}"
