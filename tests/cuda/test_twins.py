@@ -5,7 +5,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from tests.cuda.cases import CASES, EXPRESSIONS
+from tests.cuda.cases import CASES, EXPRESSIONS, numbers
 from tinycnn.kernels.cuda.gemm import matmul_algorithm
 from tinycnn.kernels.protocol import FILE_OF
 
@@ -88,3 +88,14 @@ def test_equal_to_the_cpu(name, dtype, runtime):
 def test_any_strides(name, runtime):
     arguments = next(CASES[name](np.dtype("float32")))
     assert_equal_to_the_cpu(runtime, name, "float32", strided, arguments)
+
+
+def test_a_target_outside_the_classes_gives_nan(runtime):
+    log_p, grad = numbers(np.float32, 3, 2, 1), np.ones((3, 1), np.float32)
+    arrays = [runtime.from_host(a) for a in (log_p, np.array([[0], [2**40], [-(2**40)]]), grad)]
+    losses, weights, _ = kernel("cuda", "cross_entropy")(*arrays[:2], None, -100, 0.0)
+    assert (
+        np.isnan(losses.to_host()[:, 0]).tolist() == np.isnan(weights.to_host()[:, 0]).tolist() == [False, True, True]
+    )
+    backward = kernel("cuda", "cross_entropy_backward")(arrays[2], *arrays[:2], None, -100, 0.0)
+    assert np.isnan(backward.to_host()[:, :, 0]).tolist() == [[False, False], [True, True], [True, True]]

@@ -222,8 +222,8 @@ def cross_entropy_kernel(log_p, target, weight, ignore_index, on_target, on_each
             losses[outer, inner] = 0
             sample_weights[outer, inner] = 0
         elif t < 0 or t >= log_p.shape[1]:  # outside the array
-            losses[outer, inner] = math.nan
-            sample_weights[outer, inner] = math.nan
+            losses[outer, inner] = log_p.dtype.type(np.nan)
+            sample_weights[outer, inner] = log_p.dtype.type(np.nan)
         else:
             losses[outer, inner] = -on_target * weight[t] * log_p[outer, t, inner] - on_each * smooth
             sample_weights[outer, inner] = weight[t]
@@ -244,7 +244,7 @@ def cross_entropy_backward_kernel(log_p, target, weight, ignore_index, on_target
     t, g = target[outer, inner], grad[outer, inner]
     ignored = t == ignore_index
     if t < 0 or t >= log_p.shape[1]:  # outside the array
-        g *= math.nan
+        g = log_p.dtype.type(np.nan)
     elif not ignored:
         total += on_target * weight[t]
     for c in range(cuda.threadIdx.x, log_p.shape[1], cuda.blockDim.x):
