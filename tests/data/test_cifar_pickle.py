@@ -65,6 +65,7 @@ class Evil:
         (pickle.dumps({"data": PIXELS[:0], "labels": []}), r"for 0 labels"),
         (pickle.dumps({"data": PIXELS, "labels": [0, 1, 1.5]}), "BINFLOAT"),
         (pickle.dumps({"data": PIXELS, "labels": "abc"}), "not a list of integers"),
+        (pickle.dumps({"data": PIXELS, "labels": [True, False, True]}), "not a list of integers"),
         (b"\x80\x02}r\xff\xff\xff\x07.", "it holds nothing"),  # LONG_BINPUT 2^27: pickle takes 2 GB for it
         (b"\x80\x02}()q\x00" + b"\x85" * 1000 + b"K\x00u.", "a key that is a tuple"),
         (b"\x80\x02}(K\x01K\x02u.", "a key that is a int"),

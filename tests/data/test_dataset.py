@@ -11,7 +11,7 @@ import pytest
 
 import tinycnn as tc
 from tinycnn.data import ArrayDataset, Glyphs, transforms
-from tinycnn.data.dataset import Dataset, load_npz
+from tinycnn.data.dataset import Dataset, held_out, load_npz
 from tinycnn.errors import DataError
 
 IMAGES = np.arange(6 * 4, dtype=np.uint8).reshape(6, 1, 2, 2)
@@ -98,6 +98,14 @@ def test_copies_give_the_same_batches(duplicate):
         assert (type(other), other.classes, other.name) == (type(data), data.classes, data.name)
 
 
+def test_every_fifth_image_of_a_class_is_held_out():
+    labels = np.array([0] * 11 + [1] * 4)
+    assert held_out(labels, "test", "ab", "mine").tolist() == [4, 9, 14]
+    assert held_out(labels, "train", "ab", "mine").tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13]
+    with pytest.raises(DataError, match=r"^mine: class b has 1 image, expected at least 2"):
+        held_out(np.array([0, 0, 1]), "train", "ab", "mine")
+
+
 def archive(path, **arrays):
     np.savez_compressed(path, **arrays)
     return path
@@ -132,6 +140,7 @@ WHOLE = {"images": IMAGES, "labels": LABELS}
         (WHOLE | {"classes": np.array([None])}, "object"),
         (WHOLE | {"classes": np.array(["a", "b"])}, "label 2 at index 2 is outside the 2 classes"),
         (WHOLE | {"labels": LABELS + 10**12}, "has the label 1000000000002, expected less than 100000"),
+        (WHOLE | {"labels": LABELS * 50_000}, "has the label 100000, expected less than 100000"),
         (WHOLE | {"labels": -LABELS}, "label -1 at index 1"),
         (WHOLE | {"labels": LABELS / 1}, "dtype float64, expected integers"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "it is empty"),

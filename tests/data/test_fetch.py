@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tinycnn.data import fetch as module
+from tinycnn.data.download import TooLarge
 from tinycnn.data.fetch import DOWNLOADS, MIRRORS, Download, fetch
 from tinycnn.errors import DataError, UnknownNameError
 
@@ -203,6 +204,17 @@ def test_a_mirror_that_offers_another_size_is_left_and_the_part_stays(tmp_path, 
     assert {wanted for _, wanted in server.requests} == {"bytes=1000-"}
     with pytest.raises(DataError, match=f"offers {len(CONTENT) + 4} bytes, expected {len(CONTENT)}"):
         fetch("mnist", tmp_path / "other", mirrors[:1])
+
+
+def test_a_part_to_which_too_much_is_added_is_begun_anew(tmp_path, one_file, monkeypatch):
+    def download(url, part, *others):
+        if part.exists():
+            raise TooLarge("sends more")
+        part.write_bytes(CONTENT)
+
+    part_of(tmp_path, b"other")
+    monkeypatch.setattr(module, "download", download)
+    assert fetch("mnist", tmp_path, ["http://mirror"])[0].read_bytes() == CONTENT
 
 
 def test_an_interrupted_download_is_continued(tmp_path, server, one_file):

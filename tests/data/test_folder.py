@@ -249,6 +249,13 @@ def test_two_folders_of_validation_images_are_refused(tmp_path):
         load_folder(tmp_path, "test", 2, 1)
 
 
+def test_classes_called_test_and_val_without_train_are_classes(tmp_path):
+    for name in ("test", "val", "cat"):
+        for number in range(2):
+            save(tmp_path / name / "deep" / f"{number}.png", flat((1, 1, 1)))
+    assert load_folder(tmp_path, "train", 2, 1)[2] == ("cat", "test", "val")
+
+
 def test_other_names_of_splits_are_taken_for_classes_with_a_message(tmp_path, caplog):
     for split in ("train", "testing"):
         for number in range(2):

@@ -224,6 +224,30 @@ def test_images_in_bands_agree_with_those_read_whole(tmp_path, monkeypatch, max_
         assert np.abs(found - reference(tmp_path / "a.png", size, channels)).max() <= 2  # rounded between two passes
 
 
+def test_long_images_in_bands_agree_with_those_read_whole(tmp_path, monkeypatch):
+    rng = np.random.default_rng(3)
+    monkeypatch.setattr(module, "_LONGEST", 2)  # only the middle is resized
+    for shape in ((200, 9, 3), (9, 200, 3)):
+        path = save(tmp_path / "a.png", rng.integers(0, 256, shape, dtype=np.uint8))
+        for size in (2, 5, 30):
+            whole = read_image(path, size, 3).astype(int)
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "_MAX_WHOLE", 0)
+                patch.setattr(module, "_BAND_PIXELS", 100)
+                assert np.abs(read_image(path, size, 3) - whole).max() <= 2
+
+
+def test_an_interlaced_png_is_not_decoded_in_bands(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", np.zeros((20, 20), np.uint8))
+    data = bytearray(path.read_bytes())
+    data[28] = 1  # the last byte of the header: Adam7
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    monkeypatch.setattr(module, "MAX_DECODED", 50)
+    with pytest.raises(DataError, match=r"a\.png: its 20 x 20 pixels need 0 MB when decoded"):
+        read_image(path, 4, 1)
+
+
 def test_deep_png_in_bands(tmp_path, monkeypatch):
     save(tmp_path / "a.png", DEEP)
     monkeypatch.setattr(module, "_BAND_PIXELS", 600)
