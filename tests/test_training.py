@@ -192,6 +192,24 @@ def test_killed_and_resumed_gives_the_bits_of_a_straight_run(kind, batches, tmp_
     assert_same(everything(resumed), expected)
 
 
+def test_augmented_validation_images_are_those_of_a_straight_run(tmp_path):
+    def augmented(**options):
+        learner = trainer("adamw, constant", **options)
+        learner.validation = DataLoader(dataset(1), 7)
+        return learner
+
+    straight = augmented()
+    losses = [row["test_loss"] for row in straight.fit()]
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Killed):
+        augmented(path=path, callbacks=[At(7, kill)]).fit()
+    resumed = augmented()
+    resumed.resume(path)
+    for _ in range(3):
+        list(resumed.validation)
+    assert [row["test_loss"] for row in resumed.fit()] == losses
+
+
 def test_a_kill_without_warning_costs_at_most_the_epoch(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Killed):

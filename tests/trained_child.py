@@ -1,6 +1,6 @@
 """A small training as a process of its own: ``python -m tests.trained_child FOLDER [--slowly]``.
 
-It resumes from FOLDER/checkpoint.safetensors if that exists, saves after every step, prints a line when it begins, and
+It resumes from FOLDER/checkpoint.safetensors if that exists, saves after every step, prints a line after the first, and
 writes FOLDER/done.npz with everything that training changed.
 """
 
@@ -17,11 +17,17 @@ from tinycnn.data import ArrayDataset, DataLoader, transforms
 EPOCHS = 12
 
 
-class Slowly(training.Callback):
-    """Leaves time for signals between steps."""
+class Begins(training.Callback):
+    """Prints a line after the first step, and leaves time for signals between steps."""
+
+    def __init__(self, slowly):
+        self.slowly, self.printed = slowly, False
 
     def on_batch_end(self, trainer, loss):
-        time.sleep(0.01)
+        if not self.printed:
+            print("begins", flush=True)
+        self.printed = True
+        time.sleep(0.03 * self.slowly)
 
 
 def build(folder, slowly=False):
@@ -45,7 +51,7 @@ def build(folder, slowly=False):
         schedule=tc.optim.CosineAnnealingLR(optimizer, 8 * EPOCHS),
         validation=DataLoader(data, 20),
         checkpoint=folder / "checkpoint.safetensors",
-        callbacks=[Slowly()] if slowly else [],
+        callbacks=[Begins(slowly)],
         quiet=True,
     )
 
@@ -56,7 +62,6 @@ def main(folder, slowly):
     trainer = build(folder, slowly)
     if (folder / "checkpoint.safetensors").exists():
         trainer.resume(folder / "checkpoint.safetensors")
-    print("begins", flush=True)
     trainer.fit()
     if trainer.interrupted:
         return 128 + trainer.signal

@@ -49,10 +49,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         print("tinycnn: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except SystemExit as end:
-        if not isinstance(end.code, int) or end.code <= 128:
+        number = end.code - 128 if isinstance(end.code, int) else 0
+        if number not in set(signal.Signals):
             raise
-        print(f"tinycnn: ended by {signal.Signals(end.code - 128).name}", file=sys.stderr)
-        return end.code
+        print(f"tinycnn: ended by {signal.Signals(number).name}", file=sys.stderr)
+        return 128 + number
     except Exception as error:
         if options is None or options.debug:
             raise

@@ -267,6 +267,7 @@ class Trainer:
         }
         if self.validation is not None:
             title = f"test  {number}/{self.epochs}"
+            self.validation.load_state_dict({"seed": self.validation.seed, "epoch": self.epoch, "position": 0})
             self.evaluation = evaluate(self.model, self.validation, self.quiet, title, self.communicator)
             row |= {"test_loss": self.evaluation.loss, "test_accuracy": self.evaluation.accuracy}
         row["lr"] = float(self.optimizer.param_groups[0]["lr"])
@@ -339,8 +340,7 @@ class Trainer:
 
     def _checkpoint_size(self) -> int:
         """About how many bytes a checkpoint has: the weights, and as many again for each kind of optimizer state."""
-        group = self.optimizer.param_groups[0]
-        kinds = 2 if "betas" in group else bool(group.get("momentum"))
+        kinds = 2 if "betas" in (group := self.optimizer.param_groups[0]) else bool(group.get("momentum"))
         weights = sum(p.data.nbytes for p in self.model.parameters())
         return sum(array.nbytes for array in self.model.state_dict().values()) + kinds * weights
 
@@ -360,9 +360,8 @@ class Trainer:
         source = "" if isinstance(state, dict) else f" ({state})"
         if not isinstance(state, dict):
             state = load_checkpoint(state)
-        kinds = state.get("kinds")
         for kind, own in self._kinds().items():
-            saved = kinds.get(kind) if isinstance(kinds, dict) else None
+            saved = kinds.get(kind) if isinstance(kinds := state.get("kinds"), dict) else None
             if type(saved) is not type(own) or saved != own:
                 raise CheckpointError(f"resume: {kind} is {saved} in the checkpoint, but {own} here{source}")
         try:

@@ -103,7 +103,7 @@ def _train_into(folder: Path, settings: dict[str, Any], communicator: Any, optio
             runs.Settings(**settings), folder, bool(options.resume), options.quiet, communicator, options.device
         )
     except (KeyboardInterrupt, SystemExit) as error:
-        status = _stopped(folder, "stopped", 130 if isinstance(error, KeyboardInterrupt) else error.code, new)
+        status = _stopped(folder, "stopped", 130 if isinstance(error, KeyboardInterrupt) else error.code or 1, new)
         if communicator.size > 1:
             raise
         return status
