@@ -72,3 +72,20 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     with locked(tmp_path / "lock", 1), locked(tmp_path / "lock", 1):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_that_its_holder_deleted_is_made_again(tmp_path, monkeypatch):
+    path, lock = tmp_path / "lock", module._lock
+
+    def deleted_meanwhile(file):
+        if not waited:
+            waited.append(1)
+            path.unlink()
+        lock(file)
+
+    waited = []
+    monkeypatch.setattr(module, "_lock", deleted_meanwhile)
+    if sys.platform != "win32":  # where open files cannot be deleted
+        with locked(path, 5):
+            assert path.exists()
+    assert not path.exists()

@@ -218,3 +218,16 @@ def test_wrong_types_golden(make, message):
 def test_normalize_takes_arrays():
     normalize = T.Normalize(np.array([0.5, 0.5, 0.5]), np.array([0.25, 0.25, 0.25]))
     np.testing.assert_allclose(normalize(IMAGES, RNG), IMAGES / 255 * 4 - 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_the_pixel_that_is_drawn_is_the_centre_of_the_hole(size):
+    images = np.ones((50, 1, 20, 20), np.uint8)
+    holes = T.Cutout(size)(images, np.random.default_rng(8))[:, 0] == 0
+    rng = np.random.default_rng(8)
+    rows, columns = rng.integers(20, size=50), rng.integers(20, size=50)
+    for hole, row, column in zip(holes, rows, columns):
+        expected = np.zeros((20, 20), bool)
+        top, left = row - size // 2, column - size // 2
+        expected[max(top, 0) : top + size, max(left, 0) : left + size] = True
+        np.testing.assert_array_equal(hole, expected)
