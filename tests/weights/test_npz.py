@@ -158,6 +158,22 @@ def test_hostile_archives_are_refused_with_little_memory(tmp_path, name):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("an encrypted member", "the member 'w.npy' is encrypted"),
+        ("a declared size of 4 GB", "which its [0-9]+ compressed bytes cannot hold"),
+        ("a long header", "the header of the array 'w' has 4194304 bytes, more than 10000"),
+        ("a bzip2 member", "compression method 12"),
+        ("an object", "dtype object"),
+    ],
+)
+def test_each_refusal_has_its_own_reason(tmp_path, name, message):
+    (tmp_path / "w.npz").write_bytes(HOSTILE[name])
+    with pytest.raises(WeightsError, match=message):
+        weights.load(tmp_path / "w.npz")
+
+
 def bomb(size):
     data = npy(shape=(size,), descr="|u1")
     stream = io.BytesIO()

@@ -26,6 +26,7 @@ from tests.weights.pickles import (
 )
 from tinycnn import weights
 from tinycnn.errors import WeightsError
+from tinycnn.weights.pickle_machine import Opaque, set_item
 
 GOOD = dict_of(w=tensor())
 LAYOUTS = [zipped, legacy]
@@ -356,6 +357,38 @@ def test_the_number_of_operations_is_limited(tmp_path, monkeypatch):
     assert list(load(tmp_path, zipped(dict_of(w=tensor(), v=tensor())))) == ["w", "v"]
     with pytest.raises(WeightsError, match="its pickle has more than 1000 operations"):
         load(tmp_path, zipped(b"N" * 1001))
+
+
+@pytest.mark.parametrize(
+    ("pickle", "message"),
+    [
+        (HOSTILE["calling with many arguments"], "it calls torch.Size with 1000 arguments, more than 16"),
+        (dict_of(w=tensor(storage(module="evil"))), "it asks for evil.FloatStorage, and only tensors"),
+        (name("evil", "int8"), "it asks for evil.int8"),
+        (name("collections", "_rebuild_tensor_v2"), "it asks for collections._rebuild_tensor_v2"),
+        (HOSTILE["an integer of 100,000 bytes"], "a whole number has 100000 bytes, more than 128"),
+        (HOSTILE["defaults of a function of ours"], "attributes are set on a Name"),
+    ],
+)
+def test_each_limit_gives_its_own_reason(tmp_path, pickle, message):
+    with pytest.raises(WeightsError, match=message):
+        load(tmp_path, zipped(pickle))
+
+
+def test_keys_that_could_collide_or_nest_are_not_hashed():
+    table_of_keys = {}
+    for key in (2**61 - 1, -(2**62), 0.5, (1, 2), b"x"):
+        set_item(table_of_keys, key, None)
+    assert [type(key) for key in table_of_keys] == [Opaque] * 5
+    for key in ("w", 3, True, None):
+        set_item(table_of_keys, key, None)
+    assert [key for key in table_of_keys if type(key) is not Opaque] == ["w", 3, True, None]
+
+
+def test_a_byte_order_is_a_short_word(tmp_path):
+    with pytest.raises(WeightsError, match="byteorder' has 100 bytes, more than the 16"):
+        load(tmp_path, zipped(GOOD, byteorder=b"little" + b" " * 94))
+    assert list(load(tmp_path, zipped(GOOD, byteorder=b"little\n"))) == ["w"]
 
 
 TENSORS = {
