@@ -1,0 +1,92 @@
+"""Planted mistakes in what reads and writes files: data, weights, checkpoints, compression."""
+
+from tests.mutants.mutant import Mutant
+
+_WEIGHTS = "tests/weights"
+_COMPRESSION = "tests/compression"
+
+MUTANTS = tuple(
+    Mutant(*row)
+    for row in (
+        # -- weights and checkpoints
+        (
+            "tinycnn/checkpoint.py",
+            '"tree": tree}, checksum=True)',
+            '"tree": tree}, checksum=False)',
+            "tests/test_checkpoint.py",
+        ),
+        (
+            "tinycnn/checkpoint.py",
+            "if saved == str(FORMAT) and CHECKSUM not in metadata:",
+            "if False:",
+            "tests/test_checkpoint.py",
+        ),
+        (
+            "tinycnn/tree.py",
+            'while name in arrays or name == "__metadata__":',
+            "while name in arrays:",
+            "tests/test_checkpoint.py",
+        ),
+        (
+            "tinycnn/weights/dtypes.py",
+            "values[exponent == 2**exponent_bits - 1] = np.nan",
+            "values[exponent == 2**exponent_bits] = np.nan",
+            _WEIGHTS,
+        ),
+        ("tinycnn/weights/limits.py", "        at += len(chunk)", "        at = len(chunk)", _WEIGHTS),
+        ("tinycnn/weights/npz.py", "if len(shape) > 64 or any(", "if any(", _WEIGHTS),
+        (
+            "tinycnn/weights/safetensors.py",
+            'array.astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1)',
+            "array.reshape(-1)",
+            _WEIGHTS,
+        ),
+        (
+            "tinycnn/weights/torch_pickle.py",
+            "if known.setdefault(storage.key, storage) != storage:",
+            "if False:",
+            _WEIGHTS,
+        ),
+        ("tinycnn/weights/pickle_machine.py", "if len(arguments) > _MOST_ARGUMENTS:", "if False:", _WEIGHTS),
+        (
+            "tinycnn/weights/state.py",
+            "if all(name.startswith(p) and name != p for name in changed)",
+            "if any(name.startswith(p) and name != p for name in changed)",
+            _WEIGHTS,
+        ),
+        # -- data
+        (
+            "tinycnn/data/registry.py",
+            "chosen = np.linspace(0, len(images) - 1, limit).astype(int)",
+            "chosen = np.arange(limit)",
+            "tests/data",
+        ),
+        (
+            "tinycnn/data/loader.py",
+            "if not 0 <= rank < ranks:",
+            "if not 0 <= rank <= ranks:",
+            "tests/data/test_loader.py",
+        ),
+        (
+            "tinycnn/data/loader.py",
+            "[self.seed, self.epoch, number, 1]",
+            "[self.seed, 0, number, 1]",
+            "tests/data/test_loader.py",
+        ),
+        (
+            "tinycnn/data/loader.py",
+            "self._starts_here = True",
+            "self._starts_here = False",
+            "tests/data/test_loader.py",
+        ),
+        # -- compression
+        ("tinycnn/compression/share.py", "np.where(self.pruned[name], 0, sums)", "sums", _COMPRESSION),
+        ("tinycnn/compression/prune.py", "data *= before[name] /", "data *= 1 * before[name] * 0 + 1 /", _COMPRESSION),
+        (
+            "tinycnn/compression/prune.py",
+            "return keep + (1 - keep) * (1 - progress) ** 3",
+            "return keep + (1 - keep) * (1 - progress) ** 2",
+            "tests/compression tinycnn/compression/prune.py",
+        ),
+    )
+)

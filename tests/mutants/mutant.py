@@ -1,0 +1,82 @@
+"""One planted mistake, and the tree in which it is planted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 600.0  # after which a test run that hangs counts as one that noticed
+NO_TORCH = 'raise ImportError("PyTorch is hidden: tests must notice the mistake without it")\n'
+_LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", "*.egg-info", "build", "dist", "runs", ".*_cache")
+
+
+class Mutant(NamedTuple):
+    """A mistake: in ``file``, ``old`` (which occurs once) becomes ``new``; ``tests`` must then fail.
+
+    ``tests`` are arguments of pytest. ``NAME=value`` before them sets an environment variable.
+    """
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+    @property
+    def room(self) -> str:
+        """The part of the project in which the mistake is planted."""
+        parts = Path(self.file).parts
+        if parts[0] == "lessons":
+            return "lessons"
+        if len(parts) == 2:
+            return "top"
+        return "/".join(parts[1:3]) if parts[1] == "kernels" and len(parts) > 3 else parts[1]
+
+    def flaw(self) -> str:
+        """Return a reason why it cannot be planted, or nothing."""
+        path = ROOT / self.file
+        count = path.read_text(encoding="utf-8").count(self.old) if path.is_file() else 0
+        if count != 1:
+            return f"{self.file}: {self.old!r} occurs {count} times, expected once"
+        return "" if self.old != self.new else f"{self.file}: {self.old!r} is not changed"
+
+
+class Tree:
+    """A copy of the project in which mistakes are planted, one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.hidden = folder / "tree", folder / "hidden"
+        shutil.copytree(ROOT, self.root, ignore=_LEFT_OUT)
+        (self.hidden / "torch").mkdir(parents=True)
+        (self.hidden / "torch" / "__init__.py").write_text(NO_TORCH)
+        self.cache = folder / "numba"
+
+    def notices(self, mutant: Mutant) -> bool:
+        """True if the tests fail with the mistake planted."""
+        path = self.root / mutant.file
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        try:
+            return self.run(mutant.tests) != 0
+        finally:
+            path.write_text(text, encoding="utf-8")
+
+    def run(self, tests: str) -> int:
+        """Return pytest's exit status, without PyTorch; 124 after :data:`SECONDS`."""
+        words = tests.split()
+        settings = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
+        arguments = [word for word in words if word not in {f"{k}={v}" for k, v in settings.items()}]
+        paths = os.pathsep.join([str(self.hidden), str(self.root)])
+        env = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(self.cache), **settings}
+        env["PYTHONDONTWRITEBYTECODE"] = "1"  # a changed file of one size and second is not taken for the old one
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *arguments]
+        try:
+            return subprocess.run(
+                command, cwd=self.root, env=env, capture_output=True, timeout=SECONDS, stdin=subprocess.DEVNULL
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return 124
