@@ -107,6 +107,15 @@ def test_an_optimizer_step_counts(algorithm):
         loss.backward()
 
 
+def test_load_state_dict_counts():
+    layer = nn.Linear(2, 3)
+    x = tc.Tensor(np.ones((1, 2), np.float32), requires_grad=True)
+    loss = layer(x).sum()
+    layer.load_state_dict({name: array + 1 for name, array in layer.state_dict().items()})
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+
+
 def test_running_statistics_count():
     norm = nn.BatchNorm2d(2)
     before = mutation.version_of(norm.running_mean), mutation.version_of(norm.running_var)

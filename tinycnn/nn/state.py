@@ -10,6 +10,7 @@ import numpy as np
 from tinycnn.errors import WeightsError
 from tinycnn.kernels import for_device, is_on_gpu, on_host
 from tinycnn.kernels.arrays import overlaps_itself
+from tinycnn.mutation import changing
 from tinycnn.tensor import Tensor
 from tinycnn.weights.state import without_wrappers
 
@@ -81,7 +82,8 @@ class _Plan:
                 value = value.copy()
             pairs.append((array, for_device(array.device).as_array(value)))
         for array, value in pairs:
-            array[...] = value
+            with changing(array):
+                array[...] = value
 
 
 def load_into(module: Module, state: Any, strict: bool, skip_mismatched: bool) -> IncompatibleKeys:
