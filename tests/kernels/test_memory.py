@@ -9,7 +9,7 @@ import tinycnn as tc
 from tinycnn.kernels.cpu import memory
 from tinycnn.kernels.cpu.memory import empty, is_alone, memory_of, zeros
 
-BIG = memory.LEAST
+BIG = memory.MIN_BLOCK
 
 
 def address(array):
@@ -39,23 +39,36 @@ def test_arrays_never_overlap_and_begin_at_a_cache_line():
         live.append((array, number))
     for array, mark in live:
         assert (array == mark).all()
-    slabs = sum(slab.memory.nbytes for slab in memory._store.slabs)
+    slabs = sum(slab.memory.nbytes for slab in memory._slabs)
     assert slabs < 8 * max(memory.SLAB, sum(array.nbytes for array, _ in live))
 
 
-def test_gaps_join_again():
-    arrays = [empty((BIG + 13 * i,), np.uint8) for i in range(20)]
-    rng = np.random.default_rng(1)
-    while arrays:
-        arrays.pop(rng.integers(len(arrays)))
-    del arrays
+def test_free_blocks_join_again():
     slab = memory._Slab(1000)
-    pieces = [slab.take(size).piece for size in (100, 7, 300)]
-    memory._returned.clear()  # they were given back already: only the bookkeeping is looked at
-    for start in (1, 0, 2):
-        slab.give(*pieces[start][1:])
-    assert slab.gaps == [(0, 1000)]
+    arrays = [slab.take(size) for size in (100, 7, 300)]
+    assert slab.free == [(512, 1000)] and slab.take(489) is None
+    for number in (1, 0, 2):
+        arrays[number] = None
+        slab.collect()
+    assert slab.free == [(0, 1000)] and not slab.used and not slab.returned
     assert slab.take(1001) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_free_and_in_use_adds_up(seed):
+    rng, slab, arrays = np.random.default_rng(seed), memory._Slab(100_000), []
+    for _ in range(300):
+        if arrays and rng.random() < 0.5:
+            arrays.pop(rng.integers(len(arrays)))
+        else:
+            arrays.append(slab.take(int(rng.integers(1, 9000))))
+            if arrays[-1] is None:
+                arrays.pop()
+        slab.collect()
+        blocks = sorted([*slab.free, *((block.start, block.stop) for block in slab.used.values())])
+        assert [0, *(stop for _, stop in blocks)] == [*(start for start, _ in blocks), 100_000]
+        assert len(slab.used) == len(arrays)
+        assert not {stop for _, stop in slab.free} & {start for start, _ in slab.free}, "neighbours are not joined"
 
 
 def test_arrays_may_go_in_another_thread():

@@ -2,6 +2,8 @@
 
 import os
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import tinycnn as tc
 from tinycnn.kernels.cpu import pool
 from tinycnn.kernels.cpu._jit import jit
-from tinycnn.kernels.cpu.launch import PIECES, _load
+from tinycnn.kernels.cpu.launch import CHUNKS, _load
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +51,26 @@ def _last_is_first(begin, end, done, patience):
         done[i] = patience > 0
 
 
-def _note_lanes(lane, begin, end, lanes):
+def _note_threads(thread_id, begin, end, rows, threads):
     for i in range(begin, end):
-        lanes[i] = lane
+        threads[i] = thread_id
 
 
 count_visits, note_ranges, fail_at = jit(_count_visits), jit(_note_ranges), jit(_fail_at)
-last_is_first, note_lanes = jit(_last_is_first), jit(_note_lanes, with_lane=True)
+last_is_first, note_threads = jit(_last_is_first), jit(_note_threads, per_thread="rows")
+
+
+def native_threads():
+    """Return how many threads the operating system counts for this process, 0 where that is not known."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else 0
+
+
+def wait_until(condition, seconds=30):
+    stop = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < stop, "it did not come true in time"
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 31, 1001, 2**14 + 7])
@@ -83,7 +98,7 @@ def test_the_pieces_are_shared_and_small_work_stays_with_the_caller():
 
 def test_threads_that_have_finished_take_over_from_one_that_has_not(monkeypatch):
     monkeypatch.setattr(pool, "SMALL", 0)
-    done = np.zeros(4 * PIECES, np.int64)
+    done = np.zeros(4 * CHUNKS, np.int64)
     last_is_first(done.size, done, 0)  # compiled, while the workers fall asleep
     for _ in range(5):  # on a busy machine they may all sleep on for once
         done[:] = 0
@@ -96,20 +111,78 @@ def test_threads_that_have_finished_take_over_from_one_that_has_not(monkeypatch)
 def test_nobody_waits_for_a_worker_that_has_not_begun(monkeypatch):
     test_every_piece_is_done_once(5)
     monkeypatch.setattr(pool._Worker, "wake", lambda worker: None)
-    while not all(worker.asleep for worker in pool._pool.workers):
+    while not all(worker.asleep for worker in pool._pool.team.workers):
         pass
     test_every_piece_is_done_once(1001)
     monkeypatch.undo()
     test_every_piece_is_done_once(1001)
 
 
-def test_a_lane_is_the_number_of_a_thread():
-    lanes = np.full(pool.SMALL, -1)
-    note_lanes(pool.SMALL, lanes)
-    assert set(lanes.tolist()) <= {0, 1, 2, 3} and lanes.min() == 0
+@pytest.mark.parametrize("rows", [1, 2, 4, 9])
+def test_a_thread_has_a_number_that_is_a_row_of_the_workspace(rows):
+    threads = np.full(pool.SMALL, -1)
+    for _ in range(5):
+        note_threads(pool.SMALL, np.zeros((rows, 1)), threads)
+        assert threads.min() == 0 and threads.max() < min(4, rows)
     tc.set_num_threads(1)
-    note_lanes(pool.SMALL, lanes)
-    assert not lanes.any()
+    note_threads(pool.SMALL, np.zeros((rows, 1)), threads)
+    assert not threads.any()
+
+
+def test_changes_of_the_number_of_threads_leave_no_thread_behind():
+    pool._pool.team = None
+    test_every_piece_is_done_once(31)
+    before = native_threads()  # with three workers
+    for count in (4, 9, 2, 12, 3, 1, 8, 1):
+        tc.set_num_threads(count)
+        test_every_piece_is_done_once(31)
+    wait_until(lambda: native_threads() <= max(before - 3, 0))
+
+
+def test_the_number_of_threads_may_change_while_another_thread_computes():
+    rng, ended = np.random.default_rng(0), []
+    x, w = rng.normal(size=(2, 32, 20, 20)).astype(np.float32), rng.normal(size=(32, 32, 3, 3)).astype(np.float32)
+
+    def compute():
+        images, weight = tc.Tensor(x, requires_grad=True), tc.Tensor(w, requires_grad=True)
+        out = tc.functional.conv2d(images, weight)
+        out.sum().backward()
+        return out.data, images.grad, weight.grad
+
+    def change():
+        while not ended:
+            tc.set_num_threads(int(rng.integers(1, 17)))
+
+    right, thread = compute(), threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(8):
+            for one, other in zip(right, compute(), strict=True):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        ended.append(True)
+        thread.join()
+
+
+def test_a_worker_that_a_request_is_on_its_way_to_does_not_sleep(monkeypatch):
+    from tinycnn.kernels.cpu import launch
+
+    served, team = [], iter([object(), object(), None])
+    monkeypatch.setattr(launch, "serve", lambda mailboxes, thread_id: served.append(thread_id))
+    worker = pool._Worker()
+    worker.wake()
+    worker.wakeups.put(None)  # what ends its sleep
+    worker.run(lambda: next(team), np.zeros((2, pool.MAILBOX), np.int64), 1)
+    assert served == [1, 1] and worker.wakeups.empty() and not worker.expected and not worker.asleep
+
+
+def test_loops_are_done_by_fewer_threads_where_no_more_can_be_started(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("can't start new thread")
+
+    pool._pool.team = None
+    monkeypatch.setattr(pool._thread, "start_new_thread", refuse)
+    test_every_piece_is_done_once(1001)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -122,7 +195,7 @@ def test_an_error_in_any_thread_comes_back_and_the_pool_goes_on(part):
 def test_a_worker_that_slept_wakes_again():
     for _ in range(3):
         test_every_piece_is_done_once(5)
-        while not all(worker.asleep for worker in pool._pool.workers):
+        while not all(worker.asleep for worker in pool._pool.team.workers):
             pass
 
 

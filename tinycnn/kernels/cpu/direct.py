@@ -394,7 +394,7 @@ def _correlate(
                         out[c_start + places[at + i] + j] = corner[i * LANES + j]
 
 
-correlate_loop = jit(_correlate, with_lane=True)
+correlate_loop = jit(_correlate, per_thread="space")
 
 
 def _gradient(
@@ -458,7 +458,7 @@ def _take_lanes(grads, n, first, rows, output, count, columns):
 
 
 take_lanes = inline(_take_lanes)
-gradient_loop = jit(_gradient, with_lane=True)
+gradient_loop = jit(_gradient, per_thread="space")
 
 
 def _sum_parts(begin, end, parts, places, out):

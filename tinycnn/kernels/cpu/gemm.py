@@ -87,7 +87,7 @@ def _matmul(lane, begin, end, a, a_flipped, b, b_flipped, depth, rows, columns, 
             multiply_panels(a_panels, height, b_panels, width, k, out, top * columns + left, columns, corner)
 
 
-matmul_loop = jit(_matmul, with_lane=True)
+matmul_loop = jit(_matmul, per_thread="space")
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:

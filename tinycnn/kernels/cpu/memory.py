@@ -1,117 +1,161 @@
 """Memory for arrays, used again: pages that come fresh from the system cost as much as a pass over them.
 
-The system hands memory out in pages that it first fills with zeros, and takes large pieces back as soon as they are
-free. A network asks for arrays of the same sizes in each step. So here arrays lie in slabs; when the last array that
-lies in a piece of a slab is gone, the piece joins its free neighbours. Each array gets the first gap that is wide
-enough: a forward pass fills the slabs from below, and the backward pass empties them from above.
+The system hands memory out in pages that it first fills with zeros, and takes large blocks back as soon as they are
+free. A network needs arrays of the same sizes in each step. So here arrays are stored in slabs; when the last array of
+a block is gone, the block joins its free neighbours. Each array gets the first free block that is large enough: a
+forward pass fills the slabs from below, and the backward pass empties them from above. Blocks begin at a multiple of
+64 bytes: a vector then never crosses the border of a cache line.
 
-Pieces begin at a multiple of 64 bytes: a vector then never crosses the border of a cache line.
+Nothing here takes a lock, so that an exception of a signal handler, a handler that computes, or a fork may come at any
+point: a slab's state is replaced as a whole, by a few statements without a call or a loop. CPython runs signal
+handlers, and lets other threads run, only at calls, loops and function entries. An interpreter without its global lock
+has no such rule: there all arrays come from NumPy.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
-from bisect import insort
+import weakref
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-LEAST = 2**15  # bytes: smaller arrays come from NumPy
-SLAB = 2**25
-ALIGNMENT = 64
+MIN_BLOCK = 2**15  # bytes: smaller arrays come from NumPy
+SLAB = 2**25  # bytes
+ALIGNMENT = 64  # bytes
 
-_returned: deque[tuple[_Slab, int, int]] = deque()
+_has_global_lock: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 class _Memory(np.ndarray):
-    """Bytes of a slab. It is a class of its own so that NumPy keeps it as the base of what lies in it."""
+    """Bytes of a slab. It is a class of its own so that NumPy keeps it as the base of arrays stored there."""
 
 
-class _Lease(_Memory):
-    """A piece of a slab in use; it is given back when the last array that lies in it is gone."""
+class _Allocation(_Memory):
+    """A block of a slab in use, owned by the arrays stored there."""
 
-    piece: tuple[_Slab, int, int]
 
-    def __del__(self, give_back: Any = _returned.append) -> None:
-        give_back(self.piece)
+class _Block(weakref.ref):
+    """The place of an allocation. The weak reference moves itself into the slab's list when the allocation is gone."""
+
+    __slots__ = ("start", "stop")
+    start: int
+    stop: int
 
 
 class _Slab:
-    """A block of memory and its gaps, (start, stop) in order of address."""
+    """A large block of memory.
+
+    Attributes
+    ----------
+    free : list of (start, stop)
+        Free blocks in order of address. A list is never changed, only replaced.
+    used : dict of int to _Block
+        The blocks in use, by their identity.
+    returned : deque of _Block
+        Blocks in use whose allocation is gone, or that are free again.
+    """
 
     def __init__(self, size: int) -> None:
         memory = _Memory(size + ALIGNMENT, np.uint8)  # no page of it exists before it is written to
         start = -memory.ctypes.data % ALIGNMENT
         self.memory = memory[start : start + size]
-        self.gaps = [(0, size)]
+        self.free = [(0, size)]
+        self.used: dict[int, _Block] = {}
+        self.returned: deque[_Block] = deque()
 
-    def take(self, size: int) -> _Lease | None:
-        """The beginning of the first gap that is wide enough, None if there is none."""
-        for i, (start, stop) in enumerate(self.gaps):
-            if stop - start >= size:
-                border = min(stop, -(-(start + size) // ALIGNMENT) * ALIGNMENT)
-                self.gaps[i : i + 1] = [(border, stop)] if border < stop else []
-                lease = self.memory[start : start + size].view(_Lease)
-                lease.piece = self, start, border
-                return lease
-        return None
-
-    def give(self, start: int, stop: int) -> None:
-        """Make a piece a gap again, together with the gaps beside it."""
-        insort(self.gaps, (start, stop))
-        i = self.gaps.index((start, stop))
-        first, last = max(i - 1, 0), i + 2
-        joined: list[tuple[int, int]] = []
-        for gap in self.gaps[first:last]:
-            if joined and joined[-1][1] == gap[0]:
-                joined[-1] = joined[-1][0], gap[1]
+    def take(self, size: int) -> _Allocation | None:
+        """Return the beginning of the first free block that is large enough, None if there is none."""
+        while True:
+            free = self.free
+            for i, (start, stop) in enumerate(free):  # noqa: B007 (the place of the block, used below)
+                if stop - start >= size:
+                    break
             else:
-                joined.append(gap)
-        self.gaps[first:last] = joined
+                return None
+            border = min(stop, -(-(start + size) // ALIGNMENT) * ALIGNMENT)
+            rest = free.copy()
+            rest[i : i + 1] = [(border, stop)] if border < stop else []
+            allocation = self.memory[start : start + size].view(_Allocation)
+            block = _Block(allocation, self.returned.append)
+            block.start, block.stop = start, border
+            key = id(block)
+            if self.free is free:  # no call from here to the return
+                self.free = rest
+                self.used[key] = block
+                return allocation
+
+    def collect(self) -> None:
+        """Make the returned blocks free again, each joined with the free blocks beside it."""
+        while self.returned:
+            try:
+                block = self.returned[0]
+                self._release(block)
+                self.returned.remove(block)
+            except (IndexError, ValueError):  # another thread has removed it
+                continue
+
+    def _release(self, block: _Block) -> None:
+        key = id(block)
+        while key in self.used:
+            free = self.free
+            joined = _insert(free, block.start, block.stop)
+            if self.free is free and key in self.used:  # no call from here on
+                self.free = joined
+                del self.used[key]
 
 
-class _Store:
-    """Slabs, the oldest first."""
+def _insert(free: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
+    """Return the free blocks with one more, joined with its neighbours.
 
-    def __init__(self) -> None:
-        self.slabs: list[_Slab] = []
-        self.lock = threading.Lock()
-
-    def lease(self, size: int) -> _Lease:
-        """A piece of ``size`` bytes."""
-        with self.lock:
-            while _returned:
-                slab, start, stop = _returned.popleft()
-                slab.give(start, stop)
-            for slab in self.slabs:
-                lease = slab.take(size)
-                if lease is not None:
-                    return lease
-            held = sum(slab.memory.nbytes for slab in self.slabs)
-            self.slabs.append(_Slab(max(size, SLAB, held // 2)))
-            lease = self.slabs[-1].take(size)
-            assert lease is not None
-            return lease
+    >>> _insert([(0, 10), (20, 30)], 10, 15)
+    [(0, 15), (20, 30)]
+    """
+    first = last = bisect(free, (start, stop))
+    if first and free[first - 1][1] == start:
+        first -= 1
+        start = free[first][0]
+    if last < len(free) and free[last][0] == stop:
+        stop = free[last][1]
+        last += 1
+    return [*free[:first], (start, stop), *free[last:]]
 
 
-_store = _Store()
+_slabs: list[_Slab] = []  # the oldest first
+
+
+def _allocate(size: int) -> np.ndarray:
+    """Return ``size`` bytes of a slab, a new one if no other has room."""
+    for slab in _slabs:
+        slab.collect()
+        allocation = slab.take(size)
+        if allocation is not None:
+            return allocation
+    held = sum(slab.memory.nbytes for slab in _slabs)
+    slab = _Slab(max(size, SLAB, held // 2))
+    allocation = slab.take(size)
+    assert allocation is not None
+    _slabs.append(slab)
+    return allocation
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """As ``np.empty``, from memory that was used before where there is some."""
+    """Return an array as ``np.empty`` does, in memory that was used before where there is some."""
     dtype = np.dtype(dtype)
     size = dtype.itemsize
     for length in shape:
         size *= int(length)
-    if size < LEAST:
+    if size < MIN_BLOCK or not _has_global_lock:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _store.lease(size))
+    return np.ndarray(shape, dtype, _allocate(size))
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """As ``np.zeros``, from memory that was used before where there is some."""
+    """Return an array as ``np.zeros`` does, in memory that was used before where there is some."""
     out = empty(shape, dtype)
     out.fill(0)
     return out
@@ -134,7 +178,7 @@ def memory_of(array: np.ndarray) -> np.ndarray:
     >>> memory_of(x[::2]) is x
     True
     """
-    while isinstance(array.base, np.ndarray) and not isinstance(array, _Lease):
+    while isinstance(array.base, np.ndarray) and not isinstance(array, _Allocation):
         array = array.base
     return array
 
@@ -149,7 +193,7 @@ def is_alone(array: np.ndarray) -> bool:
     owner = memory_of(array)
     if owner is array:
         return array.base is None
-    return isinstance(owner, _Lease) and array.nbytes == owner.nbytes and array.flags.writeable
+    return isinstance(owner, _Allocation) and array.nbytes == owner.nbytes and array.flags.writeable
 
 
 def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterable[tuple[np.ndarray, Any]]:
@@ -165,12 +209,26 @@ def read_later(*arrays: np.ndarray) -> Callable[[], Sequence[np.ndarray]]:
 _kept = threading.local()
 
 
-def workspace(name: str, lanes: int, size: int, dtype: np.dtype) -> np.ndarray:
-    """Scratch memory (lanes, size) that is kept between calls. Lanes begin at a border of a cache line."""
+def workspace(name: str, threads: int, size: int, dtype: np.dtype) -> np.ndarray:
+    """Return scratch memory (threads, size) that is kept between calls. Rows begin at a border of a cache line.
+
+    The memory belongs to the calling thread and to the array returned: while anything holds that array, a view of it,
+    or a kernel that was called with it, the next call of that name gets other memory. So an operation that a signal
+    handler runs in the middle of another one does not write into its numbers.
+    """
     kept: dict = _kept.__dict__
     per_line = ALIGNMENT // dtype.itemsize
     size = -(-size // per_line) * per_line
-    array = kept.get((name, dtype))
-    if array is None or array.size < lanes * size:
-        array = kept[name, dtype] = empty((lanes * size,), dtype)
-    return array[: lanes * size].reshape(lanes, size)
+    total = threads * size
+    memory, user = kept.get((name, dtype), (None, None))
+    if memory is None or memory.nbytes < total * dtype.itemsize or user() is not None:
+        memory = _memory(total * dtype.itemsize)
+    whole = np.ndarray((total,), dtype, memory)
+    kept[name, dtype] = memory, weakref.ref(whole)
+    return whole.reshape(threads, size)
+
+
+def _memory(size: int) -> np.ndarray:
+    if size < MIN_BLOCK or not _has_global_lock:
+        return _Memory(size, np.uint8)
+    return _allocate(size)

@@ -1,126 +1,132 @@
-"""The one thread pool: a compiled loop is cut into a share for each thread, and a share into pieces.
+"""The thread pool: a compiled loop is cut into a share for each thread, and a share into chunks.
 
-Kernels are compiled to run without Python's global lock, so ordinary Python threads do. Compared with Numba's own
-parallel loops this compiles a kernel once instead of four times, may be used from any thread and after a fork, and
-needs no threading library. Between two loops a worker watches its letter box for a moment (:mod:`.launch`), then
-sleeps; arrays of fewer than ``SMALL`` elements stay with the caller.
+Kernels are compiled to run without Python's global lock, so ordinary Python threads run them. Compared with Numba's own
+parallel loops this compiles a kernel once instead of four times, works in any thread and after a fork, and needs no
+threading library. Between two loops a worker watches its mailbox for a moment (:mod:`.launch`), then sleeps; loops over
+arrays of fewer than ``SMALL`` elements stay with the calling thread.
+
+Interrupts, forks and changes of the number of threads may come at any point, because no state outlives a statement: a
+job lives inside one compiled call, workers live as long as their team, and a team that is complete replaces the last
+one by one assignment. Nothing here takes a lock.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
-import time
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
-SMALL = 2**14
-BOX = 16  # integers of a letter box, two cache lines: workers do not disturb each other
-ARENA = 1024  # integers for the packed arguments of one kernel
+SMALL = 2**14  # elements
+MAILBOX = 16  # integers of a mailbox, two cache lines: workers do not disturb each other
+BUFFER = 1024  # integers for the packed arguments of one kernel
 
 
-class _Worker(threading.Thread):
-    """A thread that serves a letter box, and sleeps when nothing has come for a while."""
+class _Worker:
+    """A thread that serves a mailbox as long as its team exists.
 
-    def __init__(self, boxes: np.ndarray, own: int) -> None:
-        super().__init__(name="tinycnn", daemon=True)
-        self.boxes, self.own, self.asleep = boxes, own, False
-        self.bell: SimpleQueue[None] = SimpleQueue()
-        self.start()
+    Attributes
+    ----------
+    asleep : bool
+        True if it waits to be woken, or is about to.
+    expected : bool
+        True if a request may be on its way. A worker that is about to sleep serves its mailbox once more then.
+    """
 
-    def run(self) -> None:
-        from tinycnn.kernels.cpu.launch import ASKED, TAKEN, serve
+    __slots__ = ("asleep", "expected", "wakeups")
 
-        box = self.boxes[self.own]
-        while True:
-            serve(self.boxes, self.own)
+    def __init__(self) -> None:
+        self.asleep = self.expected = False
+        self.wakeups: SimpleQueue[Any] = SimpleQueue()
+
+    def run(self, team: Callable[[], _Team | None], mailboxes: np.ndarray, thread_id: int) -> None:
+        """Serve the mailbox of ``thread_id`` until ``team()`` is None."""
+        from tinycnn.kernels.cpu.launch import serve
+
+        while team() is not None:
+            serve(mailboxes, thread_id)
             self.asleep = True
-            if box[ASKED] == box[TAKEN]:
-                self.bell.get()
+            if self.expected:
+                self.expected = False
+            else:
+                self.wakeups.get()
             self.asleep = False
 
     def wake(self) -> None:
-        """Ring the bell if it sleeps."""
-        if self.asleep and self.bell.empty():
-            self.bell.put(None)
+        """Announce a request."""
+        self.expected = True  # before the worker is looked at: it sets `asleep` before it looks at this
+        if self.asleep and self.wakeups.empty():
+            self.wakeups.put(None)
+
+
+class _Team:
+    """The workers beside the calling thread, and their mailboxes. When it is gone, they end."""
+
+    def __init__(self, threads: int) -> None:
+        from tinycnn.kernels.cpu.launch import serve
+
+        self.threads = threads
+        self.mailboxes = np.zeros((threads, MAILBOX), np.int64)
+        serve(self.mailboxes, 0)  # compiled here, where an error is seen
+        self.workers = [_Worker() for _ in range(1, threads)]
+        for thread_id, worker in enumerate(self.workers, 1):
+            team = weakref.ref(self, worker.wakeups.put)
+            try:
+                _thread.start_new_thread(worker.run, (team, self.mailboxes, thread_id))
+            except RuntimeError:  # no more threads are allowed: the others take over the shares of those missing
+                break
 
 
 class _Pool:
-    """Workers beside the calling thread, made when they are first needed."""
+    """The team at present, made when it is first needed."""
 
     def __init__(self) -> None:
         self.threads = _default_threads()
-        self.alone = np.zeros((1, BOX), np.int64)
-        self.reset()
+        self.alone = np.zeros((1, MAILBOX), np.int64)
+        self.team: _Team | None = None
+        self.of_parents: list[_Team | None] = []
 
     def reset(self) -> None:
-        """Forget the workers: a forked child has none."""
-        self.workers: list[_Worker] = []
-        self.boxes = self.alone
-        self.busy = threading.Lock()
+        """Start without a team: a forked child has no workers.
 
-    def run(self, kernel: Callable, count: int, arguments: tuple) -> None:
-        """Launch a kernel over ranges that together are 0 to count."""
-        parts = min(self.threads, count)
-        if parts < 2 or _are_small(arguments) or not self.busy.acquire(blocking=False):
-            _raise_if(kernel(self.alone, _arena(), count, *arguments))
-            return
-        try:
-            if len(self.workers) < parts - 1:
-                self._hire(self.threads - 1)
-            for worker in self.workers[: parts - 1]:
+        The parent's team is kept, since its end would wake threads by queues that a fork leaves in any state.
+        """
+        self.of_parents.append(self.team)
+        self.team = None
+
+    def run(self, kernel: Callable, count: int, arguments: tuple, rows: int | None = None) -> None:
+        """Launch a kernel over ranges that together are 0 to count, in at most ``rows`` threads."""
+        threads = self.threads
+        parts = min(threads, count) if rows is None else min(threads, count, rows)
+        mailboxes = self.alone
+        if parts > 1 and not _are_small(arguments):
+            team = self.team
+            if team is None or team.threads != threads:
+                team = self.team = _Team(threads)
+            for worker in team.workers[: parts - 1]:
                 worker.wake()
-            outcome = kernel(self.boxes[:parts], _arena(), count, *arguments)
-            _raise_if(outcome if outcome[0] >= 0 else self._finish(outcome[1], parts))
-        finally:
-            self.busy.release()
-
-    def _hire(self, count: int) -> None:
-        """Have ``count`` workers, each with a box; the old ones, whose boxes are forgotten, sleep for ever."""
-        from tinycnn.kernels.cpu.launch import serve
-
-        self.boxes = np.zeros((1 + count, BOX), np.int64)
-        serve(self.boxes, 1)  # compiled here, where an error is seen
-        self.workers = [_Worker(self.boxes, own) for own in range(1, 1 + count)]
-
-    def _finish(self, here: int, parts: int) -> tuple[int, int]:
-        """Wait for the workers, whatever happens: they write into the caller's arrays."""
-        from tinycnn.kernels.cpu.launch import wait
-
-        interrupt: BaseException | None = None
-        elsewhere = -1
-        while elsewhere < 0:
-            try:
-                for worker in self.workers[: parts - 1]:
-                    worker.wake()
-                time.sleep(0)
-                elsewhere = wait(self.boxes[:parts])
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt:
-            raise interrupt
-        return elsewhere, here
-
-
-def _raise_if(failures: tuple[int, int]) -> None:
-    if any(failures):
-        raise RuntimeError("a kernel failed: it ran out of memory, or a compiled function raised an error")
+            mailboxes = team.mailboxes[:parts]
+        if kernel(mailboxes, _argument_buffer(), count, *arguments):
+            raise RuntimeError("a kernel failed: it ran out of memory, or a compiled function raised an error")
 
 
 _kept = threading.local()
 
 
-def _arena() -> np.ndarray:
-    """Where this thread packs arguments."""
-    if not hasattr(_kept, "arena"):
-        _kept.arena = np.empty(ARENA, np.int64)
-    return _kept.arena
+def _argument_buffer() -> np.ndarray:
+    """Return where this thread packs arguments."""
+    if not hasattr(_kept, "buffer"):
+        _kept.buffer = np.empty(BUFFER, np.int64)
+    return _kept.buffer
 
 
 def _default_threads() -> int:
-    """NUMBA_NUM_THREADS where it is a number, else the processors that this process may use."""
+    """Return NUMBA_NUM_THREADS where it is a number, else the processors that this process may use."""
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
     if asked.isdecimal() and int(asked):
         return int(asked)
@@ -141,18 +147,21 @@ run = _pool.run
 def set_num_threads(count: int) -> None:
     """Compute with so many threads from now on; results have the same bits for any number.
 
-    The default is the number of processors, or the environment variable ``NUMBA_NUM_THREADS``.
+    The default is the number of processors, or the environment variable ``NUMBA_NUM_THREADS``. A loop that another
+    thread computes at that time is finished by the threads that began it, which then end.
 
     Raises
     ------
     ValueError
-        If ``count`` is no whole number of at least 1.
+        If ``count`` is not a whole number of at least 1.
     """
     if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
         raise ValueError(f"set_num_threads: count is {count!r}, expected a whole number of at least 1")
-    _pool.threads = int(count)
+    if count != _pool.threads:
+        _pool.threads = int(count)
+        _pool.team = None
 
 
 def get_num_threads() -> int:
-    """How many threads compute."""
+    """Return how many threads compute."""
     return _pool.threads

@@ -401,11 +401,11 @@ def _sum_parts(begin, end, sums, kernel, out):
         put_gradient(total, padded, kernel, result, panel, 0, out.shape[1], out)
 
 
-weights_loop = jit(_convolve_weights, with_lane=True)
-tiles_loop = jit(_convolve_tiles, with_lane=True)
-values_loop = jit(_convolve_values, with_lane=True)
-panels_loop = jit(_convolve_panels, with_lane=True)
-pairs_loop = jit(_gradient_pairs, with_lane=True)
-gradient_loop = jit(_gradient, with_lane=True)
-parts_loop = jit(_gradient_parts, with_lane=True)
+weights_loop = jit(_convolve_weights, per_thread="space")
+tiles_loop = jit(_convolve_tiles, per_thread="space")
+values_loop = jit(_convolve_values, per_thread="bands")
+panels_loop = jit(_convolve_panels, per_thread="space")
+pairs_loop = jit(_gradient_pairs, per_thread="bands")
+gradient_loop = jit(_gradient, per_thread="kept")
+parts_loop = jit(_gradient_parts, per_thread="space")
 sum_parts_loop = jit(_sum_parts)
