@@ -154,6 +154,14 @@ def test_arrays_that_something_else_holds_are_never_written_to():
         np.testing.assert_array_equal(table, copy)
 
 
+def test_a_view_of_a_gradient_is_as_new_as_the_gradient():
+    """Three reshapes return a view of one gradient; adding the second in place would change the third."""
+    x = tc.Tensor(np.ones((2, 3)), requires_grad=True)
+    inner = x * 1
+    (inner.reshape(6) + inner.reshape(6) + inner.reshape(6)).backward(np.arange(6.0))
+    assert x.grad.reshape(-1).tolist() == [0, 3, 6, 9, 12, 15]
+
+
 def test_a_leaf_never_gets_the_table_itself():
     x = tc.Tensor(np.ones(3), requires_grad=True)
     KeptByClass.apply(x).sum().backward()
