@@ -132,6 +132,11 @@ def test_a_property_that_fails_gives_its_own_message():
     assert net.good is net._good and [name for name, _ in net.named_children()] == ["head", "_good"]
 
 
+@pytest.mark.parametrize("name", ["__name__", "__qualname__", "__mro__", "mro", "__len__", "__array__", "__abs__"])
+def test_attributes_of_classes_are_not_attributes_of_modules(name):
+    assert not hasattr(nn.Linear(2, 2), name) and getattr(nn.ReLU(), name, 3) == 3
+
+
 def test_layers_and_parameters_can_be_deleted_and_are_in_dir():
     net = Net()
     assert {"body", "head", "mean", "forward", "note"} <= set(dir(net)) and "0" not in dir(net.body)

@@ -64,6 +64,7 @@ def test_zero_limits_zero_gradients_and_empty_ones():
 @pytest.mark.filterwarnings("error")
 def test_norms_that_are_not_finite():
     infinite, broken = holding([math.inf, 1.0]), holding([math.nan, 1.0], [50.0])
+    assert optim.clip_grad_norm_(infinite, math.inf) == math.inf and infinite[0].grad[1] == 1.0
     assert optim.clip_grad_norm_(infinite, 1.0) == math.inf
     assert math.isnan(infinite[0].grad[0]) and infinite[0].grad[1] == 0
     assert math.isnan(optim.clip_grad_norm_(broken, 1.0)) and np.isnan(broken[1].grad).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -70,10 +69,10 @@ class Attributes:
         for entries in tables:
             if name in entries:
                 return entries[name]
-        descriptor = inspect.getattr_static(type(self), name, None)
+        descriptor = next((vars(kind)[name] for kind in type(self).__mro__ if name in vars(kind)), None)
         if hasattr(type(descriptor), "__get__"):  # a property that raised an AttributeError: run it again to see which
             try:
-                return descriptor.__get__(self, type(self))  # type: ignore[union-attr]
+                return descriptor.__get__(self, type(self))
             except AttributeError as error:
                 raise AttributeError(f"{type(self).__name__}.{name} raised AttributeError: {error}") from error
         near = difflib.get_close_matches(name, [*self.__dict__, *(known for entries in tables for known in entries)])
