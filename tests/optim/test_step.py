@@ -154,6 +154,18 @@ def test_a_gradient_that_overlaps_its_parameter_is_read_first(optimizer):
     assert plain.data.tobytes() == shared.data.tobytes()
 
 
+def test_a_gradient_that_overlaps_the_state_is_read_first():
+    results = []
+    for shared in (False, True):
+        parameter, base = nn.Parameter(np.zeros(8, np.float32)), np.linspace(1, 2, 9, dtype=np.float32)
+        steps = optim.SGD([parameter], lr=1.0, momentum=0.5)
+        steps.state[0] = {"step": 1, "momentum_buffer": base[1:]}
+        give(parameter, base[:-1] if shared else base[:-1].copy())
+        steps.step()
+        results.append(parameter.data.tobytes())
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,)])
 @pytest.mark.parametrize("optimizer", MAKERS)
 def test_empty_and_zero_dimensional_parameters(shape, optimizer):

@@ -70,7 +70,9 @@ class Attributes:
             if name in entries:
                 return entries[name]
         descriptor = next((vars(kind)[name] for kind in type(self).__mro__ if name in vars(kind)), None)
-        if hasattr(type(descriptor), "__get__"):  # a property that raised an AttributeError: run it again to see which
+        if descriptor is not None and hasattr(
+            type(descriptor), "__get__"
+        ):  # a property that raised an AttributeError: run it again to see which
             try:
                 return descriptor.__get__(self, type(self))
             except AttributeError as error:
