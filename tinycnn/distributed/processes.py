@@ -199,7 +199,7 @@ class _Crew:
         if silent:
             return DistributedError(f"rank {silent[0]} hangs: the others waited {self.timeout:g} s for it")
         kind, message, _ = next(iter(failed.values()))
-        returned = ", ".join(str(rank) for rank, (good, _) in answers.items() if good)
+        returned = ", ".join(str(rank) for rank, (good, _) in sorted(answers.items()) if good)
         if kind == PeerGoneError.__name__ and returned:
             message = f"rank {returned} returned while others waited for it: {message}"
         return DistributedError(message)
