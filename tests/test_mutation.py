@@ -183,9 +183,10 @@ def test_detect_mutation_takes_any_layout_and_ends_with_its_block():
 def test_versions_of_arrays_that_are_gone_are_forgotten():
     gc.collect()
     before = len(mutation._versions)
-    for _ in range(100):
-        x = tc.Tensor(np.zeros(3))
+    tensors = [tc.Tensor(np.zeros(3)) for _ in range(100)]
+    for x in tensors:
         x[0] = 1.0
-    del x
+    assert len(mutation._versions) == before + 100
+    del tensors, x
     gc.collect()
     assert len(mutation._versions) <= before
