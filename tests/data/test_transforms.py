@@ -231,3 +231,9 @@ def test_the_pixel_that_is_drawn_is_the_centre_of_the_hole(size):
         top, left = row - size // 2, column - size // 2
         expected[max(top, 0) : top + size, max(left, 0) : left + size] = True
         np.testing.assert_array_equal(hole, expected)
+
+
+@pytest.mark.parametrize("shape", [(8, 5), (5, 8), (5, 5)], ids=str)
+def test_random_crop_refuses_images_that_are_smaller_in_one_dimension(shape):
+    with pytest.raises(ValueError, match=r"RandomCrop: images of shape .* are smaller than 6"):
+        T.RandomCrop(6)(np.zeros((2, 1, *shape), np.uint8), np.random.default_rng(0))

@@ -25,7 +25,7 @@ MUTANTS = tuple(
             "tinycnn/tree.py",
             'while name in arrays or name == "__metadata__":',
             "while name in arrays:",
-            "tests/test_checkpoint.py",
+            "tests/test_tree.py",
         ),
         (
             "tinycnn/weights/dtypes.py",
