@@ -107,5 +107,43 @@ MUTANTS = tuple(
             "return keep + (1 - keep) * (1 - progress) ** 2",
             "tests/compression tinycnn/compression/prune.py",
         ),
+        ("tinycnn/compression/quantize.py", "/ (2 ** (bits - 1) - 1)", "/ 2 ** (bits - 1)", "tests/compression"),
+        (
+            "tinycnn/compression/container.py",
+            "self.size > self.runs * 2**self.run_bits",
+            "self.size > 2 * self.runs * 2**self.run_bits",
+            "tests/compression/test_container.py",
+        ),
+        (
+            "tinycnn/compression/huffman.py",
+            "padded = np.append(lengths, np.zeros(alphabet % 2, np.uint8))",
+            "padded = lengths",
+            "tests/compression/test_huffman.py",
+        ),
+        (
+            "tinycnn/compression/pipeline.py",
+            "before += len(kept)",
+            "before = len(kept)",
+            "tests/compression/test_compress.py",
+        ),
+        (
+            "tinycnn/compression/share.py",
+            "return n * b / (n * math.ceil(math.log2(k)) + k * b)",
+            "return n * b / (n * math.log2(k) + k * b)",
+            "tests/compression tinycnn/compression/share.py",
+        ),
+        ("tinycnn/data/cifar.py", "(labels >= len(entry.classes))", "(labels > len(entry.classes))", "tests/data"),
+        (
+            "tinycnn/data/glyphs.py",
+            "labels = np.arange(count) % len(text)",
+            "labels = np.arange(count) // len(text)",
+            "tests/data/test_glyphs.py",
+        ),
+        (
+            "tinycnn/data/fetch.py",
+            "return path.is_file() and _md5(path) == item.md5",
+            "return path.is_file()",
+            "tests/data/test_fetch.py",
+        ),
     )
 )
