@@ -361,8 +361,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/cuda/layout.py",
-            "        d = i % n3",
-            "        d = i % n2",
+            "d = i % n3",
+            "d = i % n2",
             "NUMBA_ENABLE_CUDASIM=1 tests/cuda/test_arrays.py tests/cuda/test_twins.py",
         ),
         (
