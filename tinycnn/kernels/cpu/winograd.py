@@ -40,6 +40,7 @@ from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
 from tinycnn.kernels.cpu.memory import empty, workspace, zeros
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, prefetch
 from tinycnn.kernels.cpu.pool import get_num_threads
+from tinycnn.kernels.cpu.winograd_range import add_gradients, any_out_of_range, redo_outputs
 from tinycnn.kernels.cpu.winograd_tiles import (
     POINTS,
     SIDE,
@@ -90,15 +91,16 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     groups = -(-math.prod(tiles) // ROWS)
     steps = _step(channels), _step(outputs)
     size, band = POINTS * sum(steps), _band(tiles, kernel, max(channels, outputs))
+    flags = np.zeros(tiles[0] * tiles[1], np.uint8)
     if channels * outputs < PANEL_WEIGHTS:
         parts = min(groups, 8 if channels * outputs < FEW_WEIGHTS else 4)
         block = min(-(-groups // parts), _few_groups(size))
         space = workspace("winograd", get_num_threads(), block * size + band, x.dtype)
         padded = -(-channels // ROWS) * ROWS
         sums = empty((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
-        parts_loop(parts, pixels, grads, kernel, *padding, tiles, *steps, block, space, sums)
+        parts_loop(parts, pixels, grads, kernel, *padding, tiles, *steps, block, space, sums, flags)
         sum_parts_loop(outputs // LANES, sums, kernel, out)
-        return out
+        return _with_direct(flags, pixels, grads, padding, tiles, out)
     most = GRADIENT_BLOCK if POINTS * channels * outputs < SHARED else LARGE_BLOCK
     block = min(groups, max(1, most // size))
     space = workspace("winograd", 1, block * size, x.dtype)[0]
@@ -110,11 +112,18 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     bands = workspace("winograd bands", get_num_threads(), band, x.dtype)
     for first in range(0, groups, block):
         count = min(block, groups - first)
-        pairs_loop(count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space, bands)
+        pairs_loop(count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space, bands, flags)
         ends = int(first == 0), int(first + count == groups)
         gradient_loop(
             tasks, count, channels, outputs, kernel, share, *steps, block, space, *ends, kept == tasks, sums, out
         )
+    return _with_direct(flags, pixels, grads, padding, tiles, out)
+
+
+def _with_direct(flags, pixels, grads, padding, tiles, out):
+    """Add to the weight's gradient what the rows of tiles that were out of range contribute."""
+    if any_out_of_range(flags):
+        add_gradients(flags.reshape(tiles[:2]), pixels, grads, padding, SIDE + 1 - out.shape[2], out)
     return out
 
 
@@ -133,17 +142,22 @@ def _convolve(
         shift[1] = bias
     few = total <= FEW_TILES and channels * outputs >= MANY_WEIGHTS
     by_loops = _by_panels if few else _by_tiles
-    by_loops(pixels, np.ascontiguousarray(weight), turned, shift.reshape(-1), padding, tiles, out)
+    flags = np.zeros(tiles[0] * tiles[1], np.uint8)
+    by_loops(pixels, np.ascontiguousarray(weight), turned, shift.reshape(-1), padding, tiles, flags, out)
+    if any_out_of_range(flags):
+        if turned:
+            weight = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        redo_outputs(flags.reshape(tiles[:2]), pixels, weight, bias, padding, SIDE + 1 - kernel, out)
     return from_pixels(out)
 
 
-def _by_panels(pixels, weight, turned, shift, padding, tiles, out):
+def _by_panels(pixels, weight, turned, shift, padding, tiles, flags, out):
     """Few tiles, many weights: V of all tiles, then panel by panel."""
     kernel, channels, threads = weight.shape[2], pixels.shape[3], get_num_threads()
     groups, line = -(-math.prod(tiles) // ROWS), channels * LANES
     values = workspace("winograd", 1, POINTS * groups * _step(channels), pixels.dtype)[0]
     bands = workspace("winograd bands", threads, _band(tiles, kernel, channels), pixels.dtype)
-    values_loop(groups, pixels, kernel, *padding, tiles, bands, values)
+    values_loop(groups, pixels, kernel, *padding, tiles, bands, values, flags)
     together = max(1, min(PANELS, out.shape[3] // LANES // threads))
     wide = together * LANES
     size = (together * POINTS + kernel * kernel) * line + POINTS * (groups * _step(wide) + wide)
@@ -151,7 +165,7 @@ def _by_panels(pixels, weight, turned, shift, padding, tiles, out):
     panels_loop(-(-out.shape[3] // wide), values, channels, weight, turned, shift, tiles, together, space, out)
 
 
-def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
+def _by_tiles(pixels, weight, turned, shift, padding, tiles, flags, out):
     """Many tiles: U of all panels, then block by block of tiles."""
     kernel, channels, outputs, threads = weight.shape[2], pixels.shape[3], out.shape[3], get_num_threads()
     line = channels * LANES
@@ -163,7 +177,9 @@ def _by_tiles(pixels, weight, turned, shift, padding, tiles, out):
     block = -(-groups // (threads * -(-groups // (threads * most))))
     size = block * group_size + max(_band(tiles, kernel, channels), SIDE * SIDE * outputs)
     space = workspace("winograd", threads, size, pixels.dtype)
-    tiles_loop(-(-groups // block), pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, out)
+    tiles_loop(
+        -(-groups // block), pixels, kernel, *padding, tiles, block, weights.reshape(-1), shift, space, flags, out
+    )
 
 
 def _tiles(shape: tuple[int, ...], kernel: int) -> tuple[int, int, int]:
@@ -209,14 +225,14 @@ def _multiply(point, values, step_v, at_v, channels, groups, weights, panels, bi
 multiply = inline(_multiply)
 
 
-def _transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band):
+def _transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band, flags):
     """V and A grad A^T for ``count`` groups of tiles, zeros for those that do not exist."""
     start, last = first * ROWS, min(tiles[0] * tiles[1] * tiles[2], (first + count) * ROWS)
     if last < (first + count) * ROWS:
         values[(count - 1) * POINTS * step_v : count * POINTS * step_v] = 0
         grads[(count - 1) * POINTS * step_g : count * POINTS * step_g] = 0
-    transform_input(x, kernel, pad_y, pad_x, tiles, start, last, band, values, step_v)
-    transform_gradient(grad, kernel, tiles, start, last, band, grads, step_g)
+    transform_input(x, kernel, pad_y, pad_x, tiles, start, last, band, values, step_v, flags)
+    transform_gradient(grad, kernel, tiles, start, last, band, grads, step_g, flags)
 
 
 transform_pairs = inline(_transform_pairs)
@@ -263,7 +279,7 @@ def _convolve_weights(lane, begin, end, weight, turned, space, weights):
         transform_weights(weight, turned, panel, space[lane], weights[panel])
 
 
-def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, out):
+def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, flags, out):
     """Block by block of groups of tiles: V, then all points and panels, then the outputs.
 
     While a block is multiplied, the caches get the pixels of the next one, and the lines of its outputs.
@@ -278,7 +294,7 @@ def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, wei
     patch = space[lane, POINTS * block * (step_v + step_m) :]
     for task in range(begin, end):
         first, last = task * block * ROWS, min(total, (task + 1) * block * ROWS)
-        transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v)
+        transform_input(x, kernel, pad_y, pad_x, tiles, first, last, patch, values, step_v, flags)
         for point in range(POINTS):
             fetch_part(point, source, tile_in, last, block)
             fetch_part(point, pixels, tile_out, first, block)
@@ -291,12 +307,12 @@ def _convolve_tiles(lane, begin, end, x, kernel, pad_y, pad_x, tiles, block, wei
         )  # fmt: skip
 
 
-def _convolve_values(lane, begin, end, x, kernel, pad_y, pad_x, tiles, bands, values):
+def _convolve_values(lane, begin, end, x, kernel, pad_y, pad_x, tiles, bands, values, flags):
     """V of all tiles, group by group."""
     step = ROWS * x.shape[3] + LANES
     last = min(tiles[0] * tiles[1] * tiles[2], end * ROWS)
     some = values[begin * POINTS * step :]
-    transform_input(x, kernel, pad_y, pad_x, tiles, begin * ROWS, last, bands[lane], some, step)
+    transform_input(x, kernel, pad_y, pad_x, tiles, begin * ROWS, last, bands[lane], some, step, flags)
 
 
 def _convolve_panels(lane, begin, end, values, channels, weight, turned, bias, tiles, together, space, out):
@@ -326,12 +342,25 @@ def _convolve_panels(lane, begin, end, values, channels, weight, turned, bias, t
 
 
 def _gradient_pairs(
-    lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, first, step_v, step_g, block, space, bands
+    lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, first, step_v, step_g, block, space, bands, flags
 ):  # fmt: skip
     """V and A grad A^T for groups of tiles from ``first`` on."""
     values, grads = space[begin * POINTS * step_v :], space[POINTS * (block * step_v + begin * step_g) :]
     transform_pairs(
-        x, grad, kernel, pad_y, pad_x, tiles, first + begin, end - begin, step_v, step_g, values, grads, bands[lane]
+        x,
+        grad,
+        kernel,
+        pad_y,
+        pad_x,
+        tiles,
+        first + begin,
+        end - begin,
+        step_v,
+        step_g,
+        values,
+        grads,
+        bands[lane],
+        flags,
     )
 
 
@@ -362,7 +391,9 @@ def _gradient(
                 put_gradient(some, share, kernel, result, panel + p, first, channels, out)
 
 
-def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, step_g, block, space, sums):
+def _gradient_parts(
+    lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step_v, step_g, block, space, sums, flags
+):  # fmt: skip
     """The same for few channels: each part takes some of the tiles, and all channels and outputs."""
     channels, outputs = x.shape[3], grad.shape[3]
     parts, panels = sums.shape[:2]
@@ -379,7 +410,9 @@ def _gradient_parts(lane, begin, end, x, grad, kernel, pad_y, pad_x, tiles, step
         every[:] = 0
         for first in range(start, stop, block):
             count = min(block, stop - first)
-            transform_pairs(x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band)
+            transform_pairs(
+                x, grad, kernel, pad_y, pad_x, tiles, first, count, step_v, step_g, values, grads, band, flags
+            )
             for point in range(POINTS):
                 fetch_part(point, pixels, tile_x, (first + count) * ROWS, block)
                 fetch_part(point, gradients, tile_g, (first + count) * ROWS, block)

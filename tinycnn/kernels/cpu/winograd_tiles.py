@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from tinycnn.kernels.cpu._jit import inline
-from tinycnn.kernels.cpu.direct import fill_band
 from tinycnn.kernels.cpu.layout import copy
 from tinycnn.kernels.cpu.microkernel import LANES, ROWS, tile_map
+from tinycnn.kernels.cpu.winograd_range import fill_line
 
 SIDE, POINTS = 6, 36
 
@@ -69,29 +69,33 @@ def _place(t, first, step, channels):
 place = inline(_place)
 
 
-def _enter_line(t, line, x, tiles, side, pad_y, pad_x, height, width, band):
-    """The line of tiles in which t lies; if it is not ``line``, the pixels that it needs are copied into the band."""
+def _enter_line(t, line, x, flat, tiles, side, pad_y, pad_x, height, width, band, flags):
+    """The line of tiles in which t lies; if it is not ``line``, the pixels that it needs are copied into the band.
+
+    ``flags`` of the line becomes 1 if they are out of range.
+    """
     now = t // tiles[2]
     if now != line:
         n, row = now // tiles[1], now % tiles[1]
-        fill_band(x, n, 0, row * side - pad_y, -pad_x, height, width, x.shape[3], band)
+        if fill_line(x, flat, n, row * side - pad_y, -pad_x, height, width, band):
+            flags[now] = 1
     return now
 
 
 enter_line = inline(_enter_line)
 
 
-def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, step):
+def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, step, flags):
     """V = B^T d B for the tiles ``first`` to ``last``, channel by channel.
 
     The rows that a line of tiles needs are first copied, with their padding, into a band that stays in the cache.
     """
-    channels = x.shape[3]
+    channels, flat = x.shape[3], x.reshape(-1)
     side = SIDE + 1 - kernel
     width = tiles[2] * side + kernel - 1
     t, line = first, -1
     while t < last:
-        line = enter_line(t, line, x, tiles, side, pad_y, pad_x, SIDE, width, band)
+        line = enter_line(t, line, x, flat, tiles, side, pad_y, pad_x, SIDE, width, band, flags)
         count = run(t, first, last, tiles[2])
         source, at = t % tiles[2] * side * channels, place(t, first, step, channels)
         input_map(
@@ -104,14 +108,14 @@ def _transform_input(x, kernel, pad_y, pad_x, tiles, first, last, band, values, 
 transform_input = inline(_transform_input)
 
 
-def _transform_gradient(grad, kernel, tiles, first, last, band, values, step):
+def _transform_gradient(grad, kernel, tiles, first, last, band, values, step, flags):
     """A grad A^T for the tiles ``first`` to ``last`` of output gradients."""
-    channels = grad.shape[3]
+    channels, flat = grad.shape[3], grad.reshape(-1)
     side = SIDE + 1 - kernel
     width = tiles[2] * side
     t, line = first, -1
     while t < last:
-        line = enter_line(t, line, grad, tiles, side, 0, 0, side, width, band)
+        line = enter_line(t, line, grad, flat, tiles, side, 0, 0, side, width, band, flags)
         count = run(t, first, last, tiles[2])
         source, at = t % tiles[2] * side * channels, place(t, first, step, channels)
         if kernel == 3:

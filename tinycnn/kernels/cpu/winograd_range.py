@@ -1,0 +1,137 @@
+"""Rows of tiles whose numbers differ too much in size for Winograd's transforms, and their direct convolution.
+
+The transforms add and subtract all pixels of a tile. One pixel that is NaN, infinite or very large would spoil all 16
+outputs of its tile, also those whose windows do not hold it. So while the input rows of a row of tiles are copied into
+the band, their largest magnitude is found. A row of tiles is out of range if
+
+* a number is not finite, or so large that intermediate results could overflow (``LARGEST``), or
+* the largest number is more than 128 times the median of the others that are not 0 (float64: 2**36 times), estimated
+  from some pixels.
+
+Up to that ratio the rounding errors stay below 3e-5 of the largest output of a 3x3 convolution of 16 channels. The band
+of such a row is set to zero, and its share of the result is computed by the direct convolution afterwards. Weight
+gradients are sums over the rows of tiles, so there its share is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinycnn.kernels.cpu import direct
+from tinycnn.kernels.cpu._jit import inline
+from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
+from tinycnn.kernels.cpu.magnitude import copy_peak, count_above
+
+# Bit patterns without sign, for float32 and float64: 2**84 and 2**979, and the exponents of the ratios 2**7 and 2**36.
+LARGEST = (127 + 84) << 23, (1023 + 979) << 52
+RATIO = 7 << 23, 36 << 52
+SAMPLE, FEW = 16, 64  # pixels that are looked at, or all of them where so few numbers of the sample are not 0
+
+Size = tuple[int, int]
+
+
+def _is_out_of_range(peak, band, pixels, channels):
+    """True if a band is out of range, given the bit pattern of its largest magnitude."""
+    single = band.itemsize == 4
+    if peak > (LARGEST[0] if single else LARGEST[1]):
+        return True
+    limit = peak - (RATIO[0] if single else RATIO[1])
+    if limit <= 0:
+        return False
+    step = max(1, pixels // SAMPLE)
+    while True:
+        large = others = 0
+        for p in range(0, pixels, step):
+            large += count_above(band, p * channels, channels, limit)
+            others += count_above(band, p * channels, channels, 0)
+        if others >= FEW or step == 1:
+            return 2 * large < others
+        step = 1
+
+
+is_out_of_range = inline(_is_out_of_range)
+
+
+def _fill_line(x, flat, n, top, left, rows, width, band):
+    """Copy ``rows`` rows of ``width`` pixels from (top, left) on into ``band``, zeros where the image ends.
+
+    Return 1, and leave zeros in the band, if they are out of range; else 0.
+    """
+    height, image_width, channels = x.shape[1], x.shape[2], x.shape[3]
+    low, high = min(max(-left, 0), width), max(min(image_width - left, width), 0)
+    line, peak = width * channels, 0
+    for row in range(rows):
+        y, at = top + row, row * line
+        if y < 0 or y >= height or low >= high:
+            band[at : at + line] = 0
+            continue
+        source = ((n * height + y) * image_width + left + low) * channels
+        band[at : at + low * channels] = 0
+        peak = max(peak, copy_peak(flat, source, band, at + low * channels, (high - low) * channels))
+        band[at + high * channels : at + line] = 0
+    if is_out_of_range(peak, band, rows * width, channels):
+        band[: rows * line] = 0
+        return 1
+    return 0
+
+
+fill_line = inline(_fill_line)
+
+
+def any_out_of_range(flags: np.ndarray) -> bool:
+    """True if a row of tiles was out of range."""
+    return b"\1" in flags.tobytes()
+
+
+def redo_outputs(flags, pixels, weight, bias, padding: Size, side: int, out) -> None:
+    """Compute the outputs of the flagged rows of tiles by the direct convolution.
+
+    Parameters
+    ----------
+    flags : uint8, (N, rows of tiles)
+    pixels : (N, H, W, C)
+    weight : (C_out, C, K, K)
+    bias : (C_out,) or None
+    padding : (int, int)
+    side : int
+        Rows of outputs in a tile.
+    out : (N, H_out, W_out, C_out)
+        The flagged rows are written.
+    """
+    for lines, height in _lines_by_height(flags, side, out.shape[1]):
+        strips = _strips(pixels, lines, side, padding[0], height + weight.shape[2] - 1)
+        done = direct.conv2d(from_pixels(strips), weight, bias, (1, 1), (0, padding[1]), (1, 1), 1)
+        for (n, row), outputs in zip(lines, to_pixels(done)):
+            out[n, row * side : row * side + height] = outputs
+
+
+def add_gradients(flags, pixels, grads, padding: Size, side: int, out) -> None:
+    """Add the share of the flagged rows of tiles to the gradient of the weight ``out`` (C_out, C, K, K)."""
+    for lines, height in _lines_by_height(flags, side, grads.shape[1]):
+        strips = _strips(pixels, lines, side, padding[0], height + out.shape[2] - 1)
+        gradients = _strips(grads, lines, side, 0, height)
+        out += direct.conv2d_backward_weight(
+            from_pixels(gradients), from_pixels(strips), out.shape, (1, 1), (0, padding[1]), (1, 1), 1
+        )
+
+
+def _lines_by_height(flags: np.ndarray, side: int, rows: int) -> Iterator[tuple[list[tuple[int, int]], int]]:
+    """Yield the flagged (image, row of tiles) that have ``side`` rows of outputs, then those with fewer."""
+    lines = [(int(n), int(row)) for n, row in np.argwhere(flags)]
+    for height in sorted({side, rows - (flags.shape[1] - 1) * side}, reverse=True):
+        chosen = [(n, row) for n, row in lines if min(side, rows - row * side) == height]
+        if chosen:
+            yield chosen, height
+
+
+def _strips(pixels: np.ndarray, lines: list[tuple[int, int]], side: int, padding: int, height: int) -> np.ndarray:
+    """Copy ``height`` rows of pixels for each row of tiles, with zeros above and below the image."""
+    strips = np.zeros((len(lines), height, *pixels.shape[2:]), pixels.dtype)
+    for strip, (n, row) in zip(strips, lines):
+        top = row * side - padding
+        first, last = max(top, 0), min(top + height, pixels.shape[1])
+        if first < last:
+            strip[first - top : last - top] = pixels[n, first:last]
+    return strips
