@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from tinycnn.kernels.cpu import winograd_tiles
+from tinycnn.kernels.cpu import winograd, winograd_tiles
 from tinycnn.kernels.cpu.convolution import conv2d, conv2d_backward_input, conv2d_backward_weight
 
 RNG = np.random.default_rng(0)
@@ -103,3 +103,94 @@ def test_what_winograd_cannot_do_is_said():
     x, weight = np.zeros((1, 16, 8, 8)), np.zeros((16, 16, 3, 3))
     with pytest.raises(ValueError, match=r"'winograd' takes 3x3 and 5x5 kernels .* stride \(2, 2\)"):
         conv2d(x, weight, None, (2, 2), (1, 1), (1, 1), 1, "winograd")
+
+
+# images, channels, height, width, outputs, kernel, padding
+BAD_PIXELS = [
+    (1, 16, 16, 16, 16, 3, 1),
+    (2, 32, 9, 7, 16, 3, 2),
+    (2, 16, 5, 5, 32, 3, 0),
+    (2, 16, 9, 11, 32, 5, 2),
+    (2, 192, 7, 6, 192, 3, 1),  # panel by panel
+]
+BAD_VALUES = [np.nan, -np.inf, 1e3, 1e12, 1e30]
+
+
+def with_bad(array, places, value):
+    """The array with some elements replaced, and 1 at their places."""
+    spoiled, mask = array.copy(), np.zeros(array.shape)
+    for place in places:
+        spoiled[place], mask[place] = value, 1
+    return spoiled, mask
+
+
+def assert_unseen_stay(ours, clean, seen):
+    with np.errstate(invalid="ignore", over="ignore"):
+        errors = np.abs(ours - clean)
+    assert errors[~seen].max(initial=0) <= 1e-4 * np.abs(clean).max()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", BAD_VALUES)
+@pytest.mark.parametrize("case", BAD_PIXELS, ids=str)
+def test_bad_elements_reach_only_the_results_that_they_are_part_of(case, value, dtype):
+    *shapes, geometry = winograd_case(case)
+    x, weight, bias, grad = draw(*shapes, geometry, dtype)
+    ones = np.ones(weight.shape)
+    clean = passes(x, weight, bias, grad, geometry, "direct")
+    last = tuple(size - 1 for size in x.shape)
+    for places in ([(0, 3, 2, 2)], [(0, 0, 0, 0)], [last, (0, 0, 1, 2)], [(0, c, 2, 1) for c in range(x.shape[1])]):
+        spoiled, mask = with_bad(x, places, value)
+        seen = conv2d(mask, ones, None, *geometry, "im2col") > 0
+        assert_unseen_stay(conv2d(spoiled, weight, bias, *geometry), clean[0], seen)
+        ours = conv2d_backward_weight(grad, spoiled, weight.shape, *geometry)
+        seen = conv2d_backward_weight(np.ones(grad.shape), mask, weight.shape, *geometry, "im2col") > 0
+        assert_unseen_stay(ours, clean[2], seen)
+    for places in ([(0, 3, 1, 2)], [(0, 0, 0, 0)], [tuple(size - 1 for size in grad.shape)]):
+        spoiled, mask = with_bad(grad, places, value)
+        seen = conv2d_backward_input(mask, ones, x.shape, *geometry, "im2col") > 0
+        assert_unseen_stay(conv2d_backward_input(spoiled, weight, x.shape, *geometry), clean[1], seen)
+        ours = conv2d_backward_weight(spoiled, x, weight.shape, *geometry)
+        seen = np.isin(np.arange(len(weight)), [place[1] for place in places])  # each weight of those outputs
+        assert_unseen_stay(ours, clean[2], np.broadcast_to(seen[:, None, None, None], weight.shape))
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e30), (np.float32, 1e36), (np.float64, 1e305)])
+def test_images_of_huge_numbers_do_not_overflow_where_the_direct_convolution_does_not(dtype, size):
+    *shapes, geometry = winograd_case(WINOGRAD[2])
+    x, weight, bias, grad = draw(*shapes, geometry, dtype)
+    arrays = (x * dtype(size), weight, bias, grad * dtype(size))
+    ours, references = (
+        (conv2d(x, w, b, *geometry, name), conv2d_backward_input(g, w, x.shape, *geometry, name))
+        for x, w, b, g in [arrays]
+        for name in ("auto", "direct")
+    )
+    for mine, reference in zip(ours, references):
+        assert np.isfinite(reference).all()
+        assert np.abs(mine - reference).max() <= 3e-5 * np.abs(reference).max()
+
+
+def test_common_images_and_gradients_are_not_taken_for_bad_ones(monkeypatch):
+    """ReLU's zeros, and the gradients behind batch norm and ReLU, of which two thirds are tiny."""
+    flagged = []
+    real = winograd.any_out_of_range
+    monkeypatch.setattr(winograd, "any_out_of_range", lambda flags: flagged.append(flags.any()) or real(flags))
+    *shapes, geometry = winograd_case((2, 32, 18, 17, 16, 3, 1))
+    x, weight, bias, grad = draw(*shapes, geometry, np.float32)
+    grad[RNG.random(grad.shape) > 0.3] *= 1e-4
+    one_pixel = np.zeros_like(x)
+    one_pixel[0, 3, 4, 5] = 1
+    for image in (np.maximum(x, 0), 1e-38 * x, 1e20 * x, one_pixel, 0 * x):
+        passes(image, weight, bias, grad, geometry, "winograd")
+    assert len(flagged) == 15 and not any(flagged)
+
+
+@pytest.mark.nojit
+def test_a_bad_pixel_without_compilation():
+    x, weight = RNG.normal(size=(1, 16, 6, 6)), RNG.normal(size=(16, 16, 3, 3))
+    geometry = ((1, 1), (1, 1), (1, 1), 1)
+    clean = conv2d(x, weight, None, *geometry, "im2col")
+    x[0, 0, 0, 0] = np.nan
+    ours = conv2d(x, weight, None, *geometry, "winograd")
+    assert np.isnan(ours).sum() == 16 * 4
+    np.testing.assert_allclose(ours[~np.isnan(ours)], clean[~np.isnan(ours)], atol=1e-10)

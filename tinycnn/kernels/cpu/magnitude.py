@@ -77,10 +77,10 @@ def _emit_count_above(context, builder, signature, args):
     def step(i, state):
         floats = emit.load(source, builder.mul(i, emit.index(LANES)), emit.vector(LANES))
         above = builder.icmp_signed(">", emit.magnitudes(floats), limits)
-        return [builder.sub(state[0], builder.sext(above, emit.integers))]
+        return [builder.add(state[0], builder.zext(builder.ctpop(builder.bitcast(above, ir.IntType(LANES))), _INDEX))]
 
-    (counts,) = emit.loop(builder.sdiv(count, emit.index(LANES)), [emit.constant(0)], step)
-    return emit.reduce(counts, builder.add)
+    (total,) = emit.loop(builder.sdiv(count, emit.index(LANES)), [emit.index(0)], step)
+    return total
 
 
 if JIT_DISABLED:
