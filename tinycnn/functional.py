@@ -5,6 +5,7 @@ Images are (N, C, H, W). A size given as one int stands for both height and widt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from tinycnn import random
 from tinycnn.kernels.arrays import FLOAT_TYPES
 from tinycnn.ops import activation, convolution, loss, matmul, normalization, pooling
+from tinycnn.ops.elementwise import where
 from tinycnn.ops.shape import pad
 from tinycnn.tensor import Tensor
 
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 Pair = int | Sequence[int]
+LARGEST_SIZE = 2**31 - 1
 
 
 # -- layers with weights -----------------------------------------------------------------------------------------------
@@ -57,13 +60,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     -------
     Tensor, shape (..., out)
     """
-    input = _float_tensor("linear", input)
+    input, weight, bias = _layer_inputs("linear", input, weight, bias)
     if weight.ndim != 2 or not input.ndim or input.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: input has shape {input.shape} but weight {weight.shape} expects (..., {weight.shape[-1]})"
         )
     _check_bias("linear", bias, weight)
-    flat = input if input.ndim == 2 else input.reshape(-1, input.shape[-1])
+    _same_dtype("linear", input, weight)
+    flat = input if input.ndim == 2 else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
     out = matmul.Linear.apply(flat, weight, bias)
     return out if input.ndim == 2 else out.reshape(*input.shape[:-1], weight.shape[0])
 
@@ -109,10 +113,11 @@ def conv2d(
     >>> conv2d(image, kernel, stride=4, padding=2).shape
     (1, 96, 55, 55)
     """
+    input, weight, bias = _layer_inputs("conv2d", input, weight, bias)
     input = _images("conv2d", input)
     if weight.ndim != 4:
         raise ValueError(f"conv2d: weight has shape {weight.shape}, expected (O, C / groups, kH, kW)")
-    if not isinstance(groups, (int, np.integer)) or groups < 1 or weight.shape[0] % groups:
+    if not _is_int(groups) or groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"conv2d: groups is {groups}, expected a divisor of the {weight.shape[0]} output channels")
     if input.shape[1] != weight.shape[1] * groups:
         raise ValueError(
@@ -161,7 +166,7 @@ def max_pool2d(
     input = _images("max_pool2d", input)
     kernel, stride_, padding_ = _window("max_pool2d", kernel_size, stride, padding)
     dilation_ = _pair("max_pool2d", "dilation", dilation, 1)
-    _check_window("max_pool2d", input, kernel, padding_, dilation_)
+    _check_window("max_pool2d", input, kernel, padding_, dilation_, stride_ if ceil_mode else None)
     return pooling.MaxPool2d.apply(
         input,
         kernel_size=kernel,
@@ -193,7 +198,7 @@ def avg_pool2d(
     """
     input = _images("avg_pool2d", input)
     kernel, stride_, padding_ = _window("avg_pool2d", kernel_size, stride, padding)
-    _check_window("avg_pool2d", input, kernel, padding_, (1, 1))
+    _check_window("avg_pool2d", input, kernel, padding_, (1, 1), stride_ if ceil_mode else None)
     return pooling.AvgPool2d.apply(
         input,
         kernel_size=kernel,
@@ -311,8 +316,24 @@ def batch_norm(
     ------
     ValueError
         If shapes do not fit, or one value a channel is all there is to train on.
+    TypeError
+        If weight or bias has another dtype than the input.
     """
     input = _float_tensor("batch_norm", input)
+    running_mean, running_var = _running("running_mean", running_mean), _running("running_var", running_var)
+    if (running_mean is None) != (running_var is None):
+        given, missing = ("running_var", "running_mean") if running_mean is None else ("running_mean", "running_var")
+        raise ValueError(f"batch_norm: {given} came without {missing}, expected both or neither")
+    if not _is_number(eps) or not eps >= 0:
+        raise ValueError(f"batch_norm: eps is {eps!r}, expected a number of at least 0")
+    if not _is_number(momentum):
+        raise ValueError(
+            f"batch_norm: momentum is {momentum!r}, expected a number; nn.BatchNorm2d takes None for a cumulative mean"
+        )
+    weight, bias = (
+        None if value is None else _float_tensor("batch_norm", value, name)
+        for name, value in (("weight", weight), ("bias", bias))
+    )
     if input.ndim < 2:
         raise ValueError(f"batch_norm: input has shape {input.shape}, expected (N, C, ...)")
     channels = input.shape[1]
@@ -321,6 +342,11 @@ def batch_norm(
         if array is not None and array.shape != (channels,):
             raise ValueError(
                 f"batch_norm: {name} has shape {array.shape} but input {input.shape} expects ({channels},)"
+            )
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None and tensor.dtype != input.dtype:
+            raise TypeError(
+                f"batch_norm: input has dtype {input.dtype} but {name} has {tensor.dtype}; convert one of them"
             )
     training = training or running_mean is None
     if training and input.size == channels and communicator is None:
@@ -348,7 +374,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     input = _float_tensor("local_response_norm", input)
     if input.ndim < 3:
         raise ValueError(f"local_response_norm: input has shape {input.shape}, expected (N, C, ...)")
-    if size < 1:
+    if not _is_int(size) or size < 1:
         raise ValueError(f"local_response_norm: size is {size}, expected at least 1")
     return normalization.LocalResponseNorm.apply(
         input, size=int(size), alpha=float(alpha), beta=float(beta), k=float(k)
@@ -411,16 +437,19 @@ def nll_loss(
     if input.ndim == 1:
         chosen = input[int(taken)]
     else:
-        where = np.ogrid[tuple(slice(n) for n in labels.shape)]
-        chosen = input[(where[0], taken, *where[1:])]
+        places = np.ogrid[tuple(slice(n) for n in labels.shape)]
+        chosen = input[(places[0], taken, *places[1:])]
     losses = -chosen * _sample_weights(labels, weights, ignore_index, input.dtype)
+    losses = where(labels != ignore_index, losses, 0.0)  # also where an ignored log-probability is -inf
     return _reduce_weighted("nll_loss", losses, labels, weights, ignore_index, reduction)
 
 
 def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """(input - target)**2, with shapes that must be equal."""
     input = _float_tensor("mse_loss", input)
-    target = target if isinstance(target, Tensor) else Tensor(target, dtype=input.dtype).to(input.device)
+    target = target if isinstance(target, Tensor) else _constant("mse_loss", "target", target, input)
+    if target.dtype != input.dtype:
+        raise TypeError(f"mse_loss: input has dtype {input.dtype} but target has {target.dtype}; convert one of them")
     if input.shape != target.shape:
         raise ValueError(f"mse_loss: input has shape {input.shape} but target has shape {target.shape}")
     difference = input - target
@@ -461,6 +490,8 @@ def _targets(
     name: str, input: Tensor, target: Any, weight: Any, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Targets as int64 and weights as an array of the input's dtype, or the error that says what is wrong."""
+    if not _is_int(ignore_index):
+        raise TypeError(f"{name}: ignore_index is {ignore_index!r}, expected an integer")
     labels = np.asarray(target.numpy() if isinstance(target, Tensor) else target)
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: target has dtype {labels.dtype}, expected integers (class indices)")
@@ -470,7 +501,6 @@ def _targets(
     if labels.shape != expected:
         raise ValueError(f"{name}: target has shape {labels.shape} but input {input.shape} expects {expected}")
     classes = input.shape[0 if input.ndim == 1 else 1]
-    labels = labels.astype(np.int64)
     wrong = np.argwhere(((labels < 0) | (labels >= classes)) & (labels != ignore_index))
     if len(wrong):
         at = tuple(int(i) for i in wrong[0])
@@ -478,6 +508,7 @@ def _targets(
             f"{name}: target is {labels[at]} at index {at[0] if len(at) == 1 else at}, expected 0 to {classes - 1} for "
             f"{classes} classes"
         )
+    labels = labels.astype(np.int64)
     if weight is None:
         return labels, None
     weights = np.asarray(weight.numpy() if isinstance(weight, Tensor) else weight, dtype=input.dtype)
@@ -489,11 +520,55 @@ def _targets(
 # -- checks ------------------------------------------------------------------------------------------------------------
 
 
-def _float_tensor(name: str, value: Any) -> Tensor:
-    tensor = value if isinstance(value, Tensor) else Tensor(value)
+def _float_tensor(name: str, value: Any, argument: str = "input") -> Tensor:
+    """Return a tensor of floats; arrays, lists and numbers are constants."""
+    tensor = _as_tensor(name, value, argument)
     if tensor.dtype not in FLOAT_TYPES:
-        raise TypeError(f"{name}: input has dtype {tensor.dtype}, expected float32 or float64")
+        raise TypeError(f"{name}: {argument} has dtype {tensor.dtype}, expected float32 or float64")
     return tensor
+
+
+def _as_tensor(name: str, value: Any, argument: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    try:
+        return Tensor(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: {argument} is a {type(value).__name__}, expected a Tensor or an array of floats"
+        ) from error
+
+
+def _layer_inputs(name: str, input: Any, weight: Any, bias: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    return (
+        _float_tensor(name, input),
+        _float_tensor(name, weight, "weight"),
+        None if bias is None else _float_tensor(name, bias, "bias"),
+    )
+
+
+def _constant(name: str, argument: str, value: Any, input: Tensor) -> Tensor:
+    """Return numbers as a tensor of the input's dtype and device."""
+    try:
+        return Tensor(value, dtype=input.dtype).to(input.device)
+    except TypeError as error:
+        raise TypeError(f"{name}: {argument} is a {type(value).__name__}, expected numbers") from error
+
+
+def _running(argument: str, value: Any) -> Any:
+    """Return running statistics as the array that training changes in place."""
+    array = value.data if isinstance(value, Tensor) else value
+    if array is not None and not hasattr(array, "dtype"):
+        raise TypeError(f"batch_norm: {argument} is a {type(value).__name__}, expected an array")
+    return array
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _images(name: str, value: Any) -> Tensor:
@@ -518,8 +593,10 @@ def _check_bias(name: str, bias: Tensor | None, weight: Tensor) -> None:
 def _pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
     values = (value, value) if isinstance(value, (int, np.integer)) else value
     good = isinstance(values, (tuple, list)) and len(values) == 2
-    if not good or not all(isinstance(v, (int, np.integer)) and v >= least for v in values):
+    if not good or not all(_is_int(v) and v >= least for v in values):
         raise ValueError(f"{name}: {argument} is {value!r}, expected an int of at least {least} or a pair of them")
+    if max(values) > LARGEST_SIZE:
+        raise ValueError(f"{name}: {argument} is {value!r}, expected at most {LARGEST_SIZE}")
     return int(values[0]), int(values[1])
 
 
@@ -548,11 +625,18 @@ def _window(name: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[tup
 
 
 def _check_window(
-    name: str, input: Tensor, kernel: tuple[int, ...], padding: tuple[int, int], dilation: tuple[int, int]
+    name: str,
+    input: Tensor,
+    kernel: tuple[int, ...],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    ceil_stride: tuple[int, int] | None = None,
 ) -> None:
-    """The window must fit into the padded image."""
-    for size, k, p, d, axis in zip(input.shape[2:], kernel, padding, dilation, ("height", "width")):
-        if size + 2 * p < d * (k - 1) + 1:
+    """Refuse a window that does not fit into the padded image; with ceil_mode it may overhang by less than a stride."""
+    overhangs = (0, 0) if ceil_stride is None else (ceil_stride[0] - 1, ceil_stride[1] - 1)
+    axes = zip(input.shape[2:], kernel, padding, dilation, overhangs, ("height", "width"))
+    for size, k, p, d, overhang, axis in axes:
+        if size + 2 * p + overhang < d * (k - 1) + 1 or not size + p:
             raise ValueError(
                 f"{name}: a window of {d * (k - 1) + 1} does not fit into {axis} {size} with padding {p} "
                 f"(input {input.shape}, kernel {tuple(kernel)}, dilation {dilation})"
@@ -560,6 +644,9 @@ def _check_window(
 
 
 def _dim(name: str, input: Tensor, dim: int) -> int:
-    if not -input.ndim <= dim < max(input.ndim, 1):
-        raise ValueError(f"{name}: dim is {dim}, expected {-input.ndim} to {input.ndim - 1} for shape {input.shape}")
-    return dim % max(input.ndim, 1)
+    if not _is_int(dim):
+        raise TypeError(f"{name}: dim is {dim!r}, expected an integer")
+    count = max(input.ndim, 1)
+    if not -count <= dim < count:
+        raise ValueError(f"{name}: dim is {dim}, expected {-count} to {count - 1} for shape {input.shape}")
+    return int(dim) % count

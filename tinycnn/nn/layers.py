@@ -33,7 +33,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The flattened tensor."""
-        return x.flatten(self.start_dim, self.end_dim)
+        return F._as_tensor("Flatten", x, "input").flatten(self.start_dim, self.end_dim)
 
 
 class Linear(Module):
@@ -135,7 +135,9 @@ class BatchNorm2d(Module):
     ----------
     num_features : int
         C.
-    eps, momentum : float
+    eps : float
+    momentum : float or None
+        The share of each batch in the running statistics; None averages over all batches.
     affine : bool
         Learn a scale (``weight``, 1 at first) and a shift (``bias``, 0 at first).
     track_running_stats : bool
@@ -146,12 +148,14 @@ class BatchNorm2d(Module):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
         _check_sizes("BatchNorm2d", num_features=num_features)
+        if momentum is not None and not F._is_number(momentum):
+            raise ValueError(f"BatchNorm2d: momentum is {momentum!r}, expected a number or None")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.communicator: Any = None  # see tinycnn.distributed.synchronize_batch_norm
         shape, tracked = (num_features,), track_running_stats
@@ -163,10 +167,14 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised tensor, of x's shape."""
+        x = F._float_tensor("BatchNorm2d", x)
         if x.ndim != 4:
             raise ValueError(f"BatchNorm2d: input has shape {x.shape}, expected (N, C, H, W)")
+        momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
+            if momentum is None:
+                momentum = 1 / int(self.num_batches_tracked)
         return F.batch_norm(
             x,
             self.running_mean,
@@ -174,7 +182,7 @@ class BatchNorm2d(Module):
             self.weight,
             self.bias,
             training=self.training,
-            momentum=self.momentum,
+            momentum=0.0 if momentum is None else momentum,
             eps=self.eps,
             communicator=self.communicator,
         )
@@ -367,7 +375,7 @@ def _reset(weight: Parameter, bias: Parameter | None) -> None:
 
 def _check_sizes(layer: str, **sizes: Any) -> None:
     for name, value in sizes.items():
-        if not isinstance(value, (int, np.integer)) or value < 1:
+        if not F._is_int(value) or value < 1:
             raise ValueError(f"{layer}: {name} is {value!r}, expected an integer of at least 1")
 
 

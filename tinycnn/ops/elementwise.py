@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinycnn.autograd import common_device, operands
-from tinycnn.kernels.arrays import as_array
+from tinycnn.grad_mode import is_grad_enabled
+from tinycnn.kernels.arrays import FLOAT_TYPES, as_array
 from tinycnn.tensor import Function, Tensor
 
 
@@ -316,8 +317,23 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
 
 def astype(x: Tensor, dtype: Any) -> Tensor:
-    """Converted to another dtype; gradients flow back in the old one."""
-    return AsType.apply(x, dtype=np.dtype(dtype))
+    """Convert to another dtype; gradients flow back in the old one.
+
+    Raises
+    ------
+    TypeError
+        If a tensor cannot have that dtype, or a tensor of the graph is not to become a tensor of floats: gradients
+        could not flow through it.
+    """
+    wanted = np.dtype(dtype)
+    if wanted not in FLOAT_TYPES and wanted.kind not in "iub":
+        raise TypeError(f"astype: dtype is {wanted}, expected float32, float64, an integer type or bool")
+    if wanted not in FLOAT_TYPES and x.requires_grad and is_grad_enabled():
+        raise TypeError(
+            f"astype: a tensor that requires gradients cannot become {wanted}, the graph would end there; use "
+            "x.detach().astype(...)"
+        )
+    return AsType.apply(x, dtype=wanted)
 
 
 def _comparison(compare: Any, symbol: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinycnn.tensor import Function, Tensor
@@ -64,8 +66,13 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     ------
     ValueError
         If the inner sizes differ or a factor is a scalar.
+    TypeError
+        If the dtypes differ.
     """
-    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
+    dtype = next((x.dtype for x in (a, b) if isinstance(x, Tensor)), None)
+    a, b = (x if isinstance(x, Tensor) else _operand(x, dtype) for x in (a, b))
+    if a.dtype != b.dtype:
+        raise TypeError(f"matmul: the factors have dtypes {a.dtype} and {b.dtype}; convert one of them")
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner sizes must be equal")
     left, right = a, b
@@ -77,6 +84,11 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     if a.ndim == 1:
         out = out.reshape(*out.shape[:-2], out.shape[-1])
     return out.reshape(out.shape[:-1]) if b.ndim == 1 else out
+
+
+def _operand(value: Any, dtype: Any) -> Tensor:
+    """Return a constant factor; one without a dtype of its own, such as a list, takes the other's."""
+    return Tensor(value, dtype=None if hasattr(value, "dtype") else dtype)
 
 
 def rmatmul(a: Tensor, b: Tensor) -> Tensor:

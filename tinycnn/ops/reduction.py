@@ -138,7 +138,13 @@ def max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | Ma
         if not x.size:
             raise ValueError(f"max: the tensor has no elements, shape {x.shape}")
         return MaxAll.apply(x)
-    (axis,) = _dims("max", x, dim)  # type: ignore[misc]
+    if not x.ndim:
+        _dims("max", x, dim)
+        return MaxResult(MaxAll.apply(x), argmax(x))
+    axes = _dims("max", x, dim)
+    if axes is None or len(axes) != 1:
+        raise ValueError(f"max: dim is {dim!r}, expected one dimension")
+    (axis,) = axes
     if not x.shape[axis]:
         raise ValueError(f"max: dimension {dim} of shape {x.shape} is empty")
     indices = x.data.argmax(axis=axis, keepdims=True)
@@ -147,16 +153,37 @@ def max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | Ma
 
 
 def argmax(x: Tensor, dim: int | None = None) -> Tensor:
-    """The index of the first largest element (of the flattened tensor, or along ``dim``); no gradient."""
-    return Tensor._of(as_array(x.data.argmax(axis=dim)))
+    """Return the index of the first largest element (of the flattened tensor, or along ``dim``); no gradient.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to take the largest of.
+    """
+    axes = _dims("argmax", x, dim)
+    if axes is not None and len(axes) > 1:
+        raise ValueError(f"argmax: dim is {dim!r}, expected one dimension")
+    axis = axes[0] if axes else None
+    if not (x.size if axis is None else x.shape[axis]):
+        raise ValueError(f"argmax: nothing to take the largest of in shape {x.shape}")
+    return Tensor._of(as_array(x.data.argmax(axis=axis)))
 
 
 def _dims(name: str, x: Tensor, dim: Dim) -> tuple[int, ...] | None:
-    """``dim`` as a tuple of non-negative numbers."""
-    if dim is None:
+    """Return ``dim`` as a tuple of non-negative numbers; None, all dimensions, for an empty tuple.
+
+    As in PyTorch a tensor without dimensions has the dimensions 0 and -1, over which nothing is reduced.
+    """
+    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    if dim is None or not dims:
         return None
-    dims = dim if isinstance(dim, tuple) else (dim,)
+    count = x.ndim or 1
     for d in dims:
-        if not -x.ndim <= d < x.ndim:
-            raise ValueError(f"{name}: dim is {d}, expected {-x.ndim} to {x.ndim - 1} for shape {x.shape}")
-    return tuple(d % x.ndim for d in dims)
+        if not isinstance(d, (int, np.integer)) or isinstance(d, bool):
+            raise TypeError(f"{name}: dim is {dim!r}, expected an integer or a tuple of integers")
+        if not -count <= d < count:
+            raise ValueError(f"{name}: dim is {d}, expected {-count} to {count - 1} for shape {x.shape}")
+    found = tuple(int(d) % count for d in dims)
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name}: dim is {dim!r}, expected each dimension once")
+    return found if x.ndim else ()
