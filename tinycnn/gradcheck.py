@@ -13,6 +13,7 @@ shrinks with h, at a kink it stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,6 +70,8 @@ class Report:
     kinks : int
         Derivatives left out because the function has a kink there.
     mismatches : list of Mismatch
+    problem : str
+        Why the function cannot be checked at all; empty where it can.
     """
 
     tolerance: float
@@ -77,13 +80,23 @@ class Report:
     worst: str = ""
     kinks: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
+    problem: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether something was checked and all of it agreed."""
-        return not self.mismatches and self.checked > 0
+        """True if something was checked and all of it agreed."""
+        return not self.mismatches and not self.problem and self.checked > 0
+
+    @property
+    def failed(self) -> bool:
+        """True if a derivative disagrees or the function cannot be checked; False if all derivatives are at kinks."""
+        return bool(self.mismatches or self.problem)
 
     def __str__(self) -> str:
+        if self.problem:
+            return f"gradcheck failed: {self.problem}"
+        if not self.mismatches and not self.checked:
+            return f"gradcheck compared nothing: all {self.kinks} derivatives are at kinks; move the inputs off them"
         head = f"{self.checked} derivatives checked, largest relative error {self.max_error:.2g} ({self.worst})"
         kinks = f", {self.kinks} at kinks left out" if self.kinks else ""
         if self.passed:
@@ -112,7 +125,8 @@ class Report:
             if errors[-1] <= self.tolerance:
                 break
         else:
-            if _is_kink(backward, *tried[-2:]) or _is_kink(backward, *tried[-3:-1]):
+            kink = _is_kink(backward, *tried[-2:]) or _is_kink(backward, *tried[-3:-1])
+            if kink and np.isfinite(backward):
                 self.kinks += 1
                 return
             best = tried[errors.index(min(errors))]
@@ -154,7 +168,8 @@ def gradcheck(
     seed : int
         Of the random weighting of the outputs.
     raise_error : bool
-        Raise on failure rather than return the failed report.
+        Raise on failure rather than return the failed report. A report whose derivatives are all at kinks is returned:
+        it has neither passed nor failed.
 
     Raises
     ------
@@ -175,14 +190,45 @@ def gradcheck(
         if not isinstance(tensor, Tensor):
             raise TypeError(f"gradcheck: input {number} is a {type(tensor).__name__}, expected a Tensor")
     checked = [(f"input {i}", t) for i, t in enumerate(tensors) if t.requires_grad]
-    objective = _Objective(lambda: function(*tensors), checked, seed)
     report = Report(tolerance)
-    for name, tensor in checked:
-        scale = _scale(objective.gradients[name])
-        for index in np.ndindex(tensor.shape):
-            where = f"{name} at {index}"
-            report._compare(where, float(objective.gradients[name][index]), objective.along(tensor, index), scale)
+    with _kept_state([tensor for _, tensor in checked]):
+        objective = _Objective(lambda: function(*tensors), checked, seed)
+        report.problem = objective.problem
+        for name, tensor in checked if not report.problem else ():
+            scale = _scale(objective.gradients[name])
+            for index in np.ndindex(tensor.shape):
+                where = f"{name} at {index}"
+                report._compare(where, float(objective.gradients[name][index]), objective.along(tensor, index), scale)
     return _finish(report, raise_error)
+
+
+@contextmanager
+def _kept_state(tensors: Sequence[Tensor], model: Any = None) -> Iterator[None]:
+    """Put back values, dtypes, gradients, buffers, modes and the random state, whatever happens inside."""
+    generator = random.default_generator()
+    state = generator.get_state()
+    values = [(tensor, tensor.data, tensor.data.copy(), tensor.grad, tensor.requires_grad) for tensor in tensors]
+    modules = [module for _, module in model.named_modules()] if model is not None else []
+    modes = [(module, module.training) for module in modules]
+    buffers = [
+        (module, name, array, None if array is None else array.copy())
+        for module in modules
+        for name, array in module._buffers.items()
+    ]
+    try:
+        yield
+    finally:
+        for tensor, array, copy, grad, required in values:
+            array[...] = copy  # the same numbers: not a change that a pending backward pass must notice
+            tensor.grad, tensor.data, tensor.requires_grad = None, array, required
+            tensor.grad = grad
+        for module, name, buffer, kept in buffers:
+            if buffer is not None:
+                buffer[...] = kept
+            module._buffers[name] = buffer
+        for module, training in modes:
+            module.training = training
+        generator.set_state(state)
 
 
 def gradcheck_model(
@@ -197,9 +243,10 @@ def gradcheck_model(
 ) -> Report:
     """Check a whole network: along random directions through all parameters and the input, and element by element.
 
-    The model is converted to float64 and stays in the mode it is in: with dropout or batch norm in training mode these
-    are checked too (every forward pass draws the same dropout masks; running statistics are put back). For the check
-    all parameters are moved by about a hundredth: biases that are exactly 0 put ReLUs exactly on their kink.
+    For the check the model is converted to float64, in the mode it is in: with dropout or batch norm in training mode
+    these are checked too (every forward pass draws the same dropout masks), and all parameters are moved by about a
+    hundredth, since biases that are exactly 0 put ReLUs exactly on their kink. Afterwards values, dtypes, gradients,
+    running statistics, modes and the random state are what they were. Frozen parameters are not checked.
 
     Parameters
     ----------
@@ -221,26 +268,32 @@ def gradcheck_model(
     >>> gradcheck_model(model, np.random.default_rng(0).normal(size=(2, 1, 4, 4))).passed
     True
     """
-    model.to(np.float64)
     rng = np.random.default_rng(seed)
-    before = [(parameter, parameter.data.copy()) for parameter in model.parameters()]
-    for parameter, data in before:
-        _put(parameter, on_host(data) + 0.01 * (_typical(parameter) * rng.normal(size=data.shape)))
-    try:
-        return _check_model(model, x, target, directions, samples, Report(tolerance), seed, rng, raise_error)
-    finally:
-        for parameter, data in before:
-            parameter.data[...] = data
+    parameters = list(model.parameters())
+    with _kept_state(parameters, model):
+        for parameter in parameters:
+            parameter.grad = None
+        for module in model.modules():
+            module._buffers.update({name: None if a is None else a.copy() for name, a in module._buffers.items()})
+        model.to(np.float64)
+        for parameter in parameters:
+            parameter.data = parameter.data.copy()
+            _put(parameter, parameter.numpy() + 0.01 * (_typical(parameter) * rng.normal(size=parameter.shape)))
+        report = _check_model(model, x, target, directions, samples, Report(tolerance), seed, rng)
+    return _finish(report, raise_error)
 
 
-def _check_model(model, x, target, directions, samples, report, seed, rng, raise_error) -> Report:
+def _check_model(model, x, target, directions, samples, report, seed, rng) -> Report:
     from tinycnn.functional import cross_entropy
     from tinycnn.nn.module import device_of
 
     image = Tensor(Tensor(np.asarray(x, dtype=np.float64)).to(device_of(model)), requires_grad=True)
-    checked = [("input", image), *model.named_parameters()]
+    checked = [("input", image), *((n, p) for n, p in model.named_parameters() if p.requires_grad)]
     run = (lambda: model(image)) if target is None else (lambda: cross_entropy(model(image), target))
     objective = _Objective(run, checked, seed, model)
+    report.problem = objective.problem
+    if report.problem:
+        return report
     for number in range(directions):
         direction = {name: rng.normal(size=t.shape) * _typical(t) for name, t in checked}
         slope = sum(float((direction[name] * objective.gradients[name]).sum()) for name, _ in checked)
@@ -252,7 +305,7 @@ def _check_model(model, x, target, directions, samples, report, seed, rng, raise
         for index in _sample_indices(objective.gradients[name], samples, rng):
             slope = float(objective.gradients[name][index])
             report._compare(f"{name} at {index}", slope, objective.along(tensor, index), scale)
-    return _finish(report, raise_error)
+    return report
 
 
 class _Objective:
@@ -272,8 +325,23 @@ class _Objective:
         if not isinstance(output, Tensor):
             raise TypeError(f"gradcheck: the function returned a {type(output).__name__}, expected a Tensor")
         self._cotangent = np.random.default_rng(seed).normal(size=output.shape)
+        values = output.numpy().copy()
         self.gradients = self._backward(output)
+        self.problem = self._problem(values)
         self._centre = self._terms()
+
+    def _problem(self, values: np.ndarray) -> str:
+        """Return why the function cannot be checked: it is random, or there is nothing to check."""
+        if not any(tensor.size for tensor in self._checked.values()):
+            return "nothing to check, the inputs that require gradients have no elements"
+        with no_grad():
+            again = self._forward().numpy()
+        if again.shape != values.shape or not np.array_equal(again, values, equal_nan=True):
+            return (
+                "the function is random: two calls with the same inputs gave different results; seed its randomness "
+                "inside, so that it computes the same every time"
+            )
+        return ""
 
     def _forward(self) -> Tensor:
         """One forward pass, from the same random state and running statistics every time."""
@@ -360,7 +428,7 @@ def _sample_indices(gradient: np.ndarray, samples: int, rng: np.random.Generator
 
 def _hint(mismatches: list[Mismatch]) -> str:
     """What the ratio of the two numbers looks like."""
-    if all(m.backward == 0 for m in mismatches):
+    if mismatches and all(m.backward == 0 for m in mismatches):
         return "backward is 0 everywhere: is the gradient returned for this input?"
     ratios = np.array([m.backward / m.numeric for m in mismatches if m.numeric])
     if not ratios.size or np.ptp(ratios) > 1e-3 * abs(ratios.mean()):
@@ -374,6 +442,6 @@ def _hint(mismatches: list[Mismatch]) -> str:
 
 
 def _finish(report: Report, raise_error: bool) -> Report:
-    if raise_error and not report.passed:
+    if raise_error and report.failed:
         raise GradcheckError(str(report))
     return report

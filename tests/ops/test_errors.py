@@ -153,7 +153,7 @@ TYPES = [
     (lambda: nn.Sequential(nn.ReLU(), 1), "Sequential: entry 1 is 1, expected a Module"),
     (
         lambda: nn.Linear(2, 2).load_state_dict([1]),
-        "load_state_dict: the state is a list, expected a dict of name to array",
+        "load_state_dict: the state is a list, expected a dict of name to array, or such pairs",
     ),
     (lambda: tc.optim.SGD(nn.Linear(2, 2), lr=1), "SGD: a Linear came, expected its .parameters()"),
     (lambda: tc.optim.StepLR(3, 1), "StepLR: optimizer is 3, expected an Optimizer"),

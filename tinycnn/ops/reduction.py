@@ -183,7 +183,7 @@ def _dims(name: str, x: Tensor, dim: Dim) -> tuple[int, ...] | None:
             raise TypeError(f"{name}: dim is {dim!r}, expected an integer or a tuple of integers")
         if not -count <= d < count:
             raise ValueError(f"{name}: dim is {d}, expected {-count} to {count - 1} for shape {x.shape}")
-    found = tuple(int(d) % count for d in dims)
+    found = tuple(int(d) % count for d in dims)  # type: ignore[arg-type]
     if len(set(found)) < len(found):
         raise ValueError(f"{name}: dim is {dim!r}, expected each dimension once")
     return found if x.ndim else ()
