@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,11 @@ class Mutant(NamedTuple):
         return "" if self.old != self.new else f"{self.file}: {self.old!r} is not changed"
 
 
+def planted(file: str, tests: str, *changes: tuple[str, str]) -> tuple[Mutant, ...]:
+    """Return the mistakes of one file, each a pair (old text, new text), that the same tests must notice."""
+    return tuple(Mutant(file, old, new, tests) for old, new in changes)
+
+
 class Tree:
     """A copy of the project in which mistakes are planted, one at a time."""
 
@@ -67,7 +73,7 @@ class Tree:
 
     def run(self, tests: str) -> int:
         """Return pytest's exit status, without PyTorch; 124 after :data:`SECONDS`."""
-        words = tests.split()
+        words = shlex.split(tests)
         settings = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
         arguments = [word for word in words if word not in {f"{k}={v}" for k, v in settings.items()}]
         paths = os.pathsep.join([str(self.hidden), str(self.root)])
