@@ -31,11 +31,13 @@ def test_alexnet_2012_layer_by_layer(blank):
     assert sum(parameters) + sum(weights[i] for i in (1, 3, 4)) == 62_378_344  # no groups: these read all maps
 
 
-def test_neurons_of_alexnet():
-    listed = [253_440, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]
-    assert listed[1:5] == [27 * 27 * 256, 13 * 13 * 384, 13 * 13 * 384, 13 * 13 * 256]
-    assert (224 - 11) / 4 + 1 == 54.25
-    assert [sum(listed), *(n * n * 96 + sum(listed[1:]) for n in (54, 55))] == [622_312, 648_808, 659_272]
+def test_neurons_of_alexnet(blank):
+    """Figure 2 lists 253,440 for the first layer, which has 55 x 55 x 96."""
+    rows = [row for row in tc.summary(tc.models.build("alexnet_2012")).rows if row.kind in ("Conv2d", "Linear")]
+    neurons = [math.prod(row.output_shape) for row in rows]
+    assert neurons == [55 * 55 * 96, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]
+    listed = [253_440, *neurons[1:]]
+    assert [sum(listed), sum(neurons) + (54**2 - 55**2) * 96, sum(neurons)] == [622_312, 648_808, 659_272]
 
 
 def test_vgg_without_its_fully_connected_layers(blank):
@@ -69,17 +71,17 @@ def test_fire_modules_beside_3x3(blank):
         assert round(plain / fire, 1) == times
 
 
-def test_sizes_of_squeezenet_and_alexnet():
-    alexnet, squeezenet = 4 * 60_965_224, 4 * 1_248_424
-    assert [round(n, 2) for n in (alexnet / 1e6, alexnet / 2**20, squeezenet / 1e6, squeezenet / 2**20)] == [
-        243.86,
-        232.56,
-        4.99,
-        4.76,
-    ]
-    assert round(alexnet / squeezenet, 2) == 48.83 and round(240 / 0.47, 1) == 510.6
-    pruned = [14_208, 5746, 6258, 20_646, 24_742, 44_700, 46_236, 77_581, 77_581, 103_400]
-    assert sum(pruned) == 421_098
+def test_sizes_of_squeezenet_and_alexnet(blank):
+    nets = [tc.models.build(name) for name in ("alexnet_2012", "squeezenet1_0")]
+    alexnet, squeezenet = (sum(array.nbytes for array in net.state_dict().values()) for net in nets)
+    sizes = [alexnet / 1e6, alexnet / 2**20, squeezenet / 1e6, squeezenet / 2**20]
+    assert [round(size, 2) for size in sizes] == [243.86, 232.56, 4.99, 4.76]
+    assert round(alexnet / squeezenet, 2) == 48.83
+    pruned = [14_208, 5746, 6258, 20_646, 24_742, 44_700, 46_236, 77_581, 77_581, 103_400]  # table 1, after pruning
+    layers = [layer for layer in nets[1].features if isinstance(layer, (nn.Conv2d, tc.models.squeezenet.Fire))]
+    unpruned = [count(layer) for layer in (*layers, nets[1].classifier)]
+    assert sum(pruned) == 421_098 and pruned[0] == unpruned[0]
+    assert all(few < many for few, many in zip(pruned[1:], unpruned[1:], strict=True))
 
 
 def test_lenet_300_100():
@@ -88,18 +90,22 @@ def test_lenet_300_100():
 
 
 def test_powers_of_one_half():
-    """Where they stop being normal numbers of float32, and sizes that vanishing gradients are compared with."""
-    powers = np.float32(0.5) ** np.arange(1, 151, dtype=np.float32)
-    assert 1 + np.argmax(powers < np.finfo(np.float32).tiny) == 127
-    assert 1 + np.argmax(powers == 0) == 150
-    sizes = 0.5**10, 0.5**30, 0.5**100, 0.25**8, 0.25**20, 2 ** (-20 / 2), 2 ** (-34 / 2)
-    expected = "9.77e-04", "9.31e-10", "7.89e-31", "1.53e-05", "9.09e-13", "9.77e-04", "7.63e-06"
-    assert tuple(f"{size:.2e}" for size in sizes) == expected
+    """Kernels keep subnormal numbers: 0.5 to the n is 0 from n = 150 on, as in float32 on paper."""
+    power, ends = tc.Tensor(np.ones(64, np.float32)), {}
+    for n in range(1, 151):
+        power = power * 0.5
+        if power.data[0] < np.finfo(np.float32).tiny:
+            ends.setdefault("subnormal", n)
+        if not power.data.any():
+            ends.setdefault("zero", n)
+    assert ends == {"subnormal": 127, "zero": 150}
 
 
-def test_paths_through_54_blocks():
-    """Binomial: how many blocks a path goes through."""
-    chances = np.array([math.comb(54, k) for k in range(55)]) / 2**54
-    mean = chances @ np.arange(55)
-    assert round(mean, 6) == 27 and round(np.sqrt(chances @ (np.arange(55) - mean) ** 2), 2) == 3.67
+def test_paths_through_54_blocks(blank):
+    """Binomial in the number of ResNet-110's blocks: how many of them a path goes through."""
+    blocks = sum(isinstance(module, tc.models.resnet.Block) for module in tc.models.build("resnet110").modules())
+    chances = np.array([math.comb(blocks, k) for k in range(blocks + 1)]) / 2**blocks
+    mean = chances @ np.arange(blocks + 1)
+    deviation = np.sqrt(chances @ (np.arange(blocks + 1) - mean) ** 2)
+    assert (blocks, round(mean, 6), round(deviation, 2)) == (54, 27, 3.67)
     assert round(100 * chances[5:18].sum(), 2) == 0.45

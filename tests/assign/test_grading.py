@@ -182,4 +182,6 @@ def test_feedback_is_finite_for_any_array(toy):
         "np.zeros(3, int)",
     ):
         report = graded(toy, MASTER.replace("2 * np.asarray(x)", value))
-        assert np.isfinite(report.score)
+        wrong = [result for result in report.results if not result.passed]
+        assert 0 <= report.score < report.points and wrong
+        assert all(result.text for result in wrong) and all("nan" not in result.hint for result in wrong)

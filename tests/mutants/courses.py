@@ -32,7 +32,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ('return {"tuple": parts} if isinstance(value, tuple) else parts', "return parts"),
         ("if length > limit:", "if False:"),
         ("or not all(type(n) is int and n >= 0 for n in shape)", "or not all(type(n) is int for n in shape)"),
-        ('np.array(value, order="C", subok=False)', "np.asarray(value)"),
     ),
     *planted(
         "tinycnn/assign/similarity.py",
