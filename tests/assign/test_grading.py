@@ -1,6 +1,5 @@
 """Points and feedback: what each kind of answer gets, and what a student is told."""
 
-import numpy as np
 import pytest
 
 from tests.assign.toy import MASTER, PUBLIC, handed_in, solution, stub, write
@@ -84,6 +83,12 @@ def test_parts_share_the_points_of_a_test_and_go_on_after_a_failure(tmp_path):
     report = grade(write(tmp_path / "A98_parts", public=public), solution(), DRAW)
     assert result(report, "doubles").score == 33  # rounded down: whole points
     assert "2 of 3 parts right" in result(report, "doubles").text
+
+
+def test_a_failure_outside_of_the_parts_takes_all_points(tmp_path):
+    public = PUBLIC + '        check.true(_ == 0, "the second round fails")\n'
+    report = graded(write(tmp_path / "A97_early", public=public), MASTER)
+    assert (result(report, "doubles").score, result(report, "sums").score) == (0, 40)
 
 
 def test_one_function_that_hangs_or_dies_costs_its_own_test_only(toy):

@@ -57,6 +57,16 @@ def test_a_renamed_and_rearranged_copy_is_found_and_another_solution_is_not():
     assert found[0].share > 0.7 and "4-7 = 14-17" in spans(found[0])
 
 
+def test_shares_are_of_the_smaller_program_and_the_most_similar_come_first():
+    sources = {"ada": ONE, "bob": RENAMED, "cyd": ONE + own_work(1) + own_work(2), "dan": ONE}
+    found = pairs({name: text.encode() for name, text in sources.items()}, STUB)
+    shares = {(pair.one, pair.other): pair.share for pair in found}
+    assert shares["ada", "dan"] == 1 and shares["ada", "cyd"] > 0.85
+    assert list(shares.values()) == sorted(shares.values(), reverse=True) and len(set(shares.values())) > 1
+    least = shares["ada", "bob"]
+    assert ("ada", "bob") in [(p.one, p.other) for p in pairs({k: v.encode() for k, v in sources.items()}, STUB, least)]
+
+
 def test_what_all_were_given_does_not_count():
     assert pairs({"ada": STUB.encode(), "bob": STUB.encode()}, STUB) == []
 
