@@ -106,3 +106,18 @@ def test_the_same_bits_for_any_number_of_threads():
         assert many == [f(x).tobytes() for f in functions]
     finally:
         tc.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_passes_no_gradient_at_zero_in_any_layout(dtype):
+    """C-ordered, NHWC, a slice of an NHWC array's channels (as joined channels give), and in place."""
+    out = np.maximum(np.random.default_rng(0).normal(size=(2, 40, 40, 16)), 0).astype(dtype)
+    out[:, ::3] = 0
+    whole = np.random.default_rng(1).normal(size=(2, 40, 40, 48)).astype(dtype)
+    expected = np.where(out > 0, whole[..., 16:32], 0).transpose(0, 3, 1, 2)
+    nhwc, grad = out.transpose(0, 3, 1, 2), whole[..., 16:32].transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(activation.relu_backward(grad, nhwc), expected)
+    for layout in (np.ascontiguousarray, lambda a: a):
+        given = layout(grad.copy())
+        np.testing.assert_array_equal(activation.relu_backward(given, layout(nhwc)), expected)
+        np.testing.assert_array_equal(activation.relu_backward(given, layout(nhwc), True), expected)

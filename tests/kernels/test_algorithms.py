@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tinycnn import functional as F
 from tinycnn.kernels.cpu import winograd, winograd_tiles
 from tinycnn.kernels.cpu.convolution import conv2d, conv2d_backward_input, conv2d_backward_weight
 
@@ -194,3 +195,19 @@ def test_a_bad_pixel_without_compilation():
     ours = conv2d(x, weight, None, *geometry, "winograd")
     assert np.isnan(ours).sum() == 16 * 4
     np.testing.assert_allclose(ours[~np.isnan(ours)], clean[~np.isnan(ours)], atol=1e-10)
+
+
+@pytest.mark.parametrize("padding", [3, 4, (0, 3), (5, 1)])
+def test_padding_of_the_kernels_size_or_more_is_not_left_to_winograd(padding):
+    rng = np.random.default_rng(0)
+    x, weight = (tc.Tensor(rng.normal(size=shape), requires_grad=True) for shape in ((2, 16, 6, 5), (16, 16, 3, 3)))
+    found = {}
+    for algorithm in ("auto", "im2col"):
+        x.grad = weight.grad = None
+        out = F.conv2d(x, weight, padding=padding, algorithm=algorithm)
+        out.backward(np.random.default_rng(1).normal(size=out.shape))
+        found[algorithm] = out.data, x.grad, weight.grad
+    for auto, reference in zip(found["auto"], found["im2col"]):
+        np.testing.assert_allclose(auto, reference, rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match="less padding than kernel"):
+        F.conv2d(x, weight, padding=padding, algorithm="winograd")
