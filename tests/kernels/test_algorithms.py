@@ -100,6 +100,14 @@ def test_the_matrices_of_winograd_make_a_convolution_of_one_line(kernel):
     np.testing.assert_allclose(outputs, np.correlate(line, weights, "valid"), atol=1e-13)
 
 
+@pytest.mark.parametrize("padding", [(3, 1), (1, 4), (5, 5)])
+def test_more_padding_than_the_kernel_is_left_to_the_direct_convolution(padding):
+    geometry = (1, 1), padding, (1, 1), 1
+    assert not winograd.fits((16, 16, 3, 3), *geometry)
+    arrays = draw((1, 16, 4, 5), (16, 16, 3, 3), geometry, np.float64)
+    assert_alike(passes(*arrays, geometry, "auto"), passes(*arrays, geometry, "im2col"), 1e-12)
+
+
 def test_what_winograd_cannot_do_is_said():
     x, weight = np.zeros((1, 16, 8, 8)), np.zeros((16, 16, 3, 3))
     with pytest.raises(ValueError, match=r"'winograd' takes 3x3 and 5x5 kernels .* stride \(2, 2\)"):
