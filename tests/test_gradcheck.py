@@ -110,3 +110,40 @@ def test_a_kink_beside_a_larger_one_is_told_apart_from_an_error():
 
     report = tc.gradcheck(bent, [x], raise_error=False)
     assert report.kinks == 1 and not report.mismatches
+
+
+@pytest.mark.parametrize(("factor", "right"), [(1 + 5e-6, False), (1 + 5e-7, True), (1 - 5e-6, False)])
+def test_the_tolerance_is_a_millionth(factor, right):
+    report = tc.gradcheck(faulty(lambda grad: factor * grad), random_tensor(2), raise_error=False)
+    assert report.passed is right and report.max_error < 2 * abs(factor - 1)
+
+
+def test_a_small_derivative_beside_large_ones_is_checked_too():
+    class Scaled(Function):
+        def forward(self, x):
+            return x * [1000.0, 1.0]
+
+        def backward(self, grad):
+            return grad * [1000.0, 1.0001]
+
+    x = random_tensor(2)
+    report = tc.gradcheck(Scaled.apply, x, raise_error=False)
+    assert [mismatch.where for mismatch in report.mismatches] == ["input 0 at (1,)"]
+
+
+def test_a_check_of_nothing_has_not_passed():
+    x = tc.Tensor(np.zeros(3), requires_grad=True)
+    report = tc.gradcheck(F.relu, x, raise_error=False)
+    assert (report.checked, report.kinks, report.passed) == (0, 3, False)
+
+
+def test_gradients_and_the_generator_are_as_before():
+    x = random_tensor(3)
+    x.grad = np.array([1.0, 2.0, 3.0])
+    model = nn.Sequential(nn.Linear(3, 2), nn.Tanh()).to(np.float64)
+    model[0].bias.grad = np.array([4.0, 5.0])
+    before = tc.random.default_generator().get_state()
+    tc.gradcheck(lambda x: F.dropout(x * x, 0.5), x)
+    tc.gradcheck_model(model, np.ones((2, 3)))
+    assert tc.random.default_generator().get_state() == before
+    assert x.grad.tolist() == [1, 2, 3] and model[0].bias.grad.tolist() == [4, 5] and model[0].weight.grad is None

@@ -211,6 +211,10 @@ def test_a_grader_whose_solution_fails_does_not_grade(tmp_path):
 def test_the_assignment_is_known_by_the_files_name(toy, folder, monkeypatch):
     monkeypatch.setattr(batch, "tasks", lambda: [toy])
     assert batch.guess_task(folder) is toy
+    monkeypatch.setattr(batch, "tasks", lambda: [toy, toy])
+    with pytest.raises(AssignmentError, match="files of A99, A99 are in"):
+        batch.guess_task(folder)
+    monkeypatch.setattr(batch, "tasks", lambda: [toy])
     for name in CLASS:
         (folder / name / "toy.py").rename(folder / name / "other.py")
     with pytest.raises(AssignmentError, match="say which assignment it is by --assignment"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.assign.toy import MASTER, PUBLIC, handed_in, solution, stub, write
+from tests.assign.toy import MASTER, PUBLIC, TASK, handed_in, solution, stub, write
 from tinycnn.assign.grading import PUBLIC as AT_HOME
 from tinycnn.assign.grading import Draw, Report, digest_of, grade
 from tinycnn.assign.reports.text import feedback, lines, verdict
@@ -91,6 +91,14 @@ def test_a_failure_outside_of_the_parts_takes_all_points(tmp_path):
     assert (result(report, "doubles").score, result(report, "sums").score) == (0, 40)
 
 
+def test_a_test_has_its_own_seconds(tmp_path):
+    slow = TASK.replace("seconds = 1", "seconds = 20") + "\n[slow]\ndoubles = 0.5\n"
+    report = graded(
+        write(tmp_path / "A96_slow", task=slow), MASTER.replace("return 2 * np.asarray(x)", "while True: pass")
+    )
+    assert "did not end within 0.5 seconds" in result(report, "doubles").text and report.score == 40
+
+
 def test_one_function_that_hangs_or_dies_costs_its_own_test_only(toy):
     for fault in ("while True: pass", "import os; os._exit(0)"):
         report = graded(toy, MASTER.replace("return 2 * np.asarray(x)", fault))
@@ -172,8 +180,6 @@ def test_the_verdict_says_public_and_what_is_hidden(toy):
     ],
 )
 def test_a_task_that_does_not_add_up_is_refused(tmp_path, change, words):
-    from tests.assign.toy import TASK
-
     with pytest.raises(AssignmentError, match=words):
         write(tmp_path / "A97_bad", task=TASK.replace(*change))
 

@@ -48,6 +48,9 @@ def signal(): os.kill(os.getppid(), 0)
 def connect():
     import socket
     socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def fill(count):
+    with open("file", "wb") as file: file.write(bytes(count))
+    time.sleep(1e6)
 def hoard(): return len(np.ones(2**33, np.uint8))
 def raise_limits():
     import resource
@@ -115,6 +118,14 @@ def test_what_does_not_end_is_ended_and_a_new_process_goes_on(child, function, k
     error = fails(child, function)
     assert error.kind == kind and error.fatal and time.monotonic() - start < 60
     assert child.ask("counted") == 1
+
+
+def test_what_fills_the_disk_is_ended(child, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_ON_DISK", 2**20)
+    error = fails(child, "fill", 3 * 2**20)
+    assert error.kind == "Died" and "more than 1 MB to disk" in error.text
+    child.left = 0.5
+    assert fails(child, "fill", 2**19).kind == "Timeout"
 
 
 def test_a_process_that_ends_itself_gives_no_answer_whatever_its_status(child):
