@@ -134,3 +134,20 @@ def test_the_same_bits_for_any_number_of_threads():
         assert many == run()
     finally:
         tc.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("wrong", ["dtype", "shape", "read-only", "a list"])
+@pytest.mark.parametrize("operand", range(4))
+def test_each_operand_is_checked_without_the_contract_before_the_kernel(operand, wrong):
+    arrays = [np.ones(4, np.float32) for _ in range(4)]
+    if wrong == "read-only" and operand == 1:
+        return  # a gradient is only read
+    arrays[operand] = {
+        "dtype": np.ones(4),
+        "shape": np.ones(3, np.float32),
+        "read-only": np.broadcast_to(np.float32(1), (4,)),
+        "a list": [1.0] * 4,
+    }[wrong]
+    with pytest.raises((TypeError, ValueError), match=r"^adam_update: "):
+        adam_update(*arrays, 1, 0.5, 0.9, 0.99, 1e-8, 0.0, False)
+    assert all(np.all(np.asarray(array) == 1) for array in arrays)

@@ -177,11 +177,11 @@ def test_empty_and_zero_dimensional_parameters(shape, optimizer):
 
 def test_kernels_refuse_arrays_of_other_shapes():
     big, small = np.zeros(1000, np.float32), np.ones(1, np.float32)
-    with pytest.raises(ValueError, match=r"an array of \(1,\), float32 came for one of \(1000,\)"):
+    with pytest.raises(ValueError, match=r"sgd_update: grad has shape \(1,\), expected \(1000,\)"):
         sgd_update(big, small, None, True, 0.1, 0.0, 0.0, 0.0, False)
-    with pytest.raises(ValueError, match=r"an array of \(1,\), float32 came for one of \(1000,\)"):
+    with pytest.raises(ValueError, match=r"sgd_update: momentum_buffer has shape \(1,\), expected \(1000,\)"):
         sgd_update(big, np.ones_like(big), small, True, 0.1, 0.9, 0.0, 0.0, False)
-    with pytest.raises(ValueError, match=r"an array of \(1000,\), float64 came for one of \(1000,\), float32"):
+    with pytest.raises(TypeError, match="adam_update: exp_avg has dtype float64, expected float32"):
         adam_update(big, np.ones_like(big), big.astype(np.float64), big.copy(), 1, 0.1, 0.9, 0.99, 1e-8, 0.0, False)
     assert not big.any()
 

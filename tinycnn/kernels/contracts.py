@@ -20,9 +20,13 @@ from tinycnn.kernels import expect
 
 
 def checked(kernel: Callable) -> Callable:
-    """Return the kernel, with its check before it if there is one."""
+    """Return the kernel, with its check before it if there is one.
+
+    A kernel with the attribute ``checks_itself`` looks at its arguments first, and calls its check only if they are not
+    the usual case.
+    """
     check = globals().get(kernel.__name__)
-    if check is None:
+    if check is None or hasattr(kernel, "checks_itself"):
         return kernel
 
     @functools.wraps(kernel)

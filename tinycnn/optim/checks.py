@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinycnn.kernels import is_on_gpu
-from tinycnn.kernels.arrays import FLOAT_TYPES, overlaps_itself
+from tinycnn.kernels.arrays import FLOAT_TYPES, are_plain, overlaps_itself
 from tinycnn.tensor import Tensor
 
 NUMBERS = (int, float, np.integer, np.floating)
@@ -66,7 +67,10 @@ def check_update(parameter: Tensor, state: dict[str, Any], names: tuple[str, ...
     ValueError
         With what differs.
     """
-    data = parameter.data
+    data, grad = parameter.data, parameter.grad
+    arrays = (data, *[state[name] for name in names or () if name in state])
+    if are_plain(arrays, grad) and not _overlap(*arrays, grad):
+        return
     if not _is_array(data):
         raise ValueError(f"its data is a {type(data).__name__}, expected an array")
     if data.dtype not in FLOAT_TYPES:
@@ -112,6 +116,14 @@ def _is_array(value: Any) -> bool:
 
 def _device_of(array: Any) -> str:
     return getattr(array, "device", "cpu")
+
+
+def _overlap(*arrays: np.ndarray) -> bool:
+    """True if two of the arrays may share memory. Arrays that own theirs cannot, unless one is listed twice."""
+    for array in arrays:
+        if not array.flags.owndata:
+            return any(np.may_share_memory(a, b) for a, b in itertools.combinations(arrays, 2))
+    return len(set(map(id, arrays))) < len(arrays)
 
 
 def _may_overlap(a: Any, b: Any) -> bool:

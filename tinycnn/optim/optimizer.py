@@ -143,9 +143,10 @@ class Optimizer:
         for number, parameter, group in due:
             state = self.state.setdefault(number, {"step": 0})
             state["step"] += 1
-            device = kernels.for_device(parameter.device)
+            where = parameter.device
+            device = kernels.for_device(where)
             for name, value in state.items():
-                if getattr(value, "device", parameter.device) != parameter.device:  # the model has moved
+                if getattr(value, "device", where) != where:  # the model has moved
                     state[name] = device.as_array(value)
             with changing(parameter.data):
                 self._update(device, parameter, state, group)

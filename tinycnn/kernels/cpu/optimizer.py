@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinycnn.kernels import contracts
+from tinycnn.kernels.arrays import are_plain
 from tinycnn.kernels.cpu._jit import carray, jit
 
 
@@ -41,8 +43,14 @@ def sgd_update(
     >>> weight.item()
     0.5
     """
+    changed = (parameter,) if momentum_buffer is None else (parameter, momentum_buffer)
+    plain = are_plain(changed, grad)
+    if not plain:
+        contracts.sgd_update(
+            *(parameter, grad, momentum_buffer, first_step, lr, momentum, dampening, weight_decay, nesterov)
+        )
     if momentum_buffer is None:
-        _in_place(sgd_loop, (parameter,), grad, -lr, weight_decay)
+        _in_place(sgd_loop, plain, changed, grad, -lr, weight_decay)
         return
     if first_step:
         momentum_buffer[...] = 0  # it may hold anything, and 0 * NaN is not 0
@@ -51,7 +59,8 @@ def sgd_update(
     take_grad, take_velocity = (1, momentum) if nesterov else (0, 1)
     _in_place(
         sgd_momentum_loop,
-        (parameter, momentum_buffer),
+        plain,
+        changed,
         grad,
         *(-lr, momentum, take, weight_decay, take_grad, take_velocity),
     )
@@ -86,28 +95,34 @@ def adam_update(
     lr, beta1, beta2, eps, weight_decay : float
     decoupled : bool
     """
+    changed = (parameter, exp_avg, exp_avg_sq)
+    plain = are_plain(changed, grad)
+    if not plain or type(step) is not int or step < 1:
+        contracts.adam_update(
+            *(parameter, grad, exp_avg, exp_avg_sq, step, lr, beta1, beta2, eps, weight_decay, decoupled)
+        )
     keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
     step_size, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
     _in_place(
         adam_loop,
-        (parameter, exp_avg, exp_avg_sq),
+        plain,
+        changed,
         grad,
         *(keep, decay, 1 - beta1, beta2, 1 - beta2, root, eps, -step_size),
     )
 
 
-def _in_place(loop: Callable, changed: tuple[np.ndarray, ...], grad: np.ndarray, *constants: float) -> None:
-    """Run a loop over flattened arrays; what is not contiguous is changed in a copy, then written back.
+sgd_update.checks_itself = adam_update.checks_itself = True  # type: ignore[attr-defined]
 
-    Raises
-    ------
-    ValueError
-        If the arrays differ in shape or dtype.
-    """
-    shape, dtype = changed[0].shape, changed[0].dtype
-    for array in (*changed[1:], grad):
-        if array.shape != shape or array.dtype != dtype:
-            raise ValueError(f"optimizer: an array of {array.shape}, {array.dtype} came for one of {shape}, {dtype}")
+
+def _in_place(
+    loop: Callable, plain: bool, changed: tuple[np.ndarray, ...], grad: np.ndarray, *constants: float
+) -> None:
+    """Run a loop over flattened arrays; what is not contiguous is changed in a copy, then written back."""
+    dtype = grad.dtype
+    if plain:
+        loop(grad.size, *[array.reshape(-1) for array in (*changed, grad)], *map(dtype.type, constants))
+        return
     work = [carray(np.asarray(array)) for array in changed]
     flat = [array.reshape(-1) for array in (*work, carray(np.asarray(grad)))]
     loop(changed[0].size, *flat, *(dtype.type(c) for c in constants))
