@@ -694,3 +694,56 @@ def test_labels_and_loss_agree_with_a_plain_loop():
         schedule.step()
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, learner.model.state_dict()[name], err_msg=name)
+
+
+class Other(DataLoader):
+    """A loader whose iteration a subclass replaced."""
+
+    def __init__(self, dataset, change):
+        super().__init__(dataset, batch_size=2)
+        self.change = change
+
+    def __iter__(self):
+        return iter(self.change(list(super().__iter__())))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b: b[:1], "gave 2 images, expected the 5"),
+        (lambda b: b[::-1], "batch 0 of the loader has 1 images and 1 labels, expected 2"),
+        (lambda b: [*b, b[0]], "batch 3 of the loader has 2 images and 2 labels, expected 0"),
+        (lambda b: [(b[0][0], b[0][1][:1])], "batch 0 of the loader has 2 images and 1 labels, expected 2"),
+    ],
+)
+def test_evaluate_counts_the_images_of_a_loader_with_its_own_iteration(change, message):
+    data = ArrayDataset(np.zeros((5, 1, 1, 1), np.float32), np.zeros(5, np.int64), CLASSES)
+    with pytest.raises(ValueError, match=f"evaluate: .*{message}"):
+        evaluate(AlwaysZero(), Other(data, change))
+
+
+def test_evaluate_uses_the_iteration_of_a_subclass():
+    data = ArrayDataset(np.zeros((5, 1, 1, 1), np.float32), np.zeros(5, np.int64), CLASSES)
+    ones = Other(data, lambda batches: [(images, labels + 1) for images, labels in batches])
+    assert evaluate(AlwaysZero(), Other(data, list)).accuracy == 1
+    assert evaluate(AlwaysZero(), ones).accuracy == 0
+
+
+def test_evaluate_names_arguments_of_another_kind():
+    data = ArrayDataset(np.zeros((5, 1, 1, 1), np.float32), np.zeros(5, np.int64), CLASSES)
+    for loader in (None, data, [(data.images, data.labels)], iter(DataLoader(data))):
+        with pytest.raises(TypeError, match=f"evaluate: loader is a {type(loader).__name__}, expected a DataLoader"):
+            evaluate(AlwaysZero(), loader)
+    with pytest.raises(TypeError, match="evaluate: model is a NoneType, expected a Module"):
+        evaluate(None, DataLoader(data))
+
+
+@pytest.mark.parametrize("output", [None, np.zeros((5, 3)), (1, 2)])
+def test_evaluate_names_an_output_that_is_not_a_tensor(output):
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return output
+
+    data = ArrayDataset(np.zeros((5, 1, 1, 1), np.float32), np.zeros(5, np.int64), CLASSES)
+    with pytest.raises(TypeError, match=f"the model gives a {type(output).__name__}, expected a tensor"):
+        evaluate(Wrong(), DataLoader(data, batch_size=5))

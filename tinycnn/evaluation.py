@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from tinycnn import functional as F
 from tinycnn.data.loader import DataLoader
 from tinycnn.distributed.communicator import ALONE, Communicator
 from tinycnn.grad_mode import no_grad
-from tinycnn.kernels import is_on_gpu
+from tinycnn.kernels import for_device, is_on_gpu
 from tinycnn.nn import Module
 from tinycnn.nn.module import device_of
 from tinycnn.progress import Progress
@@ -51,11 +52,17 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        If the model is not a Module, the loader not a DataLoader, or the model's output not a tensor.
     ValueError
         If the loader does not give each image of its data set once (``drop_last``, or a place in the middle of an
         epoch), is sharded among other processes than the communicator's, or the model's output has another shape than
         (images, classes).
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"evaluate: model is a {type(model).__name__}, expected a Module")
+    if not isinstance(loader, DataLoader):
+        raise TypeError(f"evaluate: loader is a {type(loader).__name__}, expected a DataLoader of the data set")
     count, classes = len(loader.dataset), len(loader.dataset.classes)
     _check_loader(loader, communicator)
     modes = [(module, module.training) for module in model.modules()]
@@ -65,9 +72,10 @@ def evaluate(
     try:
         model.eval()
         with no_grad(), Progress(count, title, quiet=quiet) as progress:
-            for number, (images, labels_of_batch) in enumerate(loader.batches(device_of(model))):
+            for number, (images, labels_of_batch) in enumerate(_batches(loader, device_of(model))):
                 rows = loader.rows(number)
                 place = slice(number * loader.batch_size + rows.start, number * loader.batch_size + rows.stop)
+                _check_batch(number, images, labels_of_batch, min(place.stop, count) - place.start)
                 if loader.shard[1] > 1 or number % communicator.size == communicator.rank:
                     logits[place] = _logits(model, images, classes).numpy()
                     labels[place] = labels_of_batch
@@ -105,6 +113,23 @@ def _check_loader(loader: DataLoader, communicator: Communicator) -> None:
         )
 
 
+def _batches(loader: DataLoader, device: str) -> Iterator[tuple[Any, Any]]:
+    """Return an iterator over the loader's batches on a device, also where a subclass has its own ``__iter__``."""
+    if type(loader).__iter__ is DataLoader.__iter__:
+        return loader.batches(device)
+    kernels = for_device(device)
+    return ((kernels.as_array(images), labels) for images, labels in loader)
+
+
+def _check_batch(number: int, images: Any, labels: Any, expected: int) -> None:
+    """Raise ValueError unless a batch, which a subclass of the loader may have made, has its number of images."""
+    if not len(images) == len(labels) == expected:
+        raise ValueError(
+            f"evaluate: batch {number} of the loader has {len(images)} images and {len(labels)} labels, expected "
+            f"{max(expected, 0)} of the data set"
+        )
+
+
 def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
     """Count everything from the logits (N, classes) and the true classes (N,)."""
     wrong = np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))
@@ -122,6 +147,8 @@ def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
 def _logits(model: Module, images: Any, classes: int) -> Tensor:
     """The model's output, checked to have a column for each class."""
     output = model(Tensor._of(images) if is_on_gpu(images) else Tensor(images))
+    if not isinstance(output, Tensor):
+        raise TypeError(f"the model gives a {type(output).__name__}, expected a tensor of shape (images, classes)")
     if output.shape != (len(images), classes):
         raise ValueError(
             f"the model gives an output of shape {output.shape}, expected {(len(images), classes)}: "

@@ -270,3 +270,11 @@ def test_options_out_of_range_are_refused(options, message):
 def test_arrays_that_do_not_fit_are_refused(images, labels, message):
     with pytest.raises(DataError, match=message):
         ArrayDataset(images, np.array(labels), "abc")
+
+
+@pytest.mark.parametrize("state", [None, "seed epoch position", 3, ["seed", "epoch", "position"]])
+def test_a_state_that_is_not_a_dict_is_refused(state):
+    loader = DataLoader(ArrayDataset(np.zeros((5, 1, 2, 2)), np.arange(5), "abcde"), batch_size=2)
+    with pytest.raises(TypeError, match=f"load_state_dict: the loader's state is a {type(state).__name__}"):
+        loader.load_state_dict(state)
+    assert loader.state_dict() == {"seed": 0, "epoch": 0, "position": 0} and len(list(loader)) == 3

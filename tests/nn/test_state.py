@@ -275,3 +275,18 @@ def test_parameters_that_cannot_be_written_are_refused():
     with pytest.raises(WeightsError, match=r"refused: 1.bias cannot be written"):
         net.load_state_dict({name: array + 1 for name, array in net.state_dict().items()})
     assert np.array_equal(net[0].weight.data, before)
+
+
+def test_lazily_negated_and_conjugated_tensors_are_resolved():
+    class Lazy(Torch):
+        """As PyTorch's ``conj().imag``: it has no NumPy array before it is resolved."""
+
+        def resolve_neg(self):
+            return Torch(self.array)
+
+        def numpy(self):
+            raise RuntimeError("Can't call numpy() on Tensor that has negative bit set.")
+
+    net = nn.Linear(2, 1, bias=False)
+    net.load_state_dict({"weight": Lazy(np.array([[3.0, -4.0]], np.float32))})
+    assert net.weight.data.tolist() == [[3, -4]]

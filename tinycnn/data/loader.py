@@ -6,7 +6,7 @@ import operator
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -129,9 +129,11 @@ class DataLoader:
 
         Raises
         ------
-        ValueError
-            If an entry is missing, or not such a place; nothing is changed then.
+        TypeError, ValueError
+            If it is not a dict, an entry is missing, or not such a place; nothing is changed then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: the loader's state is a {type(state).__name__}, expected a dict")
         missing = [name for name in ("seed", "epoch", "position") if name not in state]
         if missing:
             raise ValueError(f"load_state_dict: the loader's state has no {' and no '.join(missing)}")

@@ -160,6 +160,8 @@ def _of_torch(value: Any) -> Any:
     if not (hasattr(value, "detach") and hasattr(value, "numpy")):
         return value
     value = value.detach().cpu()
+    for lazy in ("resolve_conj", "resolve_neg"):  # views that PyTorch negates or conjugates when they are read
+        value = getattr(value, lazy, lambda value=value: value)()
     try:
         return value.numpy()
     except TypeError:  # NumPy has no bfloat16

@@ -68,6 +68,7 @@ def check_update(parameter: Tensor, state: dict[str, Any], names: tuple[str, ...
         With what differs.
     """
     data, grad = parameter.data, parameter.grad
+    assert grad is not None
     arrays = (data, *[state[name] for name in names or () if name in state])
     if are_plain(arrays, grad) and not _overlap(*arrays, grad):
         return
