@@ -19,7 +19,6 @@ from tinycnn.kernels.cpu import _jit
 from tinycnn.kernels.protocol import FILE_OF, PROTOCOL
 
 PAGE = mmap.PAGESIZE
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def protected(nbytes, at_end):
@@ -28,7 +27,8 @@ def protected(nbytes, at_end):
     memory = mmap.mmap(-1, (pages + 2) * PAGE)
     first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     for guard in (first, first + (pages + 1) * PAGE):
-        if _libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), 0):  # PROT_NONE
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+        if protect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), 0):  # PROT_NONE
             raise OSError(ctypes.get_errno(), "mprotect")
     return first + PAGE + (pages * PAGE - nbytes if at_end else 0), memory
 

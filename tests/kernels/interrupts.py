@@ -22,7 +22,7 @@ from tinycnn.kernels.cpu.launch import DONE, TAKEN
 
 tc.set_num_threads(4)
 sys.setswitchinterval(1e-4)  # the sender watches the workers while the main thread computes
-SEED = int(sys.argv[3])
+SEED = int(sys.argv[3]) if __name__ == "__main__" else 0
 PICK, RNG = random.Random(SEED), np.random.default_rng(SEED)
 
 
