@@ -271,3 +271,25 @@ def test_zero_grad_forgets_or_fills():
     assert first.grad is not None and not first.grad.any() and second.grad is None
     steps.zero_grad()
     assert first.grad is None
+
+
+@pytest.mark.parametrize("betas", [None, 0.9, (0.9,), ("a", "b"), (1.0, 1.0), (0.9, float("nan"))])
+def test_betas_that_were_changed_by_hand_are_checked_before_anything_changes(betas):
+    first, second, steps = net("Adam")
+    steps.param_groups[0]["betas"] = betas
+    with pytest.raises(ValueError, match="Adam: betas"):
+        steps.step()
+    assert (first.data == 1).all() and (second.data == 1).all() and not steps.state
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "Adam"])
+@pytest.mark.parametrize("number", [None, -1, 1.5, "a", 2**70])
+def test_a_count_of_steps_that_was_changed_by_hand_is_checked_before_anything_changes(number, optimizer):
+    first, second, steps = net(optimizer)
+    steps.step()
+    before = first.data.copy(), second.data.copy()
+    steps.state[1]["step"] = number
+    with pytest.raises(ValueError, match=r"name 'head.weight'\): its state 'step' is .*, expected an integer"):
+        steps.step()
+    assert np.array_equal(first.data, before[0]) and np.array_equal(second.data, before[1])
+    assert steps.state[0]["step"] == 1

@@ -46,7 +46,14 @@ class Adam(Optimizer):
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         super()._check_options(options)
-        name, betas = type(self).__name__, options["betas"]
+        self._check_betas(options["betas"])
+
+    def _check_changed_options(self, options: Mapping[str, Any]) -> None:
+        super()._check_changed_options(options)
+        self._check_betas(options.get("betas"))
+
+    def _check_betas(self, betas: Any) -> None:
+        name = type(self).__name__
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"{name}: betas is {betas!r}, expected two numbers")
         for number, beta in enumerate(betas):

@@ -117,6 +117,10 @@ class Optimizer:
         for option, (low, high) in self.ranges.items():
             check_range(type(self).__name__, option, options[option], low, high)
 
+    def _check_changed_options(self, options: Mapping[str, Any]) -> None:
+        """Raise ValueError if an option, which may have been changed by hand, is not a number any more."""
+        check_numbers(type(self).__name__, self.ranges, options)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or with ``set_to_none=False`` replace them by zeros."""
         for _, parameter, _ in self._members():
@@ -134,10 +138,13 @@ class Optimizer:
         """
         due = [entry for entry in self._members() if entry[1].grad is not None and entry[1].requires_grad]
         for group in self.param_groups:
-            check_numbers(type(self).__name__, self.ranges, group)
+            self._check_changed_options(group)
         for number, parameter, _ in due:
             try:
-                check_update(parameter, self.state.get(number, {}), self.state_arrays)
+                state = self.state.get(number)
+                if state is not None and (not isinstance(step := state.get("step"), int) or not 0 <= step < 2**62):
+                    raise ValueError(f"its state 'step' is {state.get('step')!r}, expected an integer of at least 0")
+                check_update(parameter, state or {}, self.state_arrays)
             except ValueError as error:
                 raise ValueError(f"{type(self).__name__}: {self._place(number)}: {error}") from None
         for number, parameter, group in due:
