@@ -215,3 +215,15 @@ def test_copies_refer_to_the_copied_parameters_and_continue_with_the_same_bits(m
     assert (
         schedule.get_last_lr() == third.get_last_lr() and optimizer.param_groups[0]["lr"] == schedule.get_last_lr()[0]
     )
+
+
+def test_a_count_of_steps_beyond_the_kernels_is_refused():
+    parameter = nn.Parameter(np.ones(2, np.float32))
+    parameter.grad = np.ones(2, np.float32)
+    steps = optim.Adam([parameter])
+    steps.step()
+    saved = steps.state_dict()
+    saved["state"][0]["step"] = 2**62
+    with pytest.raises(CheckpointError, match="'step' in the state of parameter 0"):
+        steps.load_state_dict(saved)
+    assert steps.state[0]["step"] == 1

@@ -105,7 +105,7 @@ def _checked_parameter(optimizer: Optimizer, number: int, parameter: Tensor, val
     if not isinstance(values, Mapping):
         raise ValueError(f"the state of {place} is a {type(values).__name__}, expected a dict")
     step = values.get("step")
-    if not isinstance(step, (int, np.integer)) or isinstance(step, bool) or step < 0:
+    if not isinstance(step, (int, np.integer)) or isinstance(step, bool) or not 0 <= step < 2**62:
         raise ValueError(f"'step' in the state of {place} is {step!r}, expected an integer of at least 0")
     names = optimizer.state_arrays
     missing = [name for name in optimizer.required_state if name not in values]
