@@ -22,6 +22,38 @@ def test_dot_lists_every_node_and_edge_once():
     assert text.count("->") == 6
 
 
+def test_arrows_lead_from_inputs_to_results():
+    loss, names = example()
+    lines = graph.dot(loss, names).splitlines()
+    number = {line.split('"')[1]: line.split()[0] for line in lines if "label" in line}
+    arrows = sorted(line.strip() for line in lines if "->" in line)
+    expected = [("a (2,)", "Mul"), ("b (2,)", "Mul"), ("a (2,)", "Add"), ("Mul", "Add"), ("Add", "Sum")]
+    expected.append(("Sum", "output ()"))
+    assert arrows == sorted(f"{number[source]} -> {number[target]}" for source, target in expected)
+
+
+def test_columns_are_the_longest_ways_to_the_result():
+    vertices, arrows = graph._collect(*example())
+    places = graph._places(len(vertices), arrows)
+    assert {vertex.label: x for vertex, (x, _) in zip(vertices, places)} == {
+        "output ()": 0,
+        "Sum": -1,
+        "Add": -2,
+        "Mul": -3,
+        "a (2,)": -4,
+        "b (2,)": -4,
+    }
+
+
+def test_two_hundred_nodes_are_drawn():
+    y = tc.Tensor(np.ones(1), requires_grad=True)
+    for _ in range(198):
+        y = y * 1.0
+    assert graph.draw(y) is not None  # 198 operations, a leaf and the output
+    with pytest.raises(ValueError, match="has 201 nodes"):
+        graph.draw(y * 1.0)
+
+
 def test_draw_writes_svg_and_png_without_graphviz(tmp_path):
     loss, names = example()
     for name in ("graph.svg", "graph.png"):

@@ -69,6 +69,34 @@ def test_bars_say_their_values():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
 
 
+def test_bars_begin_on_top_and_error_bars_are_deviations():
+    figure, axes = plotting.panels(4, 3)
+    plotting.bars(axes, ["first", "second"], [1.0, 2.0])
+    low, high = axes.get_ylim()
+    assert low > high
+    _, axes = plotting.panels(4, 3)
+    plotting.errors(axes, [1], [[1.0, 3.0]], "runs")
+    (segment,) = axes.containers[-1].lines[2][0].get_segments()
+    np.testing.assert_allclose(segment, [[1, 1], [1, 3]])
+
+
+def test_flow_leaves_what_is_not_positive_blank():
+    values = np.array([[1.0, 0.0, -2.0], [10.0, np.nan, 100.0]])
+    figure = plotting.flow(values, [0, 1], ["a", "b", "c"], "size")
+    (image,) = (image for axes in figure.axes for image in axes.images)
+    shown = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
+    assert sorted(shown[np.isfinite(shown)].tolist()) == [0.0, 1.0, 2.0]
+
+
+def test_options_of_savefig_win(tmp_path):
+    figure, _ = plotting.panels(2, 1)
+    sizes = []
+    for options in ({}, {"dpi": 50}):
+        plotting.save(figure, tmp_path / "figure.png", **options)
+        sizes.append(int.from_bytes((tmp_path / "figure.png").read_bytes()[16:20]))
+    assert sizes == [300, 100]
+
+
 ODD = [
     "$20 bill",
     "A$^$",

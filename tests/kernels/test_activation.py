@@ -27,6 +27,7 @@ def test_against_numpy():
     np.testing.assert_array_equal(activation.leaky_relu_backward(grad, x, 0.5), [[0.5, 1], [1.5, 4]])
     np.testing.assert_allclose(s, 1 / (1 + np.exp(-x)), rtol=3e-7)
     np.testing.assert_allclose(t, np.tanh(x), rtol=3e-7)
+    np.testing.assert_allclose(activation.tanh(np.array([-5.0, 9.0])), np.tanh([-5.0, 9.0]), rtol=6e-16)
     np.testing.assert_allclose(activation.sigmoid_backward(grad, s), grad * s * (1 - s), rtol=3e-7)
     np.testing.assert_allclose(activation.tanh_backward(grad, t), grad * (1 - t * t), rtol=3e-6)
 

@@ -18,6 +18,8 @@ from tinycnn.lesson.formula import svg
 from tinycnn.lesson.highlight import to_html as highlighted
 from tinycnn.lesson.highlight import to_lines
 from tinycnn.lesson.markdown import to_html
+from tinycnn.lesson.notebook import to_notebook
+from tinycnn.lesson.page import lesson_page
 from tinycnn.lesson.report import Claim
 
 SMALL = """# %% [markdown] seconds=1
@@ -101,10 +103,27 @@ def test_outputs_come_in_order_and_survive_a_file(path, tmp_path):
     recording = record_here(source.parse(path))
     recording.save(tmp_path / "r.json")
     again = Recording.load(tmp_path / "r.json")
-    assert again.cells == recording.cells
+    assert again.cells == recording.cells and again.seconds == recording.seconds > 0
     first, second = again.cells
     assert [first[0], first[1].caption, first[2]] == ["before\n", "A line.", "after\n"]
     assert second == [Claim("one is one")]
+
+
+def test_notebooks_and_pages_speak_their_language(path):
+    """Text and claims that follow one another are one stream; captions and claims are translated."""
+    path.write_text(SMALL.replace("# %%\ncheck(", "# %%\nprint(1)\ncheck(") + "print(2)\n", encoding="utf-8")
+    (path.parent / "02_other.py").write_text(SMALL.replace("01 · A", "02 · Another"), encoding="utf-8")
+    shelf = [lesson.in_language("zh") if lesson.number == "01" else lesson for lesson in source.lessons()]
+    lesson, recording = shelf[0], record_here(source.parse(path))
+    cells = to_notebook(lesson, recording)["cells"]
+    assert [output["output_type"] for output in cells[1]["outputs"]] == ["stream", *["display_data"] * 2, "stream"]
+    assert cells[1]["outputs"][1]["data"]["text/plain"] == ["一条线。"]
+    (stream,) = cells[2]["outputs"]
+    assert stream["text"] == ["1\n", "holds: 一就是一\n", "2\n"]
+    pages = [lesson_page(one, recording, shelf, "zh", ["en", "zh"]) for one in shelf]
+    assert "<li>一就是一</li>" in pages[0] and "一条线。" in pages[0] and "图 1." in pages[0]
+    assert "02 →" in pages[0] and "← " not in pages[0]
+    assert "← 01" in pages[1] and " →" not in pages[1]
 
 
 def test_an_error_names_the_lessons_own_line(path):
@@ -140,6 +159,9 @@ def test_markdown():
         "<pre>&lt;raw&gt;</pre>",
     ):
         assert part in html
+    assert to_html("| a | b |\n| --- | --- |\n| x \\| y | 2 |").count("<td>") == 2
+    assert to_html("```\na\n```\nb") == "<pre>a</pre>\n<p>b</p>"
+    assert to_html("* one") == to_html("- one") == "<ul><li>one</li></ul>"
     assert to_html("一行\n两行") == "<p>一行两行</p>"
     assert to_html("一行\n`b`\n两行，\nc") == "<p>一行\n<code>b</code>\n两行，c</p>"
     assert to_html("2 * 3 * 4 and snake_case_name") == "<p>2 * 3 * 4 and snake_case_name</p>"
@@ -149,6 +171,9 @@ def test_formulas_are_outlines_with_a_text_for_screen_readers():
     assert to_html("so $x^2 < 1$.").count("<svg") == 1
     image = svg(r"\frac{1}{2}")
     assert 'aria-label="\\frac{1}{2}"' in image and re.search(r'<path d="M[-\d .MLQCZ]+Z"', image)
+    assert "<" not in re.search(r'aria-label="(.*?)" viewBox', svg("x < 1"))[1]
+    heights = [float(y) for y in re.findall(r"[-\d]+ (-?\d+)", re.search(r' d="(.*?)"', svg("1"))[1])]
+    assert min(heights) < -50 and max(heights) <= 0, "above the baseline, which is at 0: y points down"
     height = float(re.search(r"height:([\d.]+)em", image)[1])
     assert 0.5 < height < 3
     with pytest.raises(source.LessonError, match=r"the formula \$\\nonsense"):
@@ -164,6 +189,14 @@ def test_highlighting_keeps_the_text(name):
         t.string == "def" for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == token.NAME
     )
     assert highlighted(text).count('<span class="keyword">def</span>') == keywords
+
+
+def test_highlighting_by_word_and_line():
+    assert highlighted("class A: pass").count('<span class="definition">A</span>') == 1
+    assert highlighted("def f(x): len(x)").count('<span class="definition">f</span>') == 1
+    lines = to_lines('x = """a\n  b"""\ny = 1\n').splitlines()
+    assert sum(line.count('<span class="string">') for line in lines) == 2
+    assert [line for line in lines if "--indent:2" in line] and "--indent:0" in lines[0]
 
 
 def test_commands(path, capsys):
