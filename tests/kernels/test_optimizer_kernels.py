@@ -38,6 +38,41 @@ def test_the_first_step_of_adam_is_the_learning_rate(decoupled):
     np.testing.assert_allclose([m, v], [[0.5, -0.001], [0.025, 1e-7]])
 
 
+@pytest.mark.nojit
+@pytest.mark.parametrize("momentum, dampening, weight_decay, nesterov", SGD)
+def test_sgd_follows_its_formula(momentum, dampening, weight_decay, nesterov):
+    weight = numbers((3,), np.float64)
+    expected, velocity = weight.copy(), np.zeros(3)
+    buffer = np.full_like(weight, np.nan) if momentum else None
+    for step in range(4):
+        grad = numbers(weight.shape, np.float64, step + 1)
+        decayed = grad + weight_decay * expected
+        velocity = momentum * velocity + (1 - dampening if step else 1) * decayed
+        along = decayed + momentum * velocity if nesterov else velocity if momentum else decayed
+        expected -= 0.1 * along
+        sgd_update(weight, grad, buffer, step == 0, 0.1, momentum, dampening, weight_decay, nesterov)
+    np.testing.assert_allclose(weight, expected, rtol=1e-13)
+
+
+@pytest.mark.nojit
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_follows_its_formula(decoupled, weight_decay):
+    weight = numbers((3,), np.float64)
+    expected, m, v = weight.copy(), np.zeros(3), np.zeros(3)
+    ours = np.zeros(3), np.zeros(3)
+    for step in range(1, 5):
+        grad = numbers(weight.shape, np.float64, step)
+        if decoupled:
+            expected -= 0.01 * weight_decay * expected
+        decayed = grad if decoupled else grad + weight_decay * expected
+        m, v = 0.8 * m + 0.2 * decayed, 0.95 * v + 0.05 * decayed**2
+        expected -= 0.01 * (m / (1 - 0.8**step)) / (np.sqrt(v / (1 - 0.95**step)) + 1e-3)
+        adam_update(weight, grad, *ours, step, 0.01, 0.8, 0.95, 1e-3, weight_decay, decoupled)
+    np.testing.assert_allclose(weight, expected, rtol=1e-13)
+    np.testing.assert_allclose(ours, [m, v], rtol=1e-13)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("momentum, dampening, weight_decay, nesterov", SGD)
 def test_sgd_follows_pytorch(momentum, dampening, weight_decay, nesterov, dtype):
