@@ -70,7 +70,7 @@ def test_bars_say_their_values():
 
 
 def test_bars_begin_on_top_and_error_bars_are_deviations():
-    figure, axes = plotting.panels(4, 3)
+    _figure, axes = plotting.panels(4, 3)
     plotting.bars(axes, ["first", "second"], [1.0, 2.0])
     low, high = axes.get_ylim()
     assert low > high
