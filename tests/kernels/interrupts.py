@@ -20,8 +20,6 @@ from tinycnn import functional as F
 from tinycnn.kernels.cpu import memory, pool
 from tinycnn.kernels.cpu.launch import DONE, TAKEN
 
-tc.set_num_threads(4)
-sys.setswitchinterval(1e-4)  # the sender watches the workers while the main thread computes
 SEED = int(sys.argv[3]) if __name__ == "__main__" else 0
 PICK, RNG = random.Random(SEED), np.random.default_rng(SEED)
 
@@ -177,6 +175,8 @@ def _memory():
 
 
 def main(count, busy):
+    tc.set_num_threads(4)
+    sys.setswitchinterval(1e-4)  # the sender watches the workers while the main thread computes
     right = {}
     for name, job in JOBS.items():
         right[name] = [array.copy() for array in job()]
