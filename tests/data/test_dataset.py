@@ -36,6 +36,15 @@ def test_items_and_batches():
             data[wrong]
 
 
+def test_a_part_keeps_the_transform_and_labels_become_int64():
+    data = ArrayDataset(IMAGES, LABELS.astype(np.uint8), "abc", lambda images, rng: images + 1, "pictures").subset(
+        [3, 1]
+    )
+    images, labels = data.batch(np.array([1]), RNG)
+    np.testing.assert_array_equal(images, IMAGES[[1]] + 1)
+    assert labels.dtype == np.int64 and labels.tolist() == [LABELS[1]] and data.name == "pictures"
+
+
 def test_a_data_set_says_what_it_lacks():
     with pytest.raises(NotImplementedError, match="Dataset: __len__ is not defined"):
         len(Dataset())

@@ -215,7 +215,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ('"dead": 1 - float(np.mean(used))', '"dead": float(np.mean(used))'),
         ("for axis in range(array.ndim) if axis != 1)", "for axis in range(array.ndim) if axis != 0)"),
         ("            self._runs.clear()\n", ""),
-        ("is_grad_enabled() and output.requires_grad and self.steps", "output.requires_grad and self.steps"),
+        ("if is_grad_enabled():\n            self._runs", "if True:\n            self._runs"),
         ("self.steps += 1", "self.steps += self.every"),
     ),
     *planted(

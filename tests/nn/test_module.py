@@ -116,6 +116,21 @@ def test_train_eval_apply_and_zero_grad():
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_a_conversion_drops_gradients_of_the_old_dtype():
+    net = Net()
+    net(tc.Tensor(IMAGES)).sum().backward()
+    net.to(np.float64)
+    assert {parameter.dtype for parameter in net.parameters()} == {np.dtype(np.float64)}
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_parameters_are_frozen_and_thawed():
+    net = Net()
+    for wanted in (False, True):
+        assert net.requires_grad_(wanted) is net
+        assert {parameter.requires_grad for parameter in net.parameters()} == {wanted}
+
+
 def test_train_calls_the_childrens_own_train():
     class Frozen(nn.BatchNorm2d):
         def train(self, mode=True):
