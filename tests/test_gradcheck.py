@@ -147,3 +147,11 @@ def test_gradients_and_the_generator_are_as_before():
     tc.gradcheck_model(model, np.ones((2, 3)))
     assert tc.random.default_generator().get_state() == before
     assert x.grad.tolist() == [1, 2, 3] and model[0].bias.grad.tolist() == [4, 5] and model[0].weight.grad is None
+
+
+def test_running_statistics_are_as_before():
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    before = [array.copy() for _, array in model.named_buffers()]
+    tc.gradcheck_model(model, np.random.default_rng(0).normal(size=(3, 2, 2, 2)), [0, 1, 1])
+    for (_, array), old in zip(model.named_buffers(), before, strict=True):
+        np.testing.assert_array_equal(array, old)

@@ -123,7 +123,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ("self.problem and self.checked > 0", "self.problem"),
         ("if errors[-1] <= self.tolerance:", "if errors[-1] <= 100 * self.tolerance:"),
         ("self._generator.set_state(self._state)", "pass"),
-        ("            tensor.grad = kept[name]\n", "            pass\n"),
+        ("            tensor.grad = grad\n", "            pass\n"),
+        ("                buffer[...] = kept\n", "                pass\n"),
+        ("        generator.set_state(state)\n", "        pass\n"),
     ),
     *planted(
         "tinycnn/assign/grading.py",

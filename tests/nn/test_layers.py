@@ -62,6 +62,13 @@ def test_a_convolution_passes_all_options_on(options):
     np.testing.assert_array_equal(layer(images).data, F.conv2d(images, layer.weight, layer.bias, **options).data)
 
 
+def test_same_padding_follows_each_side_of_the_kernel():
+    images, layer = tc.Tensor(IMAGES), nn.Conv2d(4, 2, (3, 5), padding="same")
+    expected = F.conv2d(images, layer.weight, layer.bias, padding=(1, 2)).data
+    assert expected.shape == (2, 2, 9, 10)
+    np.testing.assert_array_equal(layer(images).data, expected)
+
+
 def test_batch_norm_passes_all_options_on():
     layer = nn.BatchNorm2d(4, eps=0.5, momentum=0.4)
     assert layer.running_mean.tolist() == [0] * 4 and layer.running_var.tolist() == [1] * 4
