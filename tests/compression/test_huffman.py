@@ -5,6 +5,7 @@ import pytest
 
 from tinycnn.compression import huffman
 from tinycnn.errors import WeightsError
+from tinycnn.kernels.cpu import bitstream
 
 RNG = np.random.default_rng(0)
 COUNTS = {
@@ -109,3 +110,10 @@ def test_what_is_no_prefix_code_is_refused(name):
     data, count, alphabet, message = DAMAGED[name]
     with pytest.raises(WeightsError, match=message):
         huffman.decode(data, count, alphabet)
+
+
+def test_runs_must_use_every_value():
+    symbols = np.array([1, 0], np.uint8)
+    assert bitstream.spread(symbols, 3, np.array([7], np.uint8), 2).tolist() == [0, 7]
+    assert bitstream.spread(symbols, 3, np.array([7, 8, 9], np.uint8), 2) is None
+    assert bitstream.spread(symbols, 3, np.array([7], np.uint8), 3) is None

@@ -100,6 +100,14 @@ def test_dropout_draws_from_its_own_generator_in_training_only():
     np.testing.assert_array_equal(nn.Dropout(0.25).eval()(ones).data, ones.data)
 
 
+def test_dropout_of_a_part_of_the_batch_draws_what_the_whole_would():
+    whole, part = tc.random.Generator(7), tc.random.Generator(7)
+    part.row = 2
+    ones = tc.Tensor(np.ones((4, 6), np.float32))
+    expected = F.dropout(ones, 0.5, generator=whole).data[2:]
+    np.testing.assert_array_equal(F.dropout(ones[2:], 0.5, generator=part).data, expected)
+
+
 @pytest.mark.parametrize(
     "options",
     [
