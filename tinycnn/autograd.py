@@ -172,11 +172,16 @@ class Function:
         except ValueError as error:
             shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
             raise ValueError(f"{name}: inputs of shape {shapes}: {error}") from error
-        except TypeError as error:
+        except (TypeError, AttributeError, OverflowError) as error:
+            if not isinstance(error, TypeError) and all(_is_operand(x) for x in arrays):
+                raise
             kinds = ", ".join(type(x).__name__ for x in inputs)
             raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
-        if output.dtype == object:
-            raise TypeError(f"{cls.__name__}.forward returned {output.item(0)!r}, expected an array of numbers")
+        if output.dtype not in FLOAT_TYPES and output.dtype.kind not in "iub":
+            what = repr(output.item(0)) if output.dtype == object and output.size else f"dtype {output.dtype}"
+            raise TypeError(
+                f"{cls.__name__}.forward returned {what}, expected an array of float32, float64 or integers"
+            )
         result = _tensor_type._of(output if cls.chooses_dtype else without_upcast(output, arrays))
         if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
             node.edges = tuple(
@@ -208,6 +213,10 @@ def operands(device: str, inputs: tuple[Any, ...]) -> list[Any]:
         to_device = for_device(device).as_array
         arrays = [to_device(x) if isinstance(x, np.ndarray) else x for x in arrays]
     return arrays
+
+
+def _is_operand(value: Any) -> bool:
+    return value is None or hasattr(value, "dtype")
 
 
 def _as_operand(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class TinyCNNError(Exception):
@@ -30,7 +31,7 @@ class UnknownNameError(TinyCNNError, LookupError):
     """A model, data set or option that does not exist."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+def unknown_name(kind: str, name: Any, known: Iterable[str]) -> UnknownNameError:
     """The error for a misspelt name, with the nearest known ones.
 
     >>> str(unknown_name("model", "resnet19", ["resnet18", "vgg11"]))
@@ -38,6 +39,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     """
     choices = sorted(known)
     lowered = {choice.lower(): choice for choice in choices}
-    near = [lowered[word] for word in difflib.get_close_matches(name.lower(), lowered, n=3)]
+    near = [lowered[word] for word in difflib.get_close_matches(str(name).lower(), lowered, n=3)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(choices)}")

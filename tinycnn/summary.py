@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn import nn
+from tinycnn import arguments, nn
 from tinycnn.grad_mode import enable_grad
 from tinycnn.ops.convolution import Conv2d
 from tinycnn.ops.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -133,8 +133,10 @@ def summary(model: nn.Module, input_shape: tuple[int, ...] = (3, 224, 224)) -> S
     multiply-adds  11,328
     activations    2.34 kB
     """
-    if not input_shape or min(input_shape) < 1:
-        raise ValueError(f"summary: input_shape is {tuple(input_shape)}, expected (C, H, W) of at least 1 each")
+    arguments.instance("summary", "model", model, nn.Module, "a Module")
+    shaped = isinstance(input_shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in input_shape)
+    if not shaped or not input_shape or min(input_shape) < 1:
+        raise ValueError(f"summary: input_shape is {input_shape!r}, expected (C, H, W) of at least 1 each")
     dtype, device = next(((p.dtype, p.device) for p in model.parameters()), (np.dtype(np.float32), "cpu"))
     image = Tensor(Tensor(np.zeros((1, *input_shape), dtype)).to(device), requires_grad=True)
     rows: list[Row] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -48,10 +49,10 @@ class Tensor:
     array([2., 4., 6.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_after", "_grad", "_hooks", "_node", "_requires_grad", "data")
+    __slots__ = ("__weakref__", "_after", "_data", "_grad", "_hooks", "_node", "_requires_grad")
     __array_ufunc__ = None  # so that array * tensor asks the tensor
 
-    data: np.ndarray
+    _data: np.ndarray
     _grad: np.ndarray | None
 
     if TYPE_CHECKING:  # tinycnn.ops binds operators and methods
@@ -81,6 +82,8 @@ class Tensor:
             data = data.data
         try:
             array = data.astype(dtype or data.dtype) if is_on_gpu(data) else np.array(data, dtype=dtype)
+        except (TypeError, OverflowError) as error:
+            raise TypeError(f"Tensor: data is a {type(data).__name__} that is not made of numbers: {error}") from error
         except ValueError as error:
             raise ValueError(
                 f"Tensor: data is no array of one shape, are its rows of different lengths? {error}"
@@ -89,7 +92,7 @@ class Tensor:
             array = array.astype(np.float32)
         if array.dtype not in FLOAT_TYPES and array.dtype.kind not in "iub":
             raise TypeError(f"Tensor: data has dtype {array.dtype}, expected float32, float64, an integer type or bool")
-        self.data = array
+        self._data = array
         self._grad = None
         self._node: Function | None = None
         self._hooks: dict[int, Callable] = {}
@@ -102,9 +105,29 @@ class Tensor:
     def _of(cls, array: np.ndarray) -> Tensor:
         """Wrap an array that nobody else writes to, without a copy."""
         tensor = Tensor.__new__(Tensor)
-        tensor.data, tensor._grad = array, None
+        tensor._data, tensor._grad = array, None
         tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, False
         return tensor
+
+    def _set_data(self, value: Any) -> None:
+        """Replace the array by another, which may have another shape, or by a tensor's.
+
+        Raises
+        ------
+        TypeError
+            If it is not an array, or not of a dtype that this tensor can have.
+        """
+        array = (
+            np.asarray(value) if isinstance(value, np.generic) else value.data if isinstance(value, Tensor) else value
+        )
+        if not isinstance(array, np.ndarray) and not is_on_gpu(array):
+            raise TypeError(f"data: the value is a {type(value).__name__}, expected an array")
+        if array.dtype not in FLOAT_TYPES and (array.dtype.kind not in "iub" or self.requires_grad):
+            wanted = "float32 or float64" if self.requires_grad else "float32, float64, an integer type or bool"
+            raise TypeError(f"data: the array has dtype {array.dtype}, expected {wanted}")
+        self._data = array
+
+    data: Any = property(operator.attrgetter("_data"), _set_data, doc="The values, an array of the tensor's device.")
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
@@ -269,7 +292,11 @@ class Tensor:
                 "tc.concatenate or tc.stack, or change a leaf inside `with tc.no_grad():`"
             )
         with changing(self.data):
-            self.data[plain_index(index)] = value.data if isinstance(value, Tensor) else value
+            try:
+                self.data[plain_index(index)] = value.data if isinstance(value, Tensor) else value
+            except (TypeError, OverflowError) as error:
+                kinds = f"a {type(value).__name__} for a tensor of {self.dtype}"
+                raise TypeError(f"item assignment: {kinds}: {error}") from error
 
     # -- the backward pass ---------------------------------------------------------------------------------------------
 
@@ -344,7 +371,7 @@ def _rebuild(kind: type[Tensor], data: Any, grad: Any, device: str, requires_gra
     """Make a leaf from what :meth:`Tensor.__reduce_ex__` gave. Hooks belong to the original and are not copied."""
     to_device = for_device(device).as_array
     tensor = kind.__new__(kind)
-    tensor.data, tensor._grad = to_device(data), None if grad is None else to_device(grad)
+    tensor._data, tensor._grad = to_device(data), None if grad is None else to_device(grad)
     tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, requires_grad
     for name, value in own.items():
         setattr(tensor, name, value)

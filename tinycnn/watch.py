@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinycnn import nn
+from tinycnn import arguments, nn
 from tinycnn.grad_mode import is_grad_enabled
 from tinycnn.hooks import Hook
 from tinycnn.kernels import on_host
@@ -196,8 +196,8 @@ def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] =
     >>> [(row["layer"], row["kind"], row["gradient"] > 0) for row in record.rows]
     [('0', 'Linear', True), ('1', 'ReLU', True), ('2', 'Linear', True)]
     """
-    if every < 1:
-        raise ValueError(f"watch: every is {every}, expected at least 1")
+    arguments.instance("watch", "model", model, nn.Module, "a Module")
+    arguments.integer("watch", "every", every, 1)
     return Watch(model, every, kinds)
 
 

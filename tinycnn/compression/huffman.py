@@ -11,6 +11,7 @@ import heapq
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.errors import WeightsError
 from tinycnn.kernels.cpu import bitstream
 
@@ -23,6 +24,9 @@ def entropy(counts: np.ndarray) -> float:
     >>> entropy(np.array([2, 1, 1]))
     1.5
     """
+    counts = _counts("entropy", counts)
+    if not counts.sum() > 0:
+        return 0.0
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 
@@ -43,6 +47,7 @@ def word_lengths(counts: np.ndarray) -> np.ndarray:
     >>> word_lengths(np.array([5, 1, 0, 2])).tolist()
     [1, 2, 0, 2]
     """
+    counts = _counts("word_lengths", counts)
     heap = [(int(count), symbol, [symbol]) for symbol, count in enumerate(counts) if count]
     lengths = np.zeros(len(counts), np.uint8)
     if len(heap) == 1:
@@ -58,6 +63,7 @@ def word_lengths(counts: np.ndarray) -> np.ndarray:
 
 def fixed_lengths(alphabet: int) -> np.ndarray:
     """Words of one length for all symbols, as a code without Huffman's idea has them."""
+    arguments.integer("fixed_lengths", "alphabet", alphabet, 0, 2**LONGEST_WORD)
     return np.full(alphabet, max(1, (alphabet - 1).bit_length()), np.uint8)
 
 
@@ -67,6 +73,7 @@ def words(lengths: np.ndarray) -> np.ndarray:
     >>> [f"{word:b}" for word in words(np.array([1, 2, 0, 2]))]
     ['0', '10', '0', '11']
     """
+    lengths = arguments.array("words", "lengths", np.asarray(lengths), "iu", 1)
     found, word = np.zeros(len(lengths), np.int64), 0
     for length in range(1, LONGEST_WORD + 1):
         members = np.flatnonzero(lengths == length)
@@ -86,7 +93,14 @@ def encode(symbols: np.ndarray, alphabet: int, lengths: np.ndarray | None = None
     lengths : uint8 array, optional
         Of words; by default :func:`word_lengths` of the symbols' counts.
     """
-    if lengths is None:
+    arguments.integer("encode", "alphabet", alphabet, 0, 256)
+    symbols = arguments.array("encode", "symbols", symbols, "iu", 1)
+    if symbols.size and not 0 <= symbols.min() <= symbols.max() < alphabet:
+        raise ValueError(f"encode: symbols are {symbols.min()} to {symbols.max()}, expected 0 to {alphabet - 1}")
+    symbols = symbols.astype(np.uint8)
+    if lengths is not None:
+        lengths = _lengths(lengths, symbols, alphabet)
+    else:
         lengths = word_lengths(np.bincount(symbols, minlength=alphabet))
     padded = np.append(lengths, np.zeros(alphabet % 2, np.uint8))
     table = (padded[::2] << 4 | padded[1::2]).astype(np.uint8)
@@ -101,6 +115,9 @@ def decode(data: bytes, count: int, alphabet: int) -> np.ndarray:
     WeightsError
         If the table is no prefix code, or the words do not fill the data.
     """
+    arguments.instance("decode", "data", data, (bytes, bytearray), "bytes")
+    arguments.integer("decode", "count", count, 0)
+    arguments.integer("decode", "alphabet", alphabet, 0, 256)
     size = -(-alphabet // 2)
     table = np.frombuffer(data[:size], np.uint8)
     lengths = np.stack([table >> 4, table & 15], axis=1).reshape(-1)
@@ -118,3 +135,20 @@ def decode(data: bytes, count: int, alphabet: int) -> np.ndarray:
     if read < 0 or -(-read // 8) != len(data) - size:
         raise WeightsError("the words of a Huffman code end too early, go on too long, or are unknown")
     return symbols
+
+
+def _counts(owner: str, counts: np.ndarray) -> np.ndarray:
+    counts = arguments.array(owner, "counts", np.asarray(counts), "iuf", 1)
+    if not (counts >= 0).all():
+        raise ValueError(f"{owner}: counts holds {counts.min()}, expected numbers of at least 0")
+    return counts
+
+
+def _lengths(lengths: np.ndarray, symbols: np.ndarray, alphabet: int) -> np.ndarray:
+    """Return word lengths as bytes if they belong to a code that has a word for each of the symbols."""
+    lengths = arguments.array("encode", "lengths", lengths, "iu", 1)
+    if lengths.shape != (alphabet,) or not ((lengths >= 0) & (lengths <= LONGEST_WORD)).all():
+        raise ValueError(f"encode: lengths must be {alphabet} numbers from 0 to {LONGEST_WORD}")
+    if (2.0 ** -lengths[lengths > 0].astype(np.float64)).sum() > 1 or not lengths[symbols].all():
+        raise ValueError("encode: lengths is not a prefix code with a word for each symbol")
+    return lengths.astype(np.uint8)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.errors import unknown_name
 from tinycnn.mutation import changing
 from tinycnn.nn import Module
@@ -25,13 +26,15 @@ SCOPES = ("layer", "global")
 
 def weights_of(model: Module) -> dict[str, Tensor]:
     """The parameters that are compressed: the weights of convolutions and linear layers, by name."""
+    arguments.instance("prune", "model", model, Module, "a Module")
     return {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
 
 
 def density(model: Module) -> float:
-    """The share of weights that are not zero."""
+    """The share of weights that are not zero; 1 of no weights."""
     weights = weights_of(model).values()
-    return sum(int(np.count_nonzero(w.data)) for w in weights) / sum(w.size for w in weights)
+    total = sum(w.size for w in weights)
+    return sum(int(np.count_nonzero(w.data)) for w in weights) / total if total else 1.0
 
 
 def masks(model: Module, keep: float, scope: str = "layer") -> dict[str, np.ndarray]:
@@ -61,8 +64,7 @@ def masks(model: Module, keep: float, scope: str = "layer") -> dict[str, np.ndar
     >>> masks(layer, 0.5)["weight"].tolist()
     [[False, True, False, True]]
     """
-    if not 0 <= keep <= 1:
-        raise ValueError(f"prune: the share of weights to keep is {keep}, expected 0 to 1")
+    arguments.number("prune", "the share of weights to keep", keep, 0, 1)
     if scope not in SCOPES:
         raise unknown_name("scope of pruning", scope, SCOPES)
     sizes = {name: np.abs(weight.data) for name, weight in weights_of(model).items()}
@@ -91,6 +93,8 @@ def cubic(progress: float, keep: float) -> float:
     >>> [cubic(progress, 0.25) for progress in (0, 0.5, 1)]
     [1.0, 0.34375, 0.25]
     """
+    arguments.number("cubic", "progress", progress, 0, 1)
+    arguments.number("cubic", "keep", keep, 0, 1)
     return keep + (1 - keep) * (1 - progress) ** 3
 
 
@@ -152,7 +156,11 @@ class Pruning(Callback):
 def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
     """Set pruned weights to zero, and not to minus zero."""
     weights = weights_of(model)
-    for name, mask in masks.items():
+    for name, mask in arguments.instance("prune", "masks", masks, dict, "a dict of masks by name").items():
+        if name not in weights or getattr(mask, "shape", None) != weights[name].shape or mask.dtype != np.bool_:
+            raise ValueError(
+                f"prune: the mask {name!r} does not fit a weight of the model, expected booleans of its shape"
+            )
         with changing(weights[name].data):
             np.copyto(weights[name].data, 0, where=~mask)
 

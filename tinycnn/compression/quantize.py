@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinycnn import arguments
+
 
 def quantize(weights: np.ndarray, bits: int = 8) -> np.ndarray:
     """Round the weights of a layer to the nearest multiple of max |w| / (2**(bits - 1) - 1).
@@ -28,7 +30,7 @@ def quantize(weights: np.ndarray, bits: int = 8) -> np.ndarray:
     >>> quantize(np.array([-1.0, 0.1, 0.0, 0.7]), bits=3).round(3).tolist()
     [-1.0, 0.0, 0.0, 0.667]
     """
-    if bits not in range(2, 9):
-        raise ValueError(f"quantize: bits is {bits}, expected 2 to 8")
+    arguments.array("quantize", "weights", weights, "f")
+    arguments.integer("quantize", "bits", bits, 2, 8)
     scale = np.abs(weights).max(initial=0) / (2 ** (bits - 1) - 1)
     return np.rint(weights / scale) * scale + 0 if scale > 0 else weights.copy()  # + 0: no minus zero

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.compression.prune import weights_of
 from tinycnn.mutation import changing
 from tinycnn.nn import Module, Parameter
@@ -28,6 +29,8 @@ def rate(n: int, k: int, b: int = 32) -> float:
     >>> rate(16, 4)  # the paper's example
     3.2
     """
+    for name, value in (("n", n), ("k", k), ("b", b)):
+        arguments.integer("rate", name, value, 1)
     return n * b / (n * math.ceil(math.log2(k)) + k * b)
 
 
@@ -61,6 +64,11 @@ def kmeans(values: np.ndarray, k: int, iterations: int = 100) -> tuple[np.ndarra
     >>> centres.tolist(), clusters.tolist()
     ([0.5, 10.0], [0, 0, 1, 1])
     """
+    arguments.array("kmeans", "values", values, "f", 1)
+    arguments.integer("kmeans", "k", k, 1, 2**24)
+    arguments.integer("kmeans", "iterations", iterations, 0)
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError("kmeans: values is empty or holds NaN or infinity, expected finite numbers")
     ordered = np.sort(values.astype(np.float64))
     middle = ordered.mean()
     ordered -= middle  # so that differences of cumulative sums lose no digits
@@ -97,8 +105,8 @@ def share(weights: np.ndarray, bits: int = 5) -> np.ndarray:
     ValueError
         If ``bits`` is out of range.
     """
-    if bits not in range(1, 9):
-        raise ValueError(f"share: bits is {bits}, expected 1 to 8")
+    arguments.array("share", "weights", weights, "f")
+    arguments.integer("share", "bits", bits, 1, 8)
     shared, places = weights.copy(), weights != 0
     if places.any():
         centres, clusters, _ = kmeans(weights[places], 2**bits)

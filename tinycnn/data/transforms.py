@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,8 @@ class Compose:
     """One transform after another."""
 
     def __init__(self, transforms: Sequence[Any]) -> None:
+        if not isinstance(transforms, Iterable):
+            raise TypeError(f"Compose: transforms is {transforms!r}, expected a list of transforms")
         self.transforms = list(transforms)
         for transform in self.transforms:
             if not callable(transform):

@@ -10,13 +10,17 @@ import math
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.mutation import changing
 from tinycnn.random import Generator, default_generator
 from tinycnn.tensor import Tensor
 
+_LARGEST = 1e150  # its square is a float
+
 
 def fan_in_and_out(tensor: Tensor) -> tuple[int, int]:
     """How many inputs feed one output, and how many outputs one input feeds: (O, C, kH, kW) gives (C k k, O k k)."""
+    arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     if tensor.ndim < 2:
         raise ValueError(f"init: shape {tensor.shape} has no fan-in and fan-out, expected two dimensions or more")
     field = math.prod(tensor.shape[2:])
@@ -30,29 +34,38 @@ def gain(nonlinearity: str, slope: float = 0.0) -> float:
         "sigmoid": 1.0,
         "tanh": 5 / 3,
         "relu": math.sqrt(2),
-        "leaky_relu": math.sqrt(2 / (1 + slope**2)),
+        "leaky_relu": math.sqrt(2 / (1 + arguments.number("init", "slope", slope, -_LARGEST, _LARGEST) ** 2)),
     }
-    if nonlinearity not in gains:
+    if not isinstance(nonlinearity, str) or nonlinearity not in gains:
         raise ValueError(f"init: nonlinearity is {nonlinearity!r}, expected one of {', '.join(gains)}")
     return gains[nonlinearity]
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform from ``a`` to ``b``."""
+    arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
+    low, high = (arguments.number("init", name, value, -_LARGEST, _LARGEST) for name, value in (("a", a), ("b", b)))
+    if low > high:
+        raise ValueError(f"init: a is {a}, expected at most b, which is {b}")
     with changing(tensor.data):
-        tensor.data[...] = _rng(generator).uniform(a, b, tensor.shape)
+        tensor.data[...] = _rng(generator).uniform(low, high, tensor.shape)
     return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with a mean and a standard deviation."""
+    arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
+    centre, spread = arguments.number("init", "mean", mean), arguments.number("init", "std", std, 0)
     with changing(tensor.data):
-        tensor.data[...] = _rng(generator).normal(mean, std, tensor.shape)
+        tensor.data[...] = _rng(generator).normal(centre, spread, tensor.shape)
     return tensor
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """One value everywhere."""
+    arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"init: value is {value!r}, expected a number")
     with changing(tensor.data):
         tensor.data[...] = value
     return tensor
@@ -70,13 +83,18 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform with variance gain**2 * 2 / (fan-in + fan-out)."""
-    bound = gain * math.sqrt(6 / sum(fan_in_and_out(tensor)))
+    bound = arguments.number("init", "gain", gain, 0) * math.sqrt(6 / max(sum(fan_in_and_out(tensor)), 1))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance gain**2 * 2 / (fan-in + fan-out)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fan_in_and_out(tensor))), generator)
+    return normal_(
+        tensor,
+        0.0,
+        arguments.number("init", "gain", gain, 0) * math.sqrt(2 / max(sum(fan_in_and_out(tensor)), 1)),
+        generator,
+    )
 
 
 def kaiming_uniform_(
@@ -110,4 +128,6 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 
 def _rng(generator: Generator | None) -> np.random.Generator:
-    return (generator or default_generator()).numpy
+    if generator is None:
+        return default_generator().numpy
+    return arguments.instance("init", "generator", generator, Generator, "a tinycnn.Generator").numpy

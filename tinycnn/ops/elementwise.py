@@ -339,7 +339,10 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
 def _comparison(compare: Any, symbol: str) -> Any:
     def operation(a: Tensor, b: Any) -> Tensor:
         device = common_device(compare.__name__, (a, b))
-        return Tensor._of(as_array(compare(*operands(device, (a, b)))))
+        try:
+            return Tensor._of(as_array(compare(*operands(device, (a, b)))))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{symbol}: {type(a).__name__} and {type(b).__name__}: {error}") from None
 
     operation.__doc__ = f"a {symbol} b, element by element, as booleans; no gradient."
     return operation
