@@ -265,3 +265,33 @@ def test_no_operation_warns():
     loss = (big * big + big - big / big).sum() + (big.exp() + big.sqrt() + big.log() + big**0.5).sum()
     loss.backward(np.float32(3e38))
     assert big.grad.shape == (5,)
+
+
+@pytest.mark.parametrize("returned", [np.ones(3) * 1j, np.array([1, 2, None]), np.array(["a", "b", "c"])])
+def test_results_of_functions_that_are_not_real_numbers_are_refused(returned):
+    class Backward(tc.autograd.Function):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, grad):
+            return returned
+
+    class Forward(tc.autograd.Function):
+        def forward(self, x):
+            return returned
+
+    x = tc.Tensor(np.ones(3, np.float32), requires_grad=True)
+    with pytest.raises(TypeError, match=r"Backward\.backward returned a gradient of dtype .*expected real numbers"):
+        Backward.apply(x).sum().backward()
+    assert x.grad is None
+    with pytest.raises(TypeError, match=r"Forward\.forward returned .*expected an array of numbers"):
+        Forward.apply(x)
+
+
+@pytest.mark.parametrize("data", [np.ones(3) * 1j, [1j, 1j, 1j]])
+def test_complex_gradients_and_data_are_refused(data):
+    x = tc.Tensor(np.ones(3, np.float32), requires_grad=True)
+    with pytest.raises(TypeError, match="complex"):
+        (x * 2).backward(data)
+    with pytest.raises(TypeError, match="complex"):
+        tc.Tensor(data, dtype=np.float32)

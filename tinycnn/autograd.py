@@ -180,7 +180,7 @@ class Function:
         if output.dtype not in FLOAT_TYPES and output.dtype.kind not in "iub":
             what = repr(output.item(0)) if output.dtype == object and output.size else f"dtype {output.dtype}"
             raise TypeError(
-                f"{cls.__name__}.forward returned {what}, expected an array of float32, float64 or integers"
+                f"{cls.__name__}.forward returned {what}, expected an array of numbers (float32, float64, integers)"
             )
         result = _tensor_type._of(output if cls.chooses_dtype else without_upcast(output, arrays))
         if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
@@ -327,6 +327,8 @@ def _run_backward(node: Function, grad: Any, owned: bool) -> tuple[Any, ...]:
 
 def _fit(grad: Any, edge: Edge, name: str) -> Any:
     """Undo broadcasting, and keep the input's dtype."""
+    if grad.dtype.kind not in "fiub":
+        raise TypeError(f"{name}.backward returned a gradient of dtype {grad.dtype}, expected real numbers")
     if grad.shape != edge.shape:
         try:
             grad = unbroadcast(grad, edge.shape)

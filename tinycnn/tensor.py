@@ -80,6 +80,8 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
             data = data.data
+        if dtype is not None and np.iscomplexobj(data):
+            raise TypeError("Tensor: data is complex, expected real numbers (take data.real or np.abs(data))")
         try:
             array = data.astype(dtype or data.dtype) if is_on_gpu(data) else np.array(data, dtype=dtype)
         except (TypeError, OverflowError) as error:
