@@ -179,9 +179,7 @@ class Function:
             raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
         if output.dtype not in FLOAT_TYPES and output.dtype.kind not in "iub":
             what = repr(output.item(0)) if output.dtype == object and output.size else f"dtype {output.dtype}"
-            raise TypeError(
-                f"{cls.__name__}.forward returned {what}, expected an array of numbers (float32, float64, integers)"
-            )
+            raise TypeError(f"{cls.__name__}.forward returned {what}, expected an array of numbers")
         result = _tensor_type._of(output if cls.chooses_dtype else without_upcast(output, arrays))
         if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
             node.edges = tuple(
