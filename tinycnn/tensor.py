@@ -88,7 +88,7 @@ class Tensor:
             raise TypeError(f"Tensor: data is a {type(data).__name__} that is not made of numbers: {error}") from error
         except ValueError as error:
             raise ValueError(
-                f"Tensor: data is no array of one shape, are its rows of different lengths? {error}"
+                f"Tensor: data is not an array of one shape, are its rows of different lengths? {error}"
             ) from error
         if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):
             array = array.astype(np.float32)

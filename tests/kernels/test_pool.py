@@ -235,3 +235,23 @@ def test_a_forked_child_has_workers_of_its_own():
 def test_a_number_of_threads_that_makes_no_sense_is_refused(count):
     with pytest.raises(ValueError, match=r"set_num_threads: count is .*, expected a whole number of at least 1"):
         tc.set_num_threads(count)
+
+
+@pytest.mark.parametrize("count", [1025, 10**9, 2**70])
+def test_more_threads_than_a_machine_profits_from_are_refused(count):
+    before = pool.get_num_threads()
+    with pytest.raises(ValueError, match="expected at most 1024"):
+        pool.set_num_threads(count)
+    assert pool.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "threads"),
+    [("3", 3), ("0012", 12), ("1024", 1024), ("1025", 1024), ("99999999999", 1024), ("9" * 10_000, 1024)],
+)
+def test_the_number_of_threads_in_the_environment_is_bounded(text, threads, monkeypatch):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", text)
+    assert pool._default_threads() == threads
+    for other in ("0", "-3", "abc", "2.5", "²"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", other)
+        assert pool._default_threads() >= 1

@@ -104,7 +104,7 @@ MESSAGES = [
     (lambda: t(2, 3).transpose(0, 2), "transpose: dim is 2, expected -2 to 1 for shape (2, 3)"),
     (lambda: tc.concatenate([t(2), t(2)], dim=1), "concatenate: dim is 1, expected -1 to 0 for shape (2,)"),
     (lambda: F.cross_entropy(t(), 0), "cross_entropy: input has shape (), expected (N, C), (C,) or (N, C, ...)"),
-    (lambda: tc.Tensor([[1, 2], [3]]), "Tensor: data is no array of one shape, are its rows of different lengths?"),
+    (lambda: tc.Tensor([[1, 2], [3]]), "Tensor: data is not an array of one shape, are its rows of different lengths?"),
     (
         lambda: nn.Conv2d(1, 2, 3, padding="sme"),
         "Conv2d: padding is 'sme', expected a number, a pair of them, 'same' or 'valid'",

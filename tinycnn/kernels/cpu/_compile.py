@@ -28,7 +28,8 @@ def compiled_and_kept(function: Callable, fastmath: frozenset[str] = SAFE_MATH, 
     kernel : what ``function`` was made for, if many are made in one place.
     """
     dispatcher: Any = numba.njit(fastmath=set(fastmath), error_model="numpy", nogil=True)(function)
-    keep_on_disk(dispatcher, kernel or function, _SOURCES)
+    if not JIT_DISABLED:
+        keep_on_disk(dispatcher, kernel or function, _SOURCES)
     return dispatcher
 
 

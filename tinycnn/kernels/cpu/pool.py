@@ -25,6 +25,7 @@ import numpy as np
 SMALL = 2**14  # elements
 MAILBOX = 16  # integers of a mailbox, two cache lines: workers do not disturb each other
 BUFFER = 1024  # integers for the packed arguments of one kernel
+MOST_THREADS = 1024  # more than any machine profits from; each takes a mailbox, and scratch memory in many kernels
 
 
 class _Worker:
@@ -126,10 +127,10 @@ def _argument_buffer() -> np.ndarray:
 
 
 def _default_threads() -> int:
-    """Return NUMBA_NUM_THREADS where it is a number, else the processors that this process may use."""
+    """Return NUMBA_NUM_THREADS if it is a number, at most MOST_THREADS, else the processors of this process."""
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked):
-        return int(asked)
+    if asked.isascii() and asked.isdecimal() and asked.strip("0"):
+        return int(asked) if len(asked) < 5 and int(asked) <= MOST_THREADS else MOST_THREADS
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -153,10 +154,12 @@ def set_num_threads(count: int) -> None:
     Raises
     ------
     ValueError
-        If ``count`` is not a whole number of at least 1.
+        If ``count`` is not a whole number of at least 1 and at most :data:`MOST_THREADS`.
     """
     if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
         raise ValueError(f"set_num_threads: count is {count!r}, expected a whole number of at least 1")
+    if count > MOST_THREADS:
+        raise ValueError(f"set_num_threads: count is {count}, expected at most {MOST_THREADS}")
     if count != _pool.threads:
         _pool.threads = int(count)
         _pool.team = None
