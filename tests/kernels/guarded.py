@@ -7,6 +7,7 @@ its own ends this process with a segmentation fault. The last line printed names
 
 import argparse
 import ctypes
+import itertools
 import mmap
 from collections import Counter
 
@@ -115,7 +116,8 @@ class Calls:
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
         self.dtype = np.float32
-        self.text = ""
+        self.activations = itertools.cycle((F.relu, F.leaky_relu, F.sigmoid, F.tanh))
+        self.layouts, self.optimizers = itertools.cycle(range(4)), itertools.cycle(range(3))
 
     def integer(self, low, high):
         return int(self.rng.integers(low, high + 1))
@@ -188,7 +190,7 @@ class Calls:
 
     def activation(self):
         x = self.pick(self.image(80), self.tensor(self.integer(0, 3), self.integer(1, 70)), self.tensor())
-        return self.pick(F.relu, F.leaky_relu, F.sigmoid, F.tanh)(x)
+        return next(self.activations)(x)
 
     def softmax(self):
         x = self.pick(self.image(), self.tensor(self.integer(1, 70), self.integer(1, 300)))
@@ -216,7 +218,7 @@ class Calls:
     def layout(self):
         x = self.image()
         n, c, h, w = x.shape
-        kind = self.integer(0, 3)
+        kind = next(self.layouts)
         if kind == 0:
             return tc.concatenate([x, self.tensor(n, self.integer(1, 20), h, w)], 1)
         if kind == 1:
@@ -226,22 +228,22 @@ class Calls:
     def optimizer(self):
         parameter = tc.nn.Parameter(self.rng.normal(size=self.pick((3,), (17, 5), (1,), (40, 500))).astype(self.dtype))
         parameter.grad = self.tensor(*parameter.shape, grad=False).data
-        make = self.pick(
+        make = (
             lambda p: tc.optim.SGD(p, lr=0.1),
             lambda p: tc.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
             lambda p: tc.optim.Adam(p, lr=0.1, weight_decay=0.1),
-        )
+        )[next(self.optimizers)]
         make([parameter]).step()
         return parameter
 
-    def one(self):
-        """Run a random operation, forward and backward."""
+    def one(self, number):
+        """Run an operation, forward and backward: at first each of them in turn, later random ones."""
         names = [
-            *["conv2d"] * 6,
             *("pool", "adaptive", "batch_norm", "activation", "softmax", "cross_entropy", "dropout", "matrix"),
-            *("normalization", "layout", "optimizer", "pool"),
+            *("normalization", "layout", "optimizer", "pool", "activation", "activation", "activation"),
+            *["conv2d"] * 6,
         ]
-        name = names[self.integer(0, len(names) - 1)]
+        name = names[number // 3 if number < 3 * len(names) else self.integer(0, len(names) - 1)]
         self.dtype = self.pick(np.float32, np.float32, np.float64)
         try:
             out = getattr(self, name)()
@@ -267,7 +269,7 @@ def main():
     calls = Calls(options.seed)
     for number in range(options.calls):
         print(f"call {number}", end=" ", flush=True)
-        name, done = calls.one()
+        name, done = calls.one(number)
         print(name, "" if done else "refused", flush=True)
         ran[name] += done
     missing = sorted(set(FILE_OF) - used - set(PROTOCOL["memory"]) - {"im2col", "col2im"} - _OF_RANKS)

@@ -198,7 +198,7 @@ def main(count, busy):
         for after in (name, PICK.choice(list(JOBS))):
             _compare(after, right[after], JOBS[after]())
     after = _memory()
-    if after != before:
+    if after[0] > before[0] or after[1] > before[1]:  # a workspace may have been replaced by a smaller one
         sys.exit(f"bytes of the slabs, bytes in use: {before} before, {after} after")
     print(f"{signals.raised} interrupts, {signals.sender.busy} while a worker ran; slabs of {after[0]} bytes")
 
