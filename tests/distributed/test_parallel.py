@@ -36,7 +36,7 @@ def test_sums_start_while_backward_goes_on():
     for name, parameter in model.named_parameters():
         parameter.register_hook(lambda grad, name=name: twins.events.append(("known", name)))
     with GradientSum(model.parameters(), twins, bucket_bytes=1) as gradients:
-        model(tc.Tensor(np.ones((3, 6)))).sum().backward()
+        model(tc.Tensor(np.ones((3, 6), np.float32))).sum().backward()
         gradients.finish()
     first_sum = twins.events.index(("start", 72))
     assert first_sum < twins.events.index(("known", "2.weight")) < twins.events.index(("known", "0.weight"))
@@ -64,7 +64,7 @@ def test_gradients_are_the_sums_for_any_size_of_bucket(bucket_bytes, buckets):
 def test_a_parameter_that_got_no_gradient_is_refused():
     model = deep()
     with GradientSum(model.parameters(), Twins()) as gradients:
-        model[0](tc.Tensor(np.ones((3, 6)))).sum().backward()
+        model[0](tc.Tensor(np.ones((3, 6), np.float32))).sum().backward()
         with pytest.raises(DistributedError, match=r"a parameter of shape \(9,\) got no gradient"):
             gradients.finish()
 
@@ -72,16 +72,16 @@ def test_a_parameter_that_got_no_gradient_is_refused():
 def test_a_second_backward_pass_before_finish_is_refused():
     model = deep()
     with GradientSum(model.parameters(), Twins()):
-        model(tc.Tensor(np.ones((3, 6)))).sum().backward()
+        model(tc.Tensor(np.ones((3, 6), np.float32))).sum().backward()
         with pytest.raises(DistributedError, match="a second backward pass before finish"):
-            model(tc.Tensor(np.ones((3, 6)))).sum().backward()
+            model(tc.Tensor(np.ones((3, 6), np.float32))).sum().backward()
 
 
 def test_frozen_parameters_are_left_out():
     model = deep()
     model[0].weight.requires_grad = False
     with GradientSum(model.parameters(), Twins()) as gradients:
-        model(tc.Tensor(np.ones((3, 6)))).sum().backward()
+        model(tc.Tensor(np.ones((3, 6), np.float32))).sum().backward()
         gradients.finish()
     assert model[0].weight.grad is None
 
