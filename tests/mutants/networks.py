@@ -50,10 +50,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "tinycnn/nn/init.py",
         "tests/nn/test_init.py",
         ('"tanh": 5 / 3', '"tanh": 1.0'),
-        ("math.sqrt(6 / sum(", "math.sqrt(3 / sum("),
-        ("(generator or default_generator()).numpy", "default_generator().numpy"),
+        ("math.sqrt(6 / max(sum(", "math.sqrt(3 / max(sum("),
+        ("    if generator is None:\n        return default", "    if True:\n        return default"),
         ('[mode == "fan_out"]', '[mode == "fan_in"]'),
-        ("uniform(a, b, tensor.shape)", "uniform(-b, b, tensor.shape)"),
+        ("uniform(low, high, tensor.shape)", "uniform(-high, high, tensor.shape)"),
     ),
     *planted(
         "tinycnn/nn/layers.py",
