@@ -134,6 +134,14 @@ def test_a_forward_pass_leaves_no_cycles():
         gc.enable()
 
 
+@pytest.mark.parametrize("gradient", ["x", 1j, [1, 2, [3]], [1, 2], {}])
+def test_a_gradient_that_does_not_fit_is_called_by_its_name(gradient):
+    x = tc.Tensor(np.ones(3, np.float32), requires_grad=True)
+    with pytest.raises((TypeError, ValueError), match=r"^backward: gradient (is a|has shape)"):
+        (x * 2).backward(gradient)
+    assert x.grad is None
+
+
 def test_second_backward_says_what_to_do():
     x = leaf(1.0)
     y = (x * x).sum()

@@ -541,6 +541,20 @@ def test_evaluate_starts_a_whole_epoch_and_counts_no_image_that_it_has_not_seen(
     assert result.accuracy == 0 and result.confusion.tolist() == [[0, 0, 0], [10, 0, 0], [0, 0, 0]]
 
 
+def test_an_image_whose_output_holds_nan_is_wrong_whatever_its_class():
+    class NanForDark(nn.Module):
+        def forward(self, x):
+            scores = np.tile(np.float32([9, 0, 0]), (len(x.data), 1))
+            scores[x.data.sum(axis=(1, 2, 3)) == 0, 1] = np.nan
+            return tc.Tensor(scores)
+
+    images = np.zeros((4, 1, 2, 2), np.float32)
+    images[0] = 1
+    result = evaluate(NanForDark(), DataLoader(ArrayDataset(images, np.zeros(4, int), CLASSES), 4))
+    assert result.accuracy == result.top5 == 1 / 4
+    assert result.confusion.tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]] and np.isnan(result.loss)
+
+
 def test_evaluate_refuses_a_loader_that_gives_another_number_of_images():
     with pytest.raises(ValueError, match="the loader gives 8 of 10 images; make it with drop_last=False"):
         evaluate(AlwaysZero(), DataLoader(all_of_class_1(), 4, drop_last=True))

@@ -19,7 +19,10 @@ from tinycnn.tensor import Tensor
 
 
 class Evaluation(NamedTuple):
-    """How a model does on a data set. ``confusion[i, j]`` counts images of class i that were taken for class j."""
+    """How a model does on a data set. ``confusion[i, j]`` counts images of class i that were taken for class j.
+
+    An image whose output holds NaN is taken for no class: it counts as wrong and is in no column.
+    """
 
     loss: float
     accuracy: float
@@ -79,7 +82,7 @@ def evaluate(
                 if loader.shard[1] > 1 or number % communicator.size == communicator.rank:
                     logits[place] = _logits(model, images, classes).numpy()
                     labels[place] = labels_of_batch
-                    right += int((logits[place].argmax(axis=1) == labels_of_batch).sum())
+                    right += int((_predicted(logits[place]) == labels_of_batch).sum())
                     seen += len(labels_of_batch)
                 progress.update(len(labels_of_batch), accuracy=right / max(seen, 1))
     finally:
@@ -136,12 +139,19 @@ def _evaluation(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
     if wrong.size:
         raise ValueError(f"evaluate: label {labels[wrong[0]]} at {wrong[0]} is outside the {logits.shape[1]} classes")
     confusion = np.zeros((logits.shape[1],) * 2, np.int64)
-    np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
+    predicted = _predicted(logits)
+    known = predicted >= 0
+    np.add.at(confusion, (labels[known], predicted[known]), 1)
     best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-    top5 = float((best == labels[:, None]).any(axis=1).mean())
+    top5 = float(((best == labels[:, None]).any(axis=1) & known).mean())
     loss = float(F.cross_entropy(Tensor(logits), labels).data)
     probabilities = F.softmax(Tensor(logits), dim=1).data
     return Evaluation(loss, float(np.trace(confusion)) / len(labels), top5, confusion, probabilities)
+
+
+def _predicted(logits: np.ndarray) -> np.ndarray:
+    """Return the class of each row (N, classes), or -1 where the row holds NaN."""
+    return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
 
 
 def _logits(model: Module, images: Any, classes: int) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn import random
+from tinycnn import arguments, random
 from tinycnn.kernels.arrays import FLOAT_TYPES
 from tinycnn.ops import activation, convolution, loss, matmul, normalization, pooling
 from tinycnn.ops.elementwise import where
@@ -277,7 +277,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: ran
         raise ValueError(f"dropout: p is {p}, expected a probability from 0 to 1")
     if not training or p == 0:
         return input
-    source = generator or random.default_generator()
+    source = random.default_generator() if generator is None else generator
+    arguments.instance("dropout", "generator", source, random.Generator, "a tinycnn.random.Generator")
     first = source.row * (input.size // max(len(input), 1)) if input.ndim else 0
     return activation.Dropout.apply(input, p=float(p), seed=source.seed, stream=source.next_stream(), first=first)
 

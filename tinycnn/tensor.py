@@ -359,11 +359,13 @@ class Tensor:
                     "loss needs none (reduce with .sum() or .mean())"
                 )
             return for_device(self.device).as_array(np.ones(self.shape, self.dtype))
-        given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=self.dtype)
-        array = given.to(self.device).data.astype(self.dtype, copy=False)
-        if array.shape != self.shape:
-            raise ValueError(f"backward: gradient has shape {array.shape}, expected {self.shape}")
-        return array
+        try:
+            given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=self.dtype)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"backward: gradient is a {type(gradient).__name__}, expected an array of shape {self.shape}: {error}"
+            ) from None
+        return fitting_gradient(given.to(self.device).data, self.data, "backward: gradient")
 
 
 autograd.register_tensor_type(Tensor)

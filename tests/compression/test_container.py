@@ -277,6 +277,8 @@ def test_the_setting_limits_it_too(tmp_path, monkeypatch):
 def test_names_that_are_not_text_are_refused(name):
     with pytest.raises(WeightsError, match="name"):
         container.encode({"3": np.zeros(2), name: np.zeros(2)})
+    with pytest.raises(WeightsError, match="arrays is a list, expected a mapping"):
+        container.encode([name])
 
 
 def test_any_other_failure_names_the_file(tmp_path, monkeypatch):

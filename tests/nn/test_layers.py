@@ -98,6 +98,9 @@ def test_dropout_draws_from_its_own_generator_in_training_only():
     np.testing.assert_array_equal(one, F.dropout(ones, 0.25, generator=tc.random.Generator(7)).data)
     assert set(one.tolist()) == {0, np.float32(1 / 0.75)}
     np.testing.assert_array_equal(nn.Dropout(0.25).eval()(ones).data, ones.data)
+    for make in (nn.Dropout, lambda generator: F.dropout(ones, generator=generator)):
+        with pytest.raises(TypeError, match="generator is a int"):
+            make(generator=7)
 
 
 def test_dropout_of_a_part_of_the_batch_draws_what_the_whole_would():

@@ -300,6 +300,7 @@ def test_a_wrong_state_of_a_plateau_is_refused(state):
         (lambda o: optim.StepLR(o, 2.5), ValueError, "StepLR: step_size is 2.5"),
         (lambda o: optim.StepLR(o, 2, None), ValueError, "StepLR: gamma is None"),
         (lambda o: optim.MultiStepLR(o, ["2"]), ValueError, r"MultiStepLR: milestones\[0\] is '2'"),
+        (lambda o: optim.MultiStepLR(o, None), TypeError, "MultiStepLR: milestones is a NoneType"),
         (lambda o: optim.ExponentialLR(o, float("nan")), ValueError, "ExponentialLR: gamma is nan"),
         (lambda o: optim.CosineAnnealingLR(o, None), ValueError, "CosineAnnealingLR: T_max is None"),
         (lambda o: optim.WarmUp(o, 3), TypeError, "WarmUp: schedule is .*, expected a Schedule"),

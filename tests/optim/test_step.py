@@ -253,8 +253,8 @@ def test_parameters_that_cannot_be_learned_are_refused(params, kind, message):
         optim.SGD(params, lr=0.1)
 
 
-@pytest.mark.parametrize("value", [None, "0.1", [0.1]])
-def test_an_option_changed_to_no_number_is_refused_before_anything_changes(value):
+@pytest.mark.parametrize("value", [None, "0.1", [0.1], float("nan"), float("inf"), 10**400])
+def test_an_option_changed_to_no_finite_number_is_refused_before_anything_changes(value):
     first, second = (nn.Parameter(np.ones(2, np.float32)) for _ in range(2))
     steps = optim.Adam([{"params": [first]}, {"params": [second]}])
     first.grad = second.grad = np.ones(2, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import stat
 import warnings
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.data.png_bands import check_pixels, png_bands
 from tinycnn.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 # Pillow knows about 40 more; one of them, EPS, runs Ghostscript on the file.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+LARGEST_SIZE = 16384  # pixels of a side of the result
 _MODES = {1: "L", 3: "RGB"}
 _THROUGH = {"LAB": "RGB", "HSV": "RGB", "La": "LA", "RGBa": "RGBA"}  # modes without a direct way to L and RGB
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 for all others
@@ -66,6 +69,7 @@ def read_image_and_bits(
     """Return the array of :func:`read_image` and the bits of a stored value: 8, 12, 16 or 32."""
     from PIL import Image, UnidentifiedImageError
 
+    arguments.instance("read_image", "path", path, (str, os.PathLike), "a file's path")
     path = Path(path)
     check_arguments("read_image", size, channels)
     value_range = as_value_range(value_range, "read_image")
@@ -87,10 +91,14 @@ def read_image_and_bits(
 
 def check_arguments(owner: str, size: int, channels: int) -> None:
     """Raise DataError for a size or a number of channels that cannot be."""
-    if isinstance(channels, bool) or channels not in _MODES:
+    if not _is_integer(channels) or channels not in _MODES:
         raise DataError(f"{owner}: channels is {channels!r}, expected 1 or 3")
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-        raise DataError(f"{owner}: size is {size!r}, expected 1 or more")
+    if not _is_integer(size) or not 1 <= size <= LARGEST_SIZE:
+        raise DataError(f"{owner}: size is {size!r}, expected an integer from 1 to {LARGEST_SIZE}")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def as_value_range(value_range: ValueRange | str | None, owner: str) -> ValueRange | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn import functional as F
 from tinycnn.nn import init
 from tinycnn.nn.module import Module, Parameter
@@ -354,6 +355,8 @@ class Dropout(Module):
         super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p is {p}, expected a probability from 0 to 1")
+        if generator is not None:
+            arguments.instance("Dropout", "generator", generator, Generator, "a tinycnn.random.Generator")
         self.p, self.generator = p, generator
 
     def forward(self, x: Tensor) -> Tensor:

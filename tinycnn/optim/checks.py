@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from tinycnn.kernels.arrays import FLOAT_TYPES, are_plain, overlaps_itself
 from tinycnn.tensor import Tensor
 
 NUMBERS = (int, float, np.integer, np.floating)
+LARGEST = sys.float_info.max
 
 
 def check_range(owner: str, name: str, value: Any, low: float = 0.0, high: float = float("inf")) -> None:
@@ -28,10 +30,11 @@ def check_range(owner: str, name: str, value: Any, low: float = 0.0, high: float
 
 
 def check_numbers(owner: str, names: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """Raise ValueError unless these options, which may have been changed by hand, are still numbers."""
+    """Raise ValueError unless these options, which may have been changed by hand, are still finite numbers."""
     for name in names:
-        if not isinstance(options.get(name), NUMBERS):
-            raise ValueError(f"{owner}: {name} of a parameter group is {options.get(name)!r}, expected a number")
+        value = options.get(name)
+        if not isinstance(value, NUMBERS) or not -LARGEST <= value <= LARGEST:
+            raise ValueError(f"{owner}: {name} of a parameter group is {repr(value)[:40]}, expected a finite number")
 
 
 def describe(groups: Sequence[Mapping[str, Any]], number: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.errors import CheckpointError
 from tinycnn.optim.checks import check_range
 from tinycnn.optim.optimizer import Optimizer
@@ -103,6 +104,7 @@ class MultiStepLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
         check_range("MultiStepLR", "gamma", gamma)
+        arguments.instance("MultiStepLR", "milestones", milestones, (list, tuple, range), "a list of integers")
         for number, milestone in enumerate(milestones):
             _check_integer(f"MultiStepLR: milestones[{number}]", milestone, 0)
         self.milestones, self.gamma = sorted(milestones), gamma

@@ -88,6 +88,8 @@ def host_arrays(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     WeightsError
         If a name is not text, or a value not an array.
     """
+    if not isinstance(arrays, Mapping):
+        raise WeightsError(f"arrays is a {type(arrays).__name__}, expected a mapping of names to arrays")
     found = {}
     for name, value in arrays.items():
         if not isinstance(name, str):
