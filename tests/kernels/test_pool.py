@@ -183,6 +183,8 @@ def test_loops_are_done_by_fewer_threads_where_no_more_can_be_started(monkeypatc
     pool._pool.team = None
     monkeypatch.setattr(pool._thread, "start_new_thread", refuse)
     test_every_piece_is_done_once(1001)
+    assert pool._pool.team.workers == []
+    test_every_piece_is_done_once(1001)
 
 
 @pytest.mark.parametrize("part", range(4))

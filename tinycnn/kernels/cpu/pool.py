@@ -74,13 +74,15 @@ class _Team:
         self.threads = threads
         self.mailboxes = np.zeros((threads, MAILBOX), np.int64)
         serve(self.mailboxes, 0)  # compiled here, where an error is seen
-        self.workers = [_Worker() for _ in range(1, threads)]
-        for thread_id, worker in enumerate(self.workers, 1):
+        self.workers: list[_Worker] = []
+        for thread_id in range(1, threads):
+            worker = _Worker()
             team = weakref.ref(self, worker.wakeups.put)
             try:
                 _thread.start_new_thread(worker.run, (team, self.mailboxes, thread_id))
             except RuntimeError:  # no more threads are allowed: the others take over the shares of those missing
                 break
+            self.workers.append(worker)
 
 
 class _Pool:
