@@ -405,9 +405,9 @@ def test_pipes_sockets_devices_and_broken_links_are_refused(tmp_path, monkeypatc
             read_image(name, 4, 1)
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.5, "4", None, True, 2**62])
+@pytest.mark.parametrize("size", [0, -1, 2.5, "4", None, True])
 def test_bad_arguments_are_refused_by_name(size):
-    with pytest.raises(DataError, match=f"^read_image: size is {size!r}, expected an integer from 1 to 16384$"):
+    with pytest.raises(DataError, match=f"^read_image: size is {size!r}, expected 1 or more$"):
         read_image("a.png", size, 1)
     with pytest.raises(DataError, match=r"^read_image: channels is 3\.0, expected 1 or 3$"):
         read_image("a.png", 8, 3.0)

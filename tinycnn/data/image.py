@@ -20,7 +20,6 @@ from tinycnn.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 # Pillow knows about 40 more; one of them, EPS, runs Ghostscript on the file.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-LARGEST_SIZE = 16384  # pixels of a side of the result
 _MODES = {1: "L", 3: "RGB"}
 _THROUGH = {"LAB": "RGB", "HSV": "RGB", "La": "LA", "RGBa": "RGBA"}  # modes without a direct way to L and RGB
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 for all others
@@ -93,8 +92,8 @@ def check_arguments(owner: str, size: int, channels: int) -> None:
     """Raise DataError for a size or a number of channels that cannot be."""
     if not _is_integer(channels) or channels not in _MODES:
         raise DataError(f"{owner}: channels is {channels!r}, expected 1 or 3")
-    if not _is_integer(size) or not 1 <= size <= LARGEST_SIZE:
-        raise DataError(f"{owner}: size is {size!r}, expected an integer from 1 to {LARGEST_SIZE}")
+    if not _is_integer(size) or size < 1:
+        raise DataError(f"{owner}: size is {size!r}, expected 1 or more")
 
 
 def _is_integer(value: Any) -> bool:
