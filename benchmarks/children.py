@@ -6,13 +6,27 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 
 def run_child(code: str, **environment: str) -> dict[str, float]:
-    """Run Python code in a new process; the numbers that it printed as lines ``name value``."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=True
-    )
+    """Run Python code in a new process; return the numbers that it printed as lines ``name value``."""
+    return _run(["-c", code], environment)
+
+
+def run_code(code: str, tree: Path) -> dict[str, float]:
+    """Run code as :func:`run_child` does, with the tinycnn of a checkout."""
+    return _run(["-P", "-c", code], {"PYTHONPATH": str(tree.resolve())})
+
+
+def run_program(program: Path, tree: Path) -> dict[str, float]:
+    """Run a program as :func:`run_child` does, with the tinycnn of a checkout."""
+    return _run(["-P", str(program)], {"PYTHONPATH": str(tree.resolve())})
+
+
+def _run(arguments: list[str], environment: dict[str, str]) -> dict[str, float]:
+    settings = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=settings, check=True)
     return {name: float(value) for name, value in re.findall(r"^(\S+) (\S+)$", done.stdout, re.MULTILINE)}
 
 
