@@ -1,5 +1,7 @@
 """What holds for every test."""
 
+import signal
+
 import pytest
 
 import tinycnn as tc
@@ -11,3 +13,12 @@ def same_number_of_threads():
     threads = tc.get_num_threads()
     yield
     tc.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_ignored_signals():
+    """Processes that tests start inherit ignored signals: SIGHUP under nohup, SIGINT in a shell's background."""
+    for name, handler in (("SIGHUP", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
