@@ -426,6 +426,30 @@ def test_a_deepcopy_keeps_what_is_shared_and_what_a_subclass_adds():
     assert first is second and first.name == ["weight"] and first.name is not x.name
 
 
+class Tagged(tc.nn.Parameter):
+    __slots__ = ("tag", "unset")
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copies_keep_the_slots_of_a_subclass(how):
+    x = Tagged(np.ones(2, np.float32))
+    x.tag = ["head"]
+    twin = COPIES[how](x)
+    assert twin.tag == ["head"] and not hasattr(twin, "unset") and twin.requires_grad
+
+
+class Owned(Tensor):
+    pass
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_tensor_whose_attribute_holds_it_is_copied(how):
+    x = Owned([1.0], requires_grad=True)
+    x.owner = {"tensor": x}
+    twin = COPIES[how](x)
+    assert twin.owner["tensor"] is (x if how == "copy" else twin)
+
+
 @pytest.mark.parametrize("how", COPIES)
 def test_a_tensor_inside_a_graph_says_what_to_do_instead_of_a_copy(how):
     loss = (leaf(1.0) * 2).sum()

@@ -44,7 +44,10 @@ TREES = {
     "whole numbers as keys": {0: 1, "0": 2, -1: {10: A}},
     "truth values as keys": {True: 1, "True": 2, False: None},
     "None as a key": {None: 1, "None": 2},
-    "floats as keys": {0.5: 1, math.inf: 2},
+    "floats as keys": {0.5: 1, math.inf: 2, -0.0: 3},
+    "whole numbers of many digits as keys": {10**5000: A, -(2**1024): 2},
+    "halves of a character": ["\ud83d\ude42", {"\ud83d\ude42": A, "\U0001f642": B}, {"\udc00\ud800": 1}],
+    "NumPy's text": [np.str_("a\0"), np.str_(""), np.bytes_(b"a\0"), np.bytes_(b""), np.str_("\ud83d\ude42")],
     "tuples and lists": (1, [2, (3, ()), []], {"a": (A, [B])}),
     "empty": [{}, [], (), "", b"", {"a": {}}],
     "floats": [0.1 + 0.2, -0.0, 1e-310, math.inf, -math.inf, math.nan, 1e22],
@@ -74,6 +77,11 @@ def test_trees_come_back_exactly(name):
     assert same(through_json(TREES[name]), TREES[name])
 
 
+def test_each_nan_is_a_key_of_its_own():
+    back = through_json([{math.nan: 1, float("nan"): 2, -0.0: 3}])[0]
+    assert list(back.values()) == [1, 2, 3] and str(list(back)) == "[nan, nan, -0.0]"
+
+
 def test_arrays_of_any_layout_keep_their_values():
     for array in (np.asfortranarray(np.arange(6.0).reshape(2, 3)), A[::-1], np.broadcast_to(A, (2, 3))):
         np.testing.assert_array_equal(through_json([array])[0], array)
@@ -83,6 +91,10 @@ class Kind(enum.IntEnum):
     """A whole number that is more than one."""
 
     ONE = 1
+
+
+class Metres(np.float64):
+    """A number of NumPy's that is more than one."""
 
 
 @pytest.mark.parametrize(
@@ -99,6 +111,8 @@ class Kind(enum.IntEnum):
         (collections.OrderedDict(a=1), "OrderedDict"),
         (collections.namedtuple("Pair", "a b")(1, 2), "Pair"),
         (Kind.ONE, "Kind"),
+        (Metres(1.0), "Metres"),
+        ({(10**5000,): 3}, "a tuple"),
         (np.array([None]), "array of object"),
         (np.array(["a"]), "array of <U1"),
         (np.zeros(2, [("a", "f4")]), "array of"),

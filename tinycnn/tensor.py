@@ -233,9 +233,8 @@ class Tensor:
                 f"a tensor inside a graph ({type(self._node).__name__}, shape {self.shape}) cannot be copied or "
                 "pickled, only leaves can; copy x.detach() for its values"
             )
-        own = dict(getattr(self, "__dict__", {}))
-        state = on_host(self.data), on_host(self._grad), self.device, self._requires_grad, own
-        return _rebuild, (type(self), *state)
+        facts = on_host(self.data), on_host(self._grad), self.device, self._requires_grad
+        return _rebuild, (type(self), *facts), _added_by_subclass(self)
 
     def __repr__(self) -> str:
         facts = [f"shape={self.shape}", f"dtype={self.dtype}"]
@@ -371,14 +370,19 @@ class Tensor:
 autograd.register_tensor_type(Tensor)
 
 
-def _rebuild(kind: type[Tensor], data: Any, grad: Any, device: str, requires_grad: bool, own: dict) -> Tensor:
+def _added_by_subclass(tensor: Tensor) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the attributes of a tensor, and those in slots other than :class:`Tensor`'s own."""
+    state = object.__getstate__(tensor)  # type: ignore[attr-defined]
+    attributes, slots = state if isinstance(state, tuple) else (state, {})
+    return attributes, {name: value for name, value in slots.items() if name not in Tensor.__slots__}
+
+
+def _rebuild(kind: type[Tensor], data: Any, grad: Any, device: str, requires_grad: bool) -> Tensor:
     """Make a leaf from what :meth:`Tensor.__reduce_ex__` gave. Hooks belong to the original and are not copied."""
     to_device = for_device(device).as_array
     tensor = kind.__new__(kind)
     tensor._data, tensor._grad = to_device(data), None if grad is None else to_device(grad)
     tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, requires_grad
-    for name, value in own.items():
-        setattr(tensor, name, value)
     return tensor
 
 

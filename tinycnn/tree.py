@@ -7,6 +7,7 @@ one is written as ``{"items": [[key, value], ...]}``, as is a dict with other ke
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ DEEPEST = 100
 """Levels of dicts and lists in each other; JSON readers have a limit of their own."""
 _PLAIN = (str, int, float, bool, type(None))
 _LARGEST_INTEGER = 2**1024  # Python refuses to write more than 4,300 decimal digits
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")  # JSON makes one character of two
 _EXPECTED = "expected dicts, lists, tuples, text, bytes, numbers, None and arrays of numbers"
 
 
@@ -31,7 +33,7 @@ def take_out(value: Any, arrays: dict[str, np.ndarray], path: tuple[str, ...] = 
     if len(path) > DEEPEST:
         raise TypeError(f"{_where(path[:5])}/... is nested more than {DEEPEST} levels deep, or holds itself")
     if type(value) in _PLAIN:
-        return {"int": hex(value)} if type(value) is int and abs(value) >= _LARGEST_INTEGER else value
+        return _take_plain(value)
     if type(value) is dict:
         return _take_dict(value, arrays, path)
     if type(value) in (list, tuple):
@@ -39,19 +41,31 @@ def take_out(value: Any, arrays: dict[str, np.ndarray], path: tuple[str, ...] = 
         return items if type(value) is list else {"tuple": items}
     if type(value) is bytes:
         return {"bytes": value.hex()}
-    if isinstance(value, np.generic) and value.dtype.kind in "biufcSUmM":
+    if isinstance(value, np.generic) and type(value) is value.dtype.type and value.dtype.kind in "biufcSUmM":
+        if isinstance(value, (str, bytes)):  # their bytes in an array would lack zeros at the end
+            return {"scalar": [value.dtype.kind, _bytes_of(value).hex()]}
         return {"scalar": [value.dtype.str, value.tobytes().hex()]}
     if isinstance(value, np.ndarray) and not isinstance(value, (np.ma.MaskedArray, np.matrix, np.recarray)):
         return _take_array(value, arrays, path)
     raise TypeError(f"{_where(path)} is a {type(value).__name__}, {_EXPECTED}")
 
 
+def _take_plain(value: Any) -> Any:
+    if type(value) is int and abs(value) >= _LARGEST_INTEGER:
+        return {"int": hex(value)}
+    if type(value) is str and not value.isascii() and _SURROGATE_PAIR.search(value):
+        return {"scalar": ["str", _bytes_of(value).hex()]}
+    return value
+
+
 def _take_dict(value: dict[Any, Any], arrays: dict[str, np.ndarray], path: tuple[str, ...]) -> Any:
     for key in value:
         if type(key) not in _PLAIN:
-            raise TypeError(f"{_where(path)} has the key {key!r}, a {type(key).__name__}, expected text or a number")
+            raise TypeError(f"{_where(path)} has the key {_shown(key)}, expected text or a number")
     inner = {key: (*path, _label(key)) for key in value}
-    if all(type(key) is str for key in value) and not (len(value) == 1 and next(iter(value)) in _DECODERS):
+    if all(type(key) is str and _take_plain(key) is key for key in value) and not (
+        len(value) == 1 and next(iter(value)) in _DECODERS
+    ):
         return {key: take_out(item, arrays, inner[key]) for key, item in value.items()}
     return {"items": [[take_out(key, arrays), take_out(item, arrays, inner[key])] for key, item in value.items()]}
 
@@ -69,7 +83,20 @@ def _take_array(value: np.ndarray, arrays: dict[str, np.ndarray], path: tuple[st
 
 
 def _label(key: Any) -> str:
-    return str(key).encode("utf-8", "backslashreplace").decode()
+    text = hex(key) if type(key) is int and abs(key) >= _LARGEST_INTEGER else str(key)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(key: Any) -> str:
+    kind = f"a {type(key).__name__}"
+    try:
+        return f"{key!r}, {kind}"
+    except Exception:  # its numbers have too many digits, for example
+        return kind
+
+
+def _bytes_of(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def _where(path: tuple[str, ...]) -> str:
@@ -111,8 +138,10 @@ def _array(item: Any, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return arrays[name].astype(_dtype(dtype))
 
 
-def _scalar(item: Any, arrays: Mapping[str, np.ndarray]) -> np.generic:
+def _scalar(item: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     dtype, data = item
+    if dtype in _TEXT:
+        return _TEXT[dtype](bytes.fromhex(data))
     (value,) = np.frombuffer(bytes.fromhex(data), _dtype(dtype))
     return value
 
@@ -124,12 +153,22 @@ def _dtype(text: Any) -> np.dtype:
 
 
 def _items(item: Any, arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
-    table = {put_back(key, arrays): put_back(value, arrays) for key, value in item}
+    table = {_key(put_back(key, arrays)): put_back(value, arrays) for key, value in item}
     if len(table) != len(item):
         raise ValueError("a key stands twice")
     return table
 
 
+def _key(key: Any) -> Any:
+    """A key; each NaN is one of its own, though JSON's reader gives the same object for all."""
+    return float("nan") if type(key) is float and math.isnan(key) else key
+
+
+_TEXT: dict[str, Callable[[bytes], Any]] = {
+    "str": lambda data: data.decode("utf-8", "surrogatepass"),
+    "U": lambda data: np.str_(data.decode("utf-8", "surrogatepass")),
+    "S": np.bytes_,
+}
 _DECODERS: dict[str, Callable[[Any, Mapping[str, np.ndarray]], Any]] = {
     "array": _array,
     "scalar": _scalar,

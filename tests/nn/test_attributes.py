@@ -107,6 +107,31 @@ def test_attributes_before_init_do_not_recurse():
         del net.layer
 
 
+class Forwarding(nn.Module):
+    """A wrapper that gives the attributes of what it wraps, with one in a slot."""
+
+    __slots__ = ("place",)
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(2, 3)
+        self.place = [7]
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, by_pickle, by_old_pickle])
+def test_a_subclass_with_slots_and_getattr_of_its_own_is_copied(duplicate):
+    net = Forwarding()
+    other = duplicate(net)
+    assert other.place == [7] and (other.place is net.place) == (duplicate is copy.copy)
+    assert other.in_features == 2 and other.inner.weight.data.tolist() == net.inner.weight.data.tolist()
+
+
 def test_a_property_that_fails_gives_its_own_message():
     class Model(nn.Module):
         @property

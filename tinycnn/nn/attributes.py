@@ -90,9 +90,17 @@ class Attributes:
     def __copy__(self) -> Self:
         """Return a module with the same parameters, buffers, layers and hooks, in tables of its own."""
         copy = type(self).__new__(type(self))
-        copy.__dict__.update(self.__dict__)
+        _take_over(copy, object.__getstate__(self))  # type: ignore[attr-defined]
         copy.__dict__.update({table: dict(self.__dict__[table]) for table in _TABLES if table in self.__dict__})
         return copy
+
+    def __setstate__(self, state: Any) -> None:
+        """Take over the attributes of a module that is copied or unpickled.
+
+        Defined here, as Python would look for it by ``__getattr__``, which in a subclass may read attributes that are
+        not there yet.
+        """
+        _take_over(self, state)
 
     def _tables(self) -> list[dict[str, Any]]:
         """The tables of parameters, buffers and modules; empty before ``__init__``, while unpickling for example."""
@@ -131,6 +139,14 @@ class Attributes:
         self._register(self._modules, name, module)
 
     register_module = add_module
+
+
+def _take_over(module: Attributes, state: Any) -> None:
+    """Set what ``object.__getstate__`` returned: a dict of attributes, with a second one for a class with slots."""
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    module.__dict__.update(attributes or {})
+    for name, value in (slots or {}).items():
+        object.__setattr__(module, name, value)
 
 
 def _as_buffer(name: str, value: Any) -> Any:
