@@ -363,3 +363,95 @@ def test_declarations_of_ownership_are_true(name, make):
         (part,) = parts
         assert not any(np.shares_memory(part, other) for other in held)
         assert part.size <= 1 or 0 not in part.strides
+
+
+# -- arrays in other clothes, and hooks that remove themselves ---------------------------------------------------------
+
+
+class WithArray:
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+class Named(np.ndarray):
+    pass
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [tc.Tensor._of, memoryview, WithArray, lambda a: a.view(Named), lambda a: a.view(np.recarray)],
+    ids=["tensor", "buffer", "protocol", "subclass", "recarray"],
+)
+def test_what_a_function_keeps_in_another_form_is_not_written_to(wrap):
+    table = np.array([1.0, 2.0, 3.0])
+
+    class Kept(KeptByClass):
+        def backward(self, grad):
+            return wrap(table)
+
+    for _ in range(3):
+        x = tc.Tensor(np.ones(3), requires_grad=True)
+        h = x * 1.0
+        (Kept.apply(h) + Kept.apply(h)).sum().backward()
+        assert x.grad.tolist() == [2.0, 4.0, 6.0]
+    assert table.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_what_a_hook_keeps_that_removes_itself_is_not_written_to():
+    kept, x = [], tc.Tensor(-np.ones(4), requires_grad=True)
+    y = F.relu(x)
+    hook = y.register_hook(lambda grad: (hook.remove(), kept.append(grad))[1])
+    (y * 3.0).sum().backward()
+    assert kept[0].tolist() == [3.0] * 4
+    assert x.grad.tolist() == [0.0] * 4
+
+
+def test_a_leafs_grad_is_not_the_array_of_a_hook_that_removes_itself():
+    table, x = np.full(4, 7.0), tc.Tensor(np.ones(4), requires_grad=True)
+    hook = x.register_hook(lambda grad: (hook.remove(), table)[1])
+    (x * 3.0).sum().backward()
+    x.grad[0] = 0
+    assert table.tolist() == [7.0] * 4
+
+
+MATRIX = np.array([[1.0, 2.0], [3.0, 4.0]])
+
+
+class ReturnsMatrices(Function):
+    def forward(self, x):
+        return np.asmatrix(x * 1.0)
+
+    def backward(self, grad):
+        return np.asmatrix(grad)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_arrays_of_a_subclass_are_taken_as_plain_arrays():
+    x = tc.Tensor(MATRIX, requires_grad=True)
+    x.data = np.asmatrix(MATRIX)
+    h = x * np.asmatrix(MATRIX)
+    h.register_hook(lambda grad: np.asmatrix(grad * 1.0))
+    y = ReturnsMatrices.apply(h) * MATRIX
+    y.sum(dim=0, keepdim=True).sum().backward()
+    assert np.array_equal(y.data, MATRIX**3)
+    assert np.array_equal(x.grad, MATRIX**2)
+    x.grad = np.asmatrix(MATRIX)
+    assert {type(array) for array in (x.data, x.grad, h.data, y.data)} == {np.ndarray}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda a: tc.Tensor(a),
+        lambda a: tc.Tensor(MATRIX) * a,
+        lambda a: setattr(tc.Tensor(MATRIX), "data", a),
+        lambda a: setattr(tc.Tensor(MATRIX), "grad", a),
+    ],
+)
+def test_masked_elements_are_refused(use):
+    with pytest.raises(TypeError, match=r"shape \(2, 2\) has masked elements"):
+        use(np.ma.array(MATRIX, mask=[[False, True], [False, False]]))
+    use(np.ma.array(MATRIX))

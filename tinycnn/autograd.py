@@ -183,7 +183,7 @@ class Function:
         result = _tensor_type._of(output if cls.chooses_dtype else without_upcast(output, arrays))
         if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
             node.edges = tuple(
-                Edge(x._node or x, x.shape, x.dtype) if needed else None
+                Edge(x if x._node is None else x._node, x.shape, x.dtype) if needed else None
                 for x, needed in zip(inputs, node.needs_input_grad)
             )
             result._node = node
@@ -220,6 +220,8 @@ def _is_operand(value: Any) -> bool:
 def _as_operand(value: Any) -> Any:
     if isinstance(value, _tensor_type):
         return value.data
+    if isinstance(value, np.ndarray):
+        return as_array(value)
     return value.item() if isinstance(value, np.generic) else value  # a NumPy scalar would upcast float32
 
 
@@ -292,17 +294,18 @@ def _input_gradients(node: Function, total: _Sum) -> Iterator[tuple[Edge, Any, b
     parts: Any = (None,) * len(node.edges)
     new = False
     if total.value is not None:
+        owned = total.owned and not node.hooks  # a hook may keep the array, even one that removes itself
         grad = run_hooks(name, node.hooks, total.value)
         _keep_retained(node, grad)
-        owned = total.owned and not node.hooks
         new = _promises_new(node, owned)
         parts = _run_backward(node, grad, owned)
     if len(parts) != len(node.edges):
         raise RuntimeError(f"{name}.backward returned {len(parts)} gradients for {len(node.edges)} inputs")
     for edge, part in zip(node.edges, parts):
         if edge is not None:
-            fitted = None if part is None else _fit(as_array(part), edge, name)
-            yield edge, fitted, new or fitted is not part
+            array = None if part is None else as_array(part)  # of a tensor or a buffer it shares the memory
+            fitted = None if array is None else _fit(array, edge, name)
+            yield edge, fitted, new or fitted is not array
 
 
 def _promises_new(node: Function, owned: bool) -> bool:
@@ -354,8 +357,9 @@ if hasattr(os, "register_at_fork"):
 def _accumulate_into_leaf(leaf: Tensor, total: _Sum) -> None:
     if total.value is None:
         return
+    owned = total.owned and not leaf._hooks
     grad = run_hooks("a leaf", leaf._hooks, total.value)
-    _add_to_grad(leaf, grad, total.owned and not leaf._hooks)
+    _add_to_grad(leaf, grad, owned)
     for hook in list(leaf._after.values()):
         hook(leaf)
 

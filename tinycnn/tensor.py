@@ -14,7 +14,7 @@ from tinycnn.autograd import Function
 from tinycnn.grad_mode import is_grad_enabled
 from tinycnn.hooks import Hook, fitting_gradient
 from tinycnn.kernels import DEVICES, for_device, is_on_gpu, on_host
-from tinycnn.kernels.arrays import FLOAT_TYPES, describe
+from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, describe
 from tinycnn.mutation import changing
 
 __all__ = ["Function", "Tensor", "plain_index"]
@@ -80,6 +80,8 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
             data = data.data
+        if isinstance(data, np.ndarray):
+            data = as_array(data)
         if dtype is not None and np.iscomplexobj(data):
             raise TypeError("Tensor: data is complex, expected real numbers (take data.real or np.abs(data))")
         try:
@@ -119,10 +121,10 @@ class Tensor:
         TypeError
             If it is not an array, or not of a dtype that this tensor can have.
         """
-        array = (
-            np.asarray(value) if isinstance(value, np.generic) else value.data if isinstance(value, Tensor) else value
-        )
-        if not isinstance(array, np.ndarray) and not is_on_gpu(array):
+        array = value.data if isinstance(value, Tensor) else value
+        if isinstance(array, (np.ndarray, np.generic)):
+            array = as_array(array)
+        elif not is_on_gpu(array):
             raise TypeError(f"data: the value is a {type(value).__name__}, expected an array")
         if array.dtype not in FLOAT_TYPES and (array.dtype.kind not in "iub" or self.requires_grad):
             wanted = "float32 or float64" if self.requires_grad else "float32, float64, an integer type or bool"
@@ -348,7 +350,9 @@ class Tensor:
                 "backward: this tensor does not require gradients: no input of its graph has requires_grad=True "
                 "(or it was made under no_grad)"
             )
-        autograd.backward(self._node or self, self._seed_gradient(gradient), gradient is None, retain_graph)
+        autograd.backward(
+            self if self._node is None else self._node, self._seed_gradient(gradient), gradient is None, retain_graph
+        )
 
     def _seed_gradient(self, gradient: Any) -> np.ndarray:
         if gradient is None:

@@ -12,8 +12,20 @@ FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def as_array(value: Any) -> Any:
-    """Return the array itself, on whichever device; a number becomes an array of no dimensions."""
-    return value if type(value) is np.ndarray or is_on_gpu(value) else np.asanyarray(value)
+    """Return the array itself, on whichever device; a number becomes an array of no dimensions.
+
+    Of an array of a subclass return the plain array: ``*`` of two matrices is another operation.
+
+    Raises
+    ------
+    TypeError
+        If elements are masked: operations would compute with what is behind the mask.
+    """
+    if type(value) is np.ndarray or is_on_gpu(value):
+        return value
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(f"an array of shape {value.shape} has masked elements; fill them first: array.filled(0)")
+    return np.asarray(value)
 
 
 def without_upcast(output: Any, inputs: list[Any]) -> Any:
