@@ -6,8 +6,8 @@ import pytest
 import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn import nn
+from tinycnn.autograd import Function
 from tinycnn.gradcheck import GradcheckError
-from tinycnn.tensor import Function
 
 
 def random_tensor(*shape, seed=0):

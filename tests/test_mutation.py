@@ -7,7 +7,9 @@ import pytest
 
 import tinycnn as tc
 from tinycnn import functional as F
-from tinycnn import mutation, nn
+from tinycnn import nn
+from tinycnn.kernels import versions
+from tinycnn.mutation import detect_mutation
 
 SIZES = [1, 16, 4096, 4097, 5000, 100_000]
 CHANGED = "saved in its forward pass was changed before backward"
@@ -118,9 +120,9 @@ def test_load_state_dict_counts():
 
 def test_running_statistics_count():
     norm = nn.BatchNorm2d(2)
-    before = mutation.version_of(norm.running_mean), mutation.version_of(norm.running_var)
+    before = versions.version_of(norm.running_mean), versions.version_of(norm.running_var)
     norm(tc.Tensor(np.random.default_rng(0).normal(size=(4, 2, 3, 3)).astype(np.float32)))
-    after = mutation.version_of(norm.running_mean), mutation.version_of(norm.running_var)
+    after = versions.version_of(norm.running_mean), versions.version_of(norm.running_var)
     assert after[0] > before[0] and after[1] > before[1]
 
 
@@ -174,7 +176,7 @@ def test_detect_mutation_takes_any_layout_and_ends_with_its_block():
     with tc.detect_mutation():
         loss = (x.T[::2] * x.T[::2]).sum()
     loss.backward()
-    assert not mutation.detect_mutation.current()
+    assert not detect_mutation.current()
     loss = (x * x).sum()
     x.data[0, 0] = 5  # not promised to be noticed here
     loss.backward()
@@ -182,11 +184,11 @@ def test_detect_mutation_takes_any_layout_and_ends_with_its_block():
 
 def test_versions_of_arrays_that_are_gone_are_forgotten():
     gc.collect()
-    before = len(mutation._versions)
+    before = len(versions._versions)
     tensors = [tc.Tensor(np.zeros(3)) for _ in range(100)]
     for x in tensors:
         x[0] = 1.0
-    assert len(mutation._versions) == before + 100
+    assert len(versions._versions) == before + 100
     del tensors, x
     gc.collect()
-    assert len(mutation._versions) <= before
+    assert len(versions._versions) <= before

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from tinycnn.tensor import Function, Tensor
+from tinycnn.autograd import Function
+from tinycnn.tensor import Tensor
 
 
 def leaf(*values, dtype=np.float64):

@@ -9,12 +9,10 @@ from tinycnn.gradcheck import gradcheck, gradcheck_model
 from tinycnn.kernels.cpu.pool import get_num_threads, set_num_threads
 from tinycnn.mutation import detect_mutation
 from tinycnn.ops.convolution import convolution_algorithm
-from tinycnn.ops.elementwise import maximum, where
-from tinycnn.ops.matmul import matmul
-from tinycnn.ops.shape import broadcast_to, concatenate, pad, stack
 from tinycnn.random import Generator, manual_seed
 from tinycnn.summary import summary
 from tinycnn.tensor import Tensor
+from tinycnn.tensor_functions import broadcast_to, concatenate, matmul, maximum, pad, stack, where
 from tinycnn.watch import watch
 
 try:

@@ -10,8 +10,6 @@ it made itself, and to those that a ``Function`` declares to be new.
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinycnn.grad_mode import is_grad_enabled
-from tinycnn.hooks import run_hooks
+from tinycnn.gradients import add_to_grad, computed_gradient, run_hooks
 from tinycnn.kernels import Kernels, for_device
-from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, unbroadcast, without_upcast
+from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, operands, raise_with_operands, without_upcast
 from tinycnn.mutation import Snapshot
 
 if TYPE_CHECKING:
@@ -161,22 +159,15 @@ class Function:
         Inputs that are not tensors (numbers, arrays, None) are constants.
         """
         node, name = cls(), cls.__name__.lower()
-        device = common_device(name, inputs)
+        device, arrays = operands(name, inputs, _tensor_type)
         node.kernels = for_device(device)
         recording = is_grad_enabled()
         node.needs_input_grad = tuple(recording and isinstance(x, _tensor_type) and x.requires_grad for x in inputs)
-        arrays = operands(device, inputs)
         try:
             with np.errstate(all="ignore"):  # NaN and inf are results, as in PyTorch
                 output = as_array(node.forward(*arrays, **options))
-        except ValueError as error:
-            shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
-            raise ValueError(f"{name}: inputs of shape {shapes}: {error}") from error
-        except (TypeError, AttributeError, OverflowError) as error:
-            if not isinstance(error, TypeError) and all(_is_operand(x) for x in arrays):
-                raise
-            kinds = ", ".join(type(x).__name__ for x in inputs)
-            raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise_with_operands(name, inputs, arrays, error)
         if output.dtype not in FLOAT_TYPES and output.dtype.kind not in "iub":
             what = repr(output.item(0)) if output.dtype == object and output.size else f"dtype {output.dtype}"
             raise TypeError(f"{cls.__name__}.forward returned {what}, expected an array of numbers")
@@ -188,41 +179,6 @@ class Function:
             )
             result._node = node
         return result
-
-
-def common_device(name: str, inputs: tuple[Any, ...]) -> str:
-    """Return the device of all tensors among the inputs.
-
-    Raises
-    ------
-    ValueError
-        If they are on different devices.
-    """
-    devices = {x.device for x in inputs if isinstance(x, _tensor_type)}
-    if len(devices) > 1:
-        raise ValueError(f"{name}: inputs are on different devices: {', '.join(sorted(devices))}")
-    return devices.pop() if devices else "cpu"
-
-
-def operands(device: str, inputs: tuple[Any, ...]) -> list[Any]:
-    """Return the inputs' arrays and numbers; arrays that are constants move to the device."""
-    arrays = [_as_operand(x) for x in inputs]
-    if device != "cpu":
-        to_device = for_device(device).as_array
-        arrays = [to_device(x) if isinstance(x, np.ndarray) else x for x in arrays]
-    return arrays
-
-
-def _is_operand(value: Any) -> bool:
-    return value is None or hasattr(value, "dtype")
-
-
-def _as_operand(value: Any) -> Any:
-    if isinstance(value, _tensor_type):
-        return value.data
-    if isinstance(value, np.ndarray):
-        return as_array(value)
-    return value.item() if isinstance(value, np.generic) else value  # a NumPy scalar would upcast float32
 
 
 # -- the chain rule, in topological order ------------------------------------------------------------------------------
@@ -242,7 +198,7 @@ def backward(root: Function | Tensor, gradient: Any, owned: bool = False, retain
             target = ready.pop()
             total = sums.pop(target)
             if not isinstance(target, Function):
-                _accumulate_into_leaf(target, total)
+                _add_to_leaf(target, total)
                 continue
             for edge, part, new in _input_gradients(target, total):
                 sums.setdefault(edge.target, _Sum()).add(part, new, target.kernels)
@@ -296,7 +252,9 @@ def _input_gradients(node: Function, total: _Sum) -> Iterator[tuple[Edge, Any, b
     if total.value is not None:
         owned = total.owned and not node.hooks  # a hook may keep the array, even one that removes itself
         grad = run_hooks(name, node.hooks, total.value)
-        _keep_retained(node, grad)
+        retained = None if node.retained is None else node.retained()
+        if retained is not None:
+            add_to_grad(retained, grad, owned=False)
         new = _promises_new(node, owned)
         parts = _run_backward(node, grad, owned)
     if len(parts) != len(node.edges):
@@ -304,7 +262,7 @@ def _input_gradients(node: Function, total: _Sum) -> Iterator[tuple[Edge, Any, b
     for edge, part in zip(node.edges, parts):
         if edge is not None:
             array = None if part is None else as_array(part)  # of a tensor or a buffer it shares the memory
-            fitted = None if array is None else _fit(array, edge, name)
+            fitted = None if array is None else computed_gradient(array, edge, name)
             yield edge, fitted, new or fitted is not array
 
 
@@ -326,58 +284,9 @@ def _run_backward(node: Function, grad: Any, owned: bool) -> tuple[Any, ...]:
     return parts if isinstance(parts, tuple) else (parts,)
 
 
-def _fit(grad: Any, edge: Edge, name: str) -> Any:
-    """Undo broadcasting, and keep the input's dtype."""
-    if grad.dtype.kind not in "fiub":
-        raise TypeError(f"{name}.backward returned a gradient of dtype {grad.dtype}, expected real numbers")
-    if grad.shape != edge.shape:
-        try:
-            grad = unbroadcast(grad, edge.shape)
-        except ValueError:
-            raise RuntimeError(
-                f"{name}.backward returned a gradient of shape {grad.shape} for an input of shape {edge.shape}"
-            ) from None
-    return grad if grad.dtype == edge.dtype else grad.astype(edge.dtype)
-
-
-# -- where gradients end -----------------------------------------------------------------------------------------------
-
-_adding = threading.RLock()  # gradients of one leaf may arrive from several threads; reentrant for signal handlers
-
-
-def _renew_lock() -> None:
-    global _adding
-    _adding = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)  # the thread that held it does not exist in the child
-
-
-def _accumulate_into_leaf(leaf: Tensor, total: _Sum) -> None:
-    if total.value is None:
-        return
-    owned = total.owned and not leaf._hooks
-    grad = run_hooks("a leaf", leaf._hooks, total.value)
-    _add_to_grad(leaf, grad, owned)
-    for hook in list(leaf._after.values()):
-        hook(leaf)
-
-
-def _keep_retained(node: Function, grad: Any) -> None:
-    tensor = node.retained() if node.retained is not None else None
-    if tensor is not None:
-        _add_to_grad(tensor, grad, owned=False)
-
-
-def _add_to_grad(tensor: Tensor, grad: Any, owned: bool) -> None:
-    with _adding:
-        if tensor._grad is None:
-            tensor._grad = grad if owned else grad.copy(order="K")
-        elif tensor._grad.shape == grad.shape:
-            tensor._grad = as_array(tensor._grad + grad)
-        else:
-            raise ValueError(
-                f"backward: a gradient of shape {grad.shape} cannot be added to grad of shape {tensor._grad.shape}; "
-                "set grad to None after replacing data"
-            )
+def _add_to_leaf(leaf: Tensor, total: _Sum) -> None:
+    if total.value is not None:
+        owned = total.owned and not leaf._hooks  # a hook may keep the array, even one that removes itself
+        add_to_grad(leaf, run_hooks("a leaf", leaf._hooks, total.value), owned)
+        for hook in list(leaf._after.values()):
+            hook(leaf)

@@ -14,9 +14,8 @@ import numpy as np
 from tinycnn import arguments, random
 from tinycnn.kernels.arrays import FLOAT_TYPES
 from tinycnn.ops import activation, convolution, loss, matmul, normalization, pooling
-from tinycnn.ops.elementwise import where
-from tinycnn.ops.shape import pad
 from tinycnn.tensor import Tensor
+from tinycnn.tensor_functions import pad, where
 
 __all__ = [
     "adaptive_avg_pool2d",

@@ -6,7 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinycnn.tensor import Function, Tensor
+from tinycnn.autograd import Function
+from tinycnn.tensor import Tensor
 from tinycnn.text import dot_quoted, plain
 
 

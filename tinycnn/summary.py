@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinycnn import arguments, nn
+from tinycnn.autograd import Function
 from tinycnn.grad_mode import enable_grad
 from tinycnn.ops.convolution import Conv2d
 from tinycnn.ops.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from tinycnn.tensor import Function, Tensor
+from tinycnn.tensor import Tensor
 
 
 class Row(NamedTuple):

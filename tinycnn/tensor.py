@@ -5,22 +5,23 @@ from __future__ import annotations
 import operator
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinycnn import autograd
 from tinycnn.autograd import Function
 from tinycnn.grad_mode import is_grad_enabled
-from tinycnn.hooks import Hook, fitting_gradient
-from tinycnn.kernels import DEVICES, for_device, is_on_gpu, on_host
+from tinycnn.gradients import given_gradient
+from tinycnn.hooks import Hook
+from tinycnn.kernels import for_device, is_on_gpu, on_host
 from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, describe
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
+from tinycnn.tensor_methods import Arithmetic, Comparison, Conversion, Products, Reduction
+from tinycnn.tensor_methods.shape import plain_index
 
-__all__ = ["Function", "Tensor", "plain_index"]
 
-
-class Tensor:
+class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
     """An array that remembers how it was made, so that gradients can flow back through it.
 
     Parameters
@@ -54,28 +55,6 @@ class Tensor:
 
     _data: np.ndarray
     _grad: np.ndarray | None
-
-    if TYPE_CHECKING:  # tinycnn.ops binds operators and methods
-
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __le__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-        def __ge__(self, other: Any) -> Tensor: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def _move(self, device: str) -> Tensor: ...
-        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
@@ -113,6 +92,11 @@ class Tensor:
         tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, False
         return tensor
 
+    @staticmethod
+    def _constant(data: Any, dtype: Any) -> Tensor:
+        """Return a tensor for an operand that is not one."""
+        return Tensor(data, dtype=dtype)
+
     def _set_data(self, value: Any) -> None:
         """Replace the array by another, which may have another shape, or by a tensor's.
 
@@ -134,31 +118,6 @@ class Tensor:
     data: Any = property(operator.attrgetter("_data"), _set_data, doc="The values, an array of the tensor's device.")
 
     # -- what it is ----------------------------------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The size along each dimension."""
-        return self.data.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The data type of the elements."""
-        return self.data.dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return self.data.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.data.size
-
-    @property
-    def device(self) -> str:
-        """Where the values are: "cpu" or "cuda"."""
-        return self.data.device
 
     @property
     def is_leaf(self) -> bool:
@@ -202,7 +161,7 @@ class Tensor:
     @grad.setter
     def grad(self, value: Any) -> None:
         if value is not None:
-            array = fitting_gradient(value, self.data, "grad: the value")
+            array = given_gradient(value, self.data, "grad: the value")
             given = getattr(value, "dtype", self.dtype)
             if given != self.dtype and not isinstance(value, np.generic):
                 raise ValueError(f"grad: the value has dtype {given}, expected {self.dtype}")
@@ -216,18 +175,6 @@ class Tensor:
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item() if spec and self.size == 1 else str(self), spec)
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         if self._node is not None:
@@ -250,43 +197,9 @@ class Tensor:
 
     # -- out of the graph ----------------------------------------------------------------------------------------------
 
-    def item(self) -> Any:
-        """The only element, as a Python number."""
-        if self.size != 1:
-            raise ValueError(f"item: the tensor has {self.size} elements, shape {self.shape}; expected one")
-        return self.data.item()
-
-    def numpy(self) -> np.ndarray:
-        """The values as an array, which shares memory with the tensor; from a GPU a copy of them."""
-        return on_host(self.data)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.requires_grad:
-            raise TypeError(
-                "a tensor that requires gradients does not turn into an array by itself: the graph would end there; "
-                "use tensor.numpy()"
-            )
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
     def detach(self) -> Tensor:
         """The same values outside the graph, sharing memory."""
         return Tensor._of(self.data)
-
-    def to(self, target: Any) -> Tensor:
-        """Move to a device (a name) or convert to a dtype. A tensor of the graph is converted inside the graph.
-
-        Raises
-        ------
-        DeviceError
-            If the device is not there, with what to install.
-        """
-        if isinstance(target, str) and target in DEVICES:
-            return self if self.device == target else self._move(target)
-        try:
-            dtype = np.dtype(target)
-        except TypeError as error:
-            raise TypeError(f"to: {target!r} is neither a device ({', '.join(DEVICES)}) nor a dtype") from error
-        return self if self.dtype == dtype else self.astype(dtype)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if self._node is not None or (self._requires_grad and is_grad_enabled()):
@@ -368,7 +281,7 @@ class Tensor:
             raise type(error)(
                 f"backward: gradient is a {type(gradient).__name__}, expected an array of shape {self.shape}: {error}"
             ) from None
-        return fitting_gradient(given.to(self.device).data, self.data, "backward: gradient")
+        return given_gradient(given.to(self.device).data, self.data, "backward: gradient")
 
 
 autograd.register_tensor_type(Tensor)
@@ -388,16 +301,3 @@ def _rebuild(kind: type[Tensor], data: Any, grad: Any, device: str, requires_gra
     tensor._data, tensor._grad = to_device(data), None if grad is None else to_device(grad)
     tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, requires_grad
     return tensor
-
-
-def plain_index(index: Any) -> Any:
-    """Return an index with new arrays in place of tensors, arrays and lists, which the caller may change later.
-
-    >>> plain_index((slice(2), Tensor([1, 0])))
-    (slice(None, 2, None), array([1, 0]))
-    """
-    if isinstance(index, tuple):
-        return tuple(plain_index(part) for part in index)
-    if isinstance(index, list):
-        return np.array(index, None if index else np.intp)
-    return index.data.copy() if isinstance(index, Tensor) else index.copy() if isinstance(index, np.ndarray) else index

@@ -153,7 +153,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *planted(
         "tinycnn/autograd.py",
         "tests/test_autograd.py tests/test_ownership.py tests/test_tensor.py",
-        ("_add_to_grad(leaf, grad, total.owned and not leaf._hooks)", "_add_to_grad(leaf, grad, True)"),
+        ("add_to_grad(leaf, grad, total.owned and not leaf._hooks)", "add_to_grad(leaf, grad, True)"),
     ),
     *planted(
         "tinycnn/kernels/choice.py",

@@ -19,7 +19,7 @@ from tinycnn.compression.quantize import quantize
 from tinycnn.compression.share import Sharing, rate, share
 from tinycnn.data import DataLoader
 from tinycnn.errors import TinyCNNError, WeightsError
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
 from tinycnn.nn import Module
 from tinycnn.optim import Adam, MultiStepLR, WarmUp
 from tinycnn.training import Callback, Trainer, evaluate

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinycnn import arguments
 from tinycnn.errors import unknown_name
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
 from tinycnn.nn import Module
 from tinycnn.tensor import Tensor
 from tinycnn.training import Callback

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinycnn import arguments
 from tinycnn.compression.prune import weights_of
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
 from tinycnn.nn import Module, Parameter
 from tinycnn.training import Callback
 

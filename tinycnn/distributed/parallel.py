@@ -13,7 +13,7 @@ import numpy as np
 
 from tinycnn.distributed.communicator import Communicator, DistributedError, Done, Request
 from tinycnn.hooks import Hook
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
 from tinycnn.nn import BatchNorm2d, Module
 from tinycnn.tensor import Tensor
 

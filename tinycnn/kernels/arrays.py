@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from tinycnn.kernels import is_on_gpu
+from tinycnn.kernels import for_device, is_on_gpu
 
 FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -26,6 +26,42 @@ def as_array(value: Any) -> Any:
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise TypeError(f"an array of shape {value.shape} has masked elements; fill them first: array.filled(0)")
     return np.asarray(value)
+
+
+def operands(name: str, inputs: tuple[Any, ...], tensor_type: Any) -> tuple[str, list[Any]]:
+    """Return the device of all tensors among the inputs of an operation, and the inputs' arrays and numbers there.
+
+    Raises
+    ------
+    ValueError
+        If the tensors are on different devices.
+    """
+    devices = {x.device for x in inputs if isinstance(x, tensor_type)}
+    if len(devices) > 1:
+        raise ValueError(f"{name}: inputs are on different devices: {', '.join(sorted(devices))}")
+    arrays = [x.data if isinstance(x, tensor_type) else _as_constant(x) for x in inputs]
+    if not devices or "cpu" in devices:
+        return "cpu", arrays
+    device = devices.pop()
+    to_device = for_device(device).as_array
+    return device, [to_device(x) if isinstance(x, np.ndarray) else x for x in arrays]
+
+
+def _as_constant(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return as_array(value)
+    return value.item() if isinstance(value, np.generic) else value  # a NumPy scalar would upcast float32
+
+
+def raise_with_operands(name: str, inputs: tuple[Any, ...], arrays: list[Any], error: Exception) -> NoReturn:
+    """Raise an error of an operation again, with its inputs' shapes or types in the message."""
+    if isinstance(error, ValueError):
+        shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
+        raise ValueError(f"{name}: inputs of shape {shapes}: {error}") from error
+    if not isinstance(error, TypeError) and all(x is None or hasattr(x, "dtype") for x in arrays):
+        raise error
+    kinds = ", ".join(type(x).__name__ for x in inputs)
+    raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
 
 
 def without_upcast(output: Any, inputs: list[Any]) -> Any:

@@ -32,8 +32,8 @@ from typing import Any
 
 from tinycnn import nn
 from tinycnn.models._build import he_start, scale
-from tinycnn.ops.shape import pad
 from tinycnn.tensor import Tensor
+from tinycnn.tensor_functions import pad
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 

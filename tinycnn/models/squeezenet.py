@@ -25,8 +25,8 @@ from typing import Any
 from tinycnn import nn
 from tinycnn.models._build import check_size, scale
 from tinycnn.nn import init
-from tinycnn.ops.shape import concatenate
 from tinycnn.tensor import Tensor
+from tinycnn.tensor_functions import concatenate
 
 STEMS = {"1_0": (96, 7, 2), "1_1": (64, 3, 2)}  # channels, kernel, stride
 POOLS = {"1_0": (5, 9), "1_1": (4, 6)}  # the Fire modules that a pool stands before

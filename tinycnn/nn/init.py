@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from tinycnn import arguments
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
 from tinycnn.random import Generator, default_generator
 from tinycnn.tensor import Tensor
 

@@ -10,7 +10,7 @@ import numpy as np
 from tinycnn.errors import WeightsError
 from tinycnn.kernels import for_device, is_on_gpu, on_host
 from tinycnn.kernels.arrays import overlaps_itself
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
 from tinycnn.tensor import Tensor
 from tinycnn.weights.state import without_wrappers
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinycnn.tensor import Function
+from tinycnn.autograd import Function
 
 
 class ReLU(Function):

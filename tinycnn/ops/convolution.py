@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tinycnn.autograd import Function
 from tinycnn.kernels.choice import Choice
-from tinycnn.tensor import Function
 
 
 class convolution_algorithm(Choice, default="auto"):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tinycnn.tensor import Function, Tensor
+from tinycnn.autograd import Function
 
 
 class MatMul(Function):
@@ -57,40 +55,3 @@ class Linear(Function):
             self.kernels.matmul(grad.T, x) if need_weight else None,
             grad.sum(axis=0) if need_bias else None,
         )
-
-
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product, batched and broadcast over leading dimensions; vectors as in NumPy's ``@``.
-
-    Raises
-    ------
-    ValueError
-        If the inner sizes differ or a factor is a scalar.
-    TypeError
-        If the dtypes differ.
-    """
-    dtype = next((x.dtype for x in (a, b) if isinstance(x, Tensor)), None)
-    a, b = (x if isinstance(x, Tensor) else _operand(x, dtype) for x in (a, b))
-    if a.dtype != b.dtype:
-        raise TypeError(f"matmul: the factors have dtypes {a.dtype} and {b.dtype}; convert one of them")
-    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
-        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit: the inner sizes must be equal")
-    left, right = a, b
-    if a.ndim == 1:
-        left = a.reshape(1, -1)
-    if b.ndim == 1:
-        right = b.reshape(-1, 1)
-    out = MatMul.apply(left, right)
-    if a.ndim == 1:
-        out = out.reshape(*out.shape[:-2], out.shape[-1])
-    return out.reshape(out.shape[:-1]) if b.ndim == 1 else out
-
-
-def _operand(value: Any, dtype: Any) -> Tensor:
-    """Return a constant factor; one without a dtype of its own, such as a list, takes the other's."""
-    return Tensor(value, dtype=None if hasattr(value, "dtype") else dtype)
-
-
-def rmatmul(a: Tensor, b: Tensor) -> Tensor:
-    """B @ a: what ``array @ tensor`` means."""
-    return matmul(b, a)

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from tinycnn.mutation import changing
-from tinycnn.tensor import Function
+from tinycnn.autograd import Function
+from tinycnn.kernels.versions import changing
 
 
 class BatchNorm(Function):

@@ -1,13 +1,10 @@
-"""Operations that reduce dimensions. ``dim`` is an int, a tuple of ints, or None for all; ``keepdim`` keeps size 1."""
+"""Reductions. ``dim`` is a tuple of dimensions counted from 0, or None for all; ``keepdim`` keeps size 1."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from tinycnn.kernels.arrays import as_array
-from tinycnn.tensor import Function, Tensor
+from tinycnn.autograd import Function
 
 Dim = int | tuple[int, ...] | None
 
@@ -99,91 +96,3 @@ class MaxAlong(Function):
         out.fill(0)
         np.put_along_axis(out, indices, grad.reshape(indices.shape), self.dim)
         return out
-
-
-class MaxResult(NamedTuple):
-    """The largest values along a dimension, and where they were."""
-
-    values: Tensor
-    indices: Tensor
-
-
-def sum(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """The sum over ``dim``."""
-    return Sum.apply(x, dim=_dims("sum", x, dim), keepdim=keepdim)
-
-
-def mean(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """The mean over ``dim``; NaN over no elements."""
-    return Mean.apply(x, dim=_dims("mean", x, dim), keepdim=keepdim)
-
-
-def var(x: Tensor, dim: Dim = None, correction: int = 1, keepdim: bool = False) -> Tensor:
-    """The variance over ``dim``, divided by n - ``correction`` (1: unbiased, 0: of the population)."""
-    return Var.apply(x, dim=_dims("var", x, dim), correction=correction, keepdim=keepdim)
-
-
-def max(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | MaxResult:
-    """The largest element, or along ``dim`` the pair (values, indices).
-
-    NaN counts as largest. Over all elements the gradient is shared by equals; along a dimension it goes to the index
-    that is returned.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to take the largest of.
-    """
-    if dim is None:
-        if not x.size:
-            raise ValueError(f"max: the tensor has no elements, shape {x.shape}")
-        return MaxAll.apply(x)
-    if not x.ndim:
-        _dims("max", x, dim)
-        return MaxResult(MaxAll.apply(x), argmax(x))
-    axes = _dims("max", x, dim)
-    if axes is None or len(axes) != 1:
-        raise ValueError(f"max: dim is {dim!r}, expected one dimension")
-    (axis,) = axes
-    if not x.shape[axis]:
-        raise ValueError(f"max: dimension {dim} of shape {x.shape} is empty")
-    indices = x.data.argmax(axis=axis, keepdims=True)
-    values = MaxAlong.apply(x, indices=indices, dim=axis, keepdim=keepdim)
-    return MaxResult(values, Tensor._of(indices if keepdim else indices.squeeze(axis)))
-
-
-def argmax(x: Tensor, dim: int | None = None) -> Tensor:
-    """Return the index of the first largest element (of the flattened tensor, or along ``dim``); no gradient.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to take the largest of.
-    """
-    axes = _dims("argmax", x, dim)
-    if axes is not None and len(axes) > 1:
-        raise ValueError(f"argmax: dim is {dim!r}, expected one dimension")
-    axis = axes[0] if axes else None
-    if not (x.size if axis is None else x.shape[axis]):
-        raise ValueError(f"argmax: nothing to take the largest of in shape {x.shape}")
-    return Tensor._of(as_array(x.data.argmax(axis=axis)))
-
-
-def _dims(name: str, x: Tensor, dim: Dim) -> tuple[int, ...] | None:
-    """Return ``dim`` as a tuple of non-negative numbers; None, all dimensions, for an empty tuple.
-
-    As in PyTorch a tensor without dimensions has the dimensions 0 and -1, over which nothing is reduced.
-    """
-    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
-    if dim is None or not dims:
-        return None
-    count = x.ndim or 1
-    for d in dims:
-        if not isinstance(d, (int, np.integer)) or isinstance(d, bool):
-            raise TypeError(f"{name}: dim is {dim!r}, expected an integer or a tuple of integers")
-        if not -count <= d < count:
-            raise ValueError(f"{name}: dim is {d}, expected {-count} to {count - 1} for shape {x.shape}")
-    found = tuple(int(d) % count for d in dims)  # type: ignore[arg-type]
-    if len(set(found)) < len(found):
-        raise ValueError(f"{name}: dim is {dim!r}, expected each dimension once")
-    return found if x.ndim else ()

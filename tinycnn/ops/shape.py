@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tinycnn.autograd import Function
 from tinycnn.kernels import Kernels, for_device
-from tinycnn.tensor import Function, Tensor, plain_index
 
 
 class Reshape(Function):
@@ -141,98 +140,3 @@ class Move(Function):
 
     def backward(self, grad):
         return for_device(self.device).as_array(grad)
-
-
-def move(x: Tensor, device: str) -> Tensor:
-    """On another device; on its own a tensor that does not require gradients stays out of the graph."""
-    return Move.apply(x, device=device)
-
-
-def reshape(x: Tensor, *shape: Any) -> Tensor:
-    """The same elements in another shape; one size may be -1."""
-    return Reshape.apply(x, shape=_sizes(shape))
-
-
-def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions ``start_dim`` to ``end_dim`` joined into one."""
-    start, end = (_dimension("flatten", x, d) for d in (start_dim, end_dim))
-    if start > end:
-        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} for shape {x.shape}")
-    middle = int(np.prod(x.shape[start : end + 1], dtype=np.int64))
-    return Reshape.apply(x, shape=(*x.shape[:start], middle, *x.shape[end + 1 :]))
-
-
-def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions swapped."""
-    dims = list(range(x.ndim))
-    first, second = (_dimension("transpose", x, d) for d in (dim0, dim1))
-    dims[first], dims[second] = second, first
-    return Permute.apply(x, dims=dims)
-
-
-def permute(x: Tensor, *dims: Any) -> Tensor:
-    """Dimensions in the given order."""
-    order = _sizes(dims)
-    if sorted(d % x.ndim if -x.ndim <= d < x.ndim else d for d in order) != list(range(x.ndim)):
-        raise ValueError(f"permute: dims are {order}, expected each of 0 to {x.ndim - 1} once for shape {x.shape}")
-    return Permute.apply(x, dims=[d % x.ndim for d in order])
-
-
-def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Repeated to a larger shape, as NumPy broadcasts."""
-    return BroadcastTo.apply(x, shape=tuple(shape))
-
-
-def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index]: integers, slices, None, ..., boolean masks, integer arrays or tensors."""
-    return GetItem.apply(x, index=plain_index(index))
-
-
-def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors joined along a dimension they already have."""
-    _check_list("concatenate", tensors)
-    first = tensors[0] if isinstance(tensors[0], Tensor) else Tensor(tensors[0])
-    return Concatenate.apply(*tensors, dim=_dimension("concatenate", first, dim))
-
-
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape joined along a new dimension."""
-    _check_list("stack", tensors)
-    return Stack.apply(*tensors, dim=dim)
-
-
-def pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
-    """A border of ``value``: ``pad`` is (left, right, top, bottom, ...), from the last dimension to the first.
-
-    >>> pad(Tensor([[1.0, 2.0]]), (1, 0)).data
-    array([[0., 1., 2.]], dtype=float32)
-    """
-    if len(pad) % 2 or len(pad) > 2 * x.ndim or min(pad, default=0) < 0:
-        raise ValueError(
-            f"pad: pad is {tuple(pad)}, expected pairs of numbers of at least 0 for at most {x.ndim} dimensions"
-        )
-    pairs = list(zip(pad[::2], pad[1::2]))
-    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
-    return Pad.apply(x, widths=widths, value=value)
-
-
-def _check_list(name: str, tensors: Any) -> None:
-    if isinstance(tensors, (Tensor, np.ndarray)):
-        raise TypeError(f"{name}: one array of shape {tensors.shape} came, expected a list or tuple of tensors")
-    if not tensors:
-        raise ValueError(f"{name}: the list of tensors is empty")
-
-
-def _dimension(name: str, x: Tensor, dim: int) -> int:
-    """``dim`` counted from 0."""
-    count = max(x.ndim, 1)
-    if not -count <= dim < count:
-        raise ValueError(f"{name}: dim is {dim}, expected {-count} to {count - 1} for shape {x.shape}")
-    return dim % count
-
-
-def _sizes(values: tuple) -> tuple[int, ...]:
-    """Sizes given one by one or as one sequence."""
-    if len(values) == 1 and not isinstance(values[0], (int, np.integer)):
-        values = tuple(values[0])
-    return tuple(int(v) for v in values)

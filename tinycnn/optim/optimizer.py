@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinycnn import kernels
-from tinycnn.mutation import changing
+from tinycnn.kernels.versions import changing
 from tinycnn.optim.checks import check_numbers, check_range, check_update, describe
 from tinycnn.optim.rates import Rates
 from tinycnn.optim.state import checked_state
