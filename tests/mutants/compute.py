@@ -10,9 +10,9 @@ MUTANTS = tuple(
     Mutant(*row)
     for row in (
         # -- the engine
-        ("tinycnn/autograd.py", "total.owned and not leaf._hooks", "total.owned", _ENGINE),
+        ("tinycnn/autograd.py", "owned = total.owned and not leaf._hooks", "owned = total.owned", _ENGINE),
         ("tinycnn/autograd.py", "owned = total.owned and not node.hooks", "owned = total.owned", _ENGINE),
-        ("tinycnn/autograd.py", "yield edge, fitted, new or fitted is not part", "yield edge, fitted, True", _ENGINE),
+        ("tinycnn/autograd.py", "yield edge, fitted, new or fitted is not array", "yield edge, fitted, True", _ENGINE),
         ("tinycnn/autograd.py", "bool(own.get(promise)) and", "bool(getattr(cls, promise)) or", _ENGINE),
         ("tinycnn/autograd.py", "return declared and (", "return (", _ENGINE),
         ("tinycnn/autograd.py", "(node.returns_grad and owned)", "node.returns_grad", _ENGINE),
@@ -61,8 +61,8 @@ MUTANTS = tuple(
         ("tinycnn/tensor.py", "or (self._requires_grad and is_grad_enabled())", "", _ENGINE),
         (
             "tinycnn/tensor.py",
-            "state = on_host(self.data), on_host(self._grad),",
-            "state = on_host(self.data), None,",
+            "facts = on_host(self.data), on_host(self._grad),",
+            "facts = on_host(self.data), None,",
             _ENGINE,
         ),
         ("tinycnn/tensor.py", "if given != self.dtype and not isinstance(value, np.generic):", "if False:", _ENGINE),

@@ -153,7 +153,10 @@ MUTANTS: tuple[Mutant, ...] = (
     *planted(
         "tinycnn/autograd.py",
         "tests/test_autograd.py tests/test_ownership.py tests/test_tensor.py",
-        ("add_to_grad(leaf, grad, total.owned and not leaf._hooks)", "add_to_grad(leaf, grad, True)"),
+        (
+            'add_to_grad(leaf, run_hooks("a leaf", leaf._hooks, total.value), owned)',
+            'add_to_grad(leaf, run_hooks("a leaf", leaf._hooks, total.value), True)',
+        ),
     ),
     *planted(
         "tinycnn/kernels/choice.py",
