@@ -24,7 +24,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("max(padding) < kernel[0]", "max(padding) <= kernel[0]"),
     ),
     *planted(
-        "tinycnn/functional.py",
+        "tinycnn/functional",
         _OPS,
         ("border[0] > kernel[0] // 2 or border[1] > kernel[1] // 2", "border[0] > kernel[0] // 2"),
     ),

@@ -19,7 +19,8 @@ _LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", "*.egg-info", "build",
 class Mutant(NamedTuple):
     """A mistake: in ``file``, ``old`` (which occurs once) becomes ``new``; ``tests`` must then fail.
 
-    ``tests`` are arguments of pytest. ``NAME=value`` before them sets an environment variable.
+    ``file`` may be a folder: the mistake is planted in the file below it that has the text. ``tests`` are arguments of
+    pytest. ``NAME=value`` before them sets an environment variable.
     """
 
     file: str
@@ -33,16 +34,22 @@ class Mutant(NamedTuple):
         parts = Path(self.file).parts
         if parts[0] == "lessons":
             return "lessons"
-        if len(parts) == 2:
+        if len(parts) == 2 and self.file.endswith(".py"):
             return "top"
-        return "/".join(parts[1:3]) if parts[1] == "kernels" and len(parts) > 3 else parts[1]
+        return "/".join(parts[1:3]) if parts[1] == "kernels" and not parts[2].endswith(".py") else parts[1]
+
+    def path(self, root: Path = ROOT) -> Path | None:
+        """Return the file that has the text, None unless it occurs once."""
+        place = root / self.file
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place] if place.is_file() else []
+        counts = {file: file.read_text(encoding="utf-8").count(self.old) for file in files}
+        found = [file for file, count in counts.items() if count]
+        return found[0] if sum(counts.values()) == 1 else None
 
     def flaw(self) -> str:
         """Return a reason why it cannot be planted, or nothing."""
-        path = ROOT / self.file
-        count = path.read_text(encoding="utf-8").count(self.old) if path.is_file() else 0
-        if count != 1:
-            return f"{self.file}: {self.old!r} occurs {count} times, expected once"
+        if self.path() is None:
+            return f"{self.file}: {self.old!r} does not occur exactly once"
         return "" if self.old != self.new else f"{self.file}: {self.old!r} is not changed"
 
 
@@ -63,7 +70,8 @@ class Tree:
 
     def notices(self, mutant: Mutant) -> bool:
         """True if the tests fail with the mistake planted."""
-        path = self.root / mutant.file
+        path = mutant.path(self.root)
+        assert path is not None, mutant.flaw()
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
         try:

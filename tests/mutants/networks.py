@@ -85,7 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("return int(index) % len(self)", "return abs(int(index))"),
     ),
     *planted(
-        "tinycnn/functional.py",
+        "tinycnn/functional",
         "tests/ops/test_errors.py tests/ops/test_semantics.py tests/nn/test_layers.py",
         ("first = source.row * (input.size // max(len(input), 1))", "first = source.row"),
         ("labels >= classes)) & (labels != ignore_index))", "labels >= classes)))"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinycnn import arguments
 from tinycnn import functional as F
+from tinycnn.functional import checks
 from tinycnn.nn import init
 from tinycnn.nn.module import Module, Parameter
 from tinycnn.random import Generator
@@ -34,7 +35,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The flattened tensor."""
-        return F._as_tensor("Flatten", x, "input").flatten(self.start_dim, self.end_dim)
+        return checks.as_tensor("Flatten", x, "input").flatten(self.start_dim, self.end_dim)
 
 
 class Linear(Module):
@@ -104,12 +105,12 @@ class Conv2d(Module):
                 f"{out_channels}"
             )
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size = F._pair("Conv2d", "kernel_size", kernel_size, 1)
-        self.stride = F._pair("Conv2d", "stride", stride, 1)
+        self.kernel_size = checks.pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = checks.pair("Conv2d", "stride", stride, 1)
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ValueError(f"Conv2d: padding is {padding!r}, expected a number, a pair of them, 'same' or 'valid'")
-        self.padding = padding if isinstance(padding, str) else F._pair("Conv2d", "padding", padding, 0)
-        self.dilation = F._pair("Conv2d", "dilation", dilation, 1)
+        self.padding = padding if isinstance(padding, str) else checks.pair("Conv2d", "padding", padding, 0)
+        self.dilation = checks.pair("Conv2d", "dilation", dilation, 1)
         self.groups = groups
         self.weight = Parameter(np.empty((out_channels, in_channels // groups, *self.kernel_size), np.float32))
         self.register_parameter("bias", Parameter(np.empty(out_channels, np.float32)) if bias else None)
@@ -155,7 +156,7 @@ class BatchNorm2d(Module):
     ) -> None:
         super().__init__()
         _check_sizes("BatchNorm2d", num_features=num_features)
-        if momentum is not None and not F._is_number(momentum):
+        if momentum is not None and not checks.is_number(momentum):
             raise ValueError(f"BatchNorm2d: momentum is {momentum!r}, expected a number or None")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.communicator: Any = None  # see tinycnn.distributed.synchronize_batch_norm
@@ -168,7 +169,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised tensor, of x's shape."""
-        x = F._float_tensor("BatchNorm2d", x)
+        x = checks.float_tensor("BatchNorm2d", x)
         if x.ndim != 4:
             raise ValueError(f"BatchNorm2d: input has shape {x.shape}, expected (N, C, H, W)")
         momentum = self.momentum
@@ -378,7 +379,7 @@ def _reset(weight: Parameter, bias: Parameter | None) -> None:
 
 def _check_sizes(layer: str, **sizes: Any) -> None:
     for name, value in sizes.items():
-        if not F._is_int(value) or value < 1:
+        if not checks.is_int(value) or value < 1:
             raise ValueError(f"{layer}: {name} is {value!r}, expected an integer of at least 1")
 
 

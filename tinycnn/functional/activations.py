@@ -1,0 +1,61 @@
+"""Activations, softmax and dropout."""
+
+from __future__ import annotations
+
+from tinycnn import arguments, random
+from tinycnn.functional.checks import dimension, float_tensor
+from tinycnn.ops import activation
+from tinycnn.tensor import Tensor
+
+
+def relu(input: Tensor) -> Tensor:
+    """max(x, 0); the gradient at 0 is 0, NaN passes.
+
+    >>> relu(Tensor([-1.0, 0.0, 2.0])).data
+    array([0., 0., 2.], dtype=float32)
+    """
+    return activation.ReLU.apply(float_tensor("relu", input))
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """X where x > 0, else ``negative_slope`` x."""
+    return activation.LeakyReLU.apply(float_tensor("leaky_relu", input), negative_slope=float(negative_slope))
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + e**-x), without overflow."""
+    return activation.Sigmoid.apply(float_tensor("sigmoid", input))
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return activation.Tanh.apply(float_tensor("tanh", input))
+
+
+def softmax(input: Tensor, dim: int = -1) -> Tensor:
+    """e**x / sum of e**x along ``dim``; the largest x is subtracted first, so nothing overflows."""
+    input = float_tensor("softmax", input)
+    return activation.Softmax.apply(input, dim=dimension("softmax", input, dim))
+
+
+def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
+    """log(softmax(x)) along ``dim``, computed without taking the logarithm of a rounded 0."""
+    input = float_tensor("log_softmax", input)
+    return activation.LogSoftmax.apply(input, dim=dimension("log_softmax", input, dim))
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: random.Generator | None = None) -> Tensor:
+    """Set each element to 0 with probability ``p`` and scale the others by 1 / (1 - p); in evaluation do nothing.
+
+    The mask is a function of the generator's seed, a running number and the element's index: the same for any number
+    of threads, and computed again in backward rather than stored (Srivastava et al. 2014; Salmon et al. 2011).
+    """
+    input = float_tensor("dropout", input)
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is {p}, expected a probability from 0 to 1")
+    if not training or p == 0:
+        return input
+    source = random.default_generator() if generator is None else generator
+    arguments.instance("dropout", "generator", source, random.Generator, "a tinycnn.random.Generator")
+    first = source.row * (input.size // max(len(input), 1)) if input.ndim else 0
+    return activation.Dropout.apply(input, p=float(p), seed=source.seed, stream=source.next_stream(), first=first)

@@ -1,0 +1,114 @@
+"""Layers with weights: fully connected, and convolution."""
+
+from __future__ import annotations
+
+import math
+
+from tinycnn.functional.checks import (
+    Pair,
+    check_bias,
+    check_window,
+    images,
+    is_int,
+    layer_inputs,
+    padding_of,
+    pair,
+    same_dtype,
+)
+from tinycnn.ops import convolution, matmul
+from tinycnn.tensor import Tensor
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Y = x W^T + b over the last dimension.
+
+    Parameters
+    ----------
+    input : Tensor, shape (..., in)
+    weight : Tensor, shape (out, in)
+    bias : Tensor, shape (out,), optional
+
+    Returns
+    -------
+    Tensor, shape (..., out)
+    """
+    input, weight, bias = layer_inputs("linear", input, weight, bias)
+    if weight.ndim != 2 or not input.ndim or input.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: input has shape {input.shape} but weight {weight.shape} expects (..., {weight.shape[-1]})"
+        )
+    check_bias("linear", bias, weight)
+    same_dtype("linear", input, weight)
+    flat = input if input.ndim == 2 else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
+    out = matmul.Linear.apply(flat, weight, bias)
+    return out if input.ndim == 2 else out.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    algorithm: str | None = None,
+) -> Tensor:
+    """Two-dimensional convolution (cross-correlation).
+
+    The output size is ``floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1``, likewise for the width.
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C, H, W)
+    weight : Tensor, shape (O, C / groups, kernel height, kernel width)
+    bias : Tensor, shape (O,), optional
+    stride, padding, dilation : int or (int, int)
+        ``padding`` may also be "valid" (0) or "same" (output as large as the input; stride 1, odd kernels).
+    groups : int
+        Input and output channels are cut into this many groups that see only each other.
+    algorithm : {"auto", "im2col", "direct", "winograd"}, optional
+        How to compute it; see :class:`tinycnn.convolution_algorithm`, which chooses for a whole ``with`` block.
+
+    Returns
+    -------
+    Tensor, shape (N, O, H_out, W_out)
+
+    Raises
+    ------
+    ValueError
+        If shapes or arguments do not fit together.
+
+    Examples
+    --------
+    >>> image, kernel = Tensor(np.ones((1, 3, 224, 224))), Tensor(np.ones((96, 3, 11, 11)))
+    >>> conv2d(image, kernel, stride=4, padding=2).shape
+    (1, 96, 55, 55)
+    """
+    input, weight, bias = layer_inputs("conv2d", input, weight, bias)
+    input = images("conv2d", input)
+    if weight.ndim != 4:
+        raise ValueError(f"conv2d: weight has shape {weight.shape}, expected (O, C / groups, kH, kW)")
+    if not is_int(groups) or groups < 1 or weight.shape[0] % groups:
+        raise ValueError(f"conv2d: groups is {groups}, expected a divisor of the {weight.shape[0]} output channels")
+    if input.shape[1] != weight.shape[1] * groups:
+        raise ValueError(
+            f"conv2d: input has {input.shape[1]} channels but weight {weight.shape}"
+            + (f" with groups={groups}" if groups > 1 else "")
+            + f" expects {weight.shape[1] * groups}"
+        )
+    check_bias("conv2d", bias, weight)
+    same_dtype("conv2d", input, weight)
+    stride_, dilation_ = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
+    padding_ = padding_of(padding, weight.shape[2:], stride_, dilation_)
+    check_window("conv2d", input, weight.shape[2:], padding_, dilation_)
+    return convolution.Conv2d.apply(
+        input,
+        weight,
+        bias,
+        stride=stride_,
+        padding=padding_,
+        dilation=dilation_,
+        groups=int(groups),
+        algorithm=algorithm or convolution.convolution_algorithm.current(),
+    )

@@ -1,0 +1,145 @@
+"""Losses: cross-entropy, negative log-likelihood, mean squared error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.functional.checks import constant, float_tensor, is_int
+from tinycnn.ops import loss
+from tinycnn.tensor import Tensor
+from tinycnn.tensor_functions import where
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target].
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C), (C,) or (N, C, ...)
+        Logits: scores before softmax.
+    target : integers, shape (N,), () or (N, ...)
+        Class indices, as an array, list or tensor.
+    weight : array_like, shape (C,), optional
+        Factor for each class; "mean" then divides by the sum of the targets' weights.
+    ignore_index : int
+        Samples with this target count for nothing.
+    reduction : "mean", "sum" or "none"
+    label_smoothing : float
+        From 0 to 1: this share of the target is spread evenly over all classes.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or a target is outside the classes.
+    """
+    input = float_tensor("cross_entropy", input)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 to 1")
+    labels, weights = _targets("cross_entropy", input, target, weight, ignore_index)
+    single = input.ndim == 1
+    batch, classes = (1, input.shape[0]) if single else input.shape[:2]
+    inner = labels.reshape(batch, int(np.prod(input.shape[2:])))
+    logits = input.reshape(batch, classes, inner.shape[1])
+    losses = loss.CrossEntropy.apply(
+        logits, inner, weight=weights, ignore_index=int(ignore_index), label_smoothing=float(label_smoothing)
+    )
+    return _reduce_weighted("cross_entropy", losses, labels, weights, ignore_index, reduction)
+
+
+def nll_loss(
+    input: Tensor, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """-input[target] for log-probabilities ``input`` (N, C), (C,) or (N, C, ...); see :func:`cross_entropy`."""
+    input = float_tensor("nll_loss", input)
+    labels, weights = _targets("nll_loss", input, target, weight, ignore_index)
+    taken = np.where(labels == ignore_index, 0, labels)
+    if input.ndim == 1:
+        chosen = input[int(taken)]
+    else:
+        places = np.ogrid[tuple(slice(n) for n in labels.shape)]
+        chosen = input[(places[0], taken, *places[1:])]
+    losses = -chosen * _sample_weights(labels, weights, ignore_index, input.dtype)
+    losses = where(labels != ignore_index, losses, 0.0)  # also where an ignored log-probability is -inf
+    return _reduce_weighted("nll_loss", losses, labels, weights, ignore_index, reduction)
+
+
+def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """(input - target)**2, with shapes that must be equal."""
+    input = float_tensor("mse_loss", input)
+    target = target if isinstance(target, Tensor) else constant("mse_loss", "target", target, input)
+    if target.dtype != input.dtype:
+        raise TypeError(f"mse_loss: input has dtype {input.dtype} but target has {target.dtype}; convert one of them")
+    if input.shape != target.shape:
+        raise ValueError(f"mse_loss: input has shape {input.shape} but target has shape {target.shape}")
+    difference = input - target
+    return _reduce("mse_loss", difference * difference, reduction)
+
+
+def _reduce(name: str, losses: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return losses
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{name}: reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def _reduce_weighted(
+    name: str,
+    losses: Tensor,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    ignore_index: int,
+    reduction: str,
+) -> Tensor:
+    """Reduce; the mean divides by the weights of the targets that count."""
+    if reduction != "mean":
+        return _reduce(name, losses.reshape(labels.shape), reduction)
+    total = _sample_weights(labels, weights, ignore_index, losses.dtype).sum(dtype=np.float64)
+    return losses.sum() / float(total)
+
+
+def _sample_weights(labels: np.ndarray, weights: np.ndarray | None, ignore_index: int, dtype: Any) -> np.ndarray:
+    counts = labels != ignore_index
+    if weights is None:
+        return counts.astype(dtype)
+    return np.where(counts, weights[np.where(counts, labels, 0)], 0).astype(dtype)
+
+
+def _targets(
+    name: str, input: Tensor, target: Any, weight: Any, ignore_index: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Targets as int64 and weights as an array of the input's dtype, or the error that says what is wrong."""
+    if not is_int(ignore_index):
+        raise TypeError(f"{name}: ignore_index is {ignore_index!r}, expected an integer")
+    labels = np.asarray(target.numpy() if isinstance(target, Tensor) else target)
+    if labels.dtype.kind not in "iu" and labels.size:
+        raise TypeError(f"{name}: target has dtype {labels.dtype}, expected integers (class indices)")
+    if input.ndim < 1:
+        raise ValueError(f"{name}: input has shape (), expected (N, C), (C,) or (N, C, ...)")
+    expected = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
+    if labels.shape != expected:
+        raise ValueError(f"{name}: target has shape {labels.shape} but input {input.shape} expects {expected}")
+    classes = input.shape[0 if input.ndim == 1 else 1]
+    wrong = np.argwhere(((labels < 0) | (labels >= classes)) & (labels != ignore_index))
+    if len(wrong):
+        at = tuple(int(i) for i in wrong[0])
+        raise ValueError(
+            f"{name}: target is {labels[at]} at index {at[0] if len(at) == 1 else at}, expected 0 to {classes - 1} for "
+            f"{classes} classes"
+        )
+    labels = labels.astype(np.int64)
+    if weight is None:
+        return labels, None
+    weights = np.asarray(weight.numpy() if isinstance(weight, Tensor) else weight, dtype=input.dtype)
+    if weights.shape != (classes,):
+        raise ValueError(f"{name}: weight has shape {weights.shape}, expected ({classes},)")
+    return labels, weights

@@ -1,0 +1,107 @@
+"""Normalisation over the batch, and over neighbouring channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinycnn.functional.checks import float_tensor, is_int, is_number, running
+from tinycnn.ops import normalization
+from tinycnn.tensor import Tensor
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: np.ndarray | None,
+    running_var: np.ndarray | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    communicator: Any = None,
+) -> Tensor:
+    """Normalise each channel: (x - mean) / sqrt(var + eps) * weight + bias (Ioffe and Szegedy 2015).
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C, ...)
+    running_mean, running_var : ndarray, shape (C,), or None
+        Used in evaluation; in training updated in place: running += momentum * (batch - running), with the unbiased
+        variance.
+    weight, bias : Tensor, shape (C,), optional
+    training : bool
+        Normalise by the batch's own statistics. Without running statistics this is always so.
+    momentum, eps : float
+    communicator : Communicator, optional
+        In training, take mean and variance over the inputs of all its ranks
+        (:func:`tinycnn.distributed.synchronize_batch_norm`).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or one value a channel is all there is to train on.
+    TypeError
+        If weight or bias has another dtype than the input.
+    """
+    input = float_tensor("batch_norm", input)
+    running_mean, running_var = running("running_mean", running_mean), running("running_var", running_var)
+    if (running_mean is None) != (running_var is None):
+        given, missing = ("running_var", "running_mean") if running_mean is None else ("running_mean", "running_var")
+        raise ValueError(f"batch_norm: {given} came without {missing}, expected both or neither")
+    if not is_number(eps) or not eps >= 0:
+        raise ValueError(f"batch_norm: eps is {eps!r}, expected a number of at least 0")
+    if not is_number(momentum):
+        raise ValueError(
+            f"batch_norm: momentum is {momentum!r}, expected a number; nn.BatchNorm2d takes None for a cumulative mean"
+        )
+    weight, bias = (
+        None if value is None else float_tensor("batch_norm", value, name)
+        for name, value in (("weight", weight), ("bias", bias))
+    )
+    if input.ndim < 2:
+        raise ValueError(f"batch_norm: input has shape {input.shape}, expected (N, C, ...)")
+    channels = input.shape[1]
+    arrays = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, array in arrays.items():
+        if array is not None and array.shape != (channels,):
+            raise ValueError(
+                f"batch_norm: {name} has shape {array.shape} but input {input.shape} expects ({channels},)"
+            )
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None and tensor.dtype != input.dtype:
+            raise TypeError(
+                f"batch_norm: input has dtype {input.dtype} but {name} has {tensor.dtype}; convert one of them"
+            )
+    training = training or running_mean is None
+    if training and input.size == channels and communicator is None:
+        raise ValueError(
+            f"batch_norm: training needs more than one value for each channel, input has shape {input.shape}"
+        )
+    return normalization.BatchNorm.apply(
+        input,
+        weight,
+        bias,
+        running_mean=running_mean,
+        running_var=running_var,
+        training=training,
+        momentum=momentum,
+        eps=eps,
+        communicator=communicator,
+    )
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Divide by (k + alpha / size * sum of x**2 over ``size`` neighbouring channels) ** beta.
+
+    Krizhevsky et al. 2012, section 3.3, have alpha without the division by size: pass their alpha times size.
+    """
+    input = float_tensor("local_response_norm", input)
+    if input.ndim < 3:
+        raise ValueError(f"local_response_norm: input has shape {input.shape}, expected (N, C, ...)")
+    if not is_int(size) or size < 1:
+        raise ValueError(f"local_response_norm: size is {size}, expected at least 1")
+    return normalization.LocalResponseNorm.apply(
+        input, size=int(size), alpha=float(alpha), beta=float(beta), k=float(k)
+    )
