@@ -212,18 +212,18 @@ def test_who_owns_a_gradient_is_known_in_each_thread():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_forked_while_a_gradient_is_added_can_add_its_own():
-    from tinycnn import autograd
+    from tinycnn import gradients
 
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with autograd._adding:
+        with gradients._adding:
             held.set()
             release.wait(10)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    assert held.wait(10)
     child = os.fork()
     if child == 0:
         x = leaf(2)

@@ -189,3 +189,68 @@ def test_the_algorithm_of_convolutions_is_a_choice_of_each_thread():
         with pytest.raises(ValueError, match="winograd"):
             tc.functional.conv2d(x, weight)
     assert not errors
+
+
+class Interrupted(BaseException):
+    pass
+
+
+class InterruptedVariable:
+    """A context variable whose calls end in an exception of a signal handler, after or before they had an effect."""
+
+    def __init__(self, variable, at):
+        self.variable, self.left = variable, at
+
+    def _count(self):
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupted
+
+    def get(self):
+        value = self.variable.get()
+        self._count()
+        return value
+
+    def set(self, value):
+        self.variable.set(value)
+        self._count()
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_interrupt_leaves_no_choice_behind(at, nested, monkeypatch):
+    choice = Colour("red")
+    outer = Colour("blue") if nested else Colour("black")
+    with outer, choice if nested else Colour("black"):
+        expected = Colour.current()
+        variable = Colour._frames
+        monkeypatch.setattr(Colour, "_frames", InterruptedVariable(variable, at))
+        with pytest.raises(Interrupted), choice:
+            pass
+        monkeypatch.setattr(Colour, "_frames", variable)
+        assert Colour.current() == expected
+    assert Colour.current() == "black"
+
+
+class Methods:
+    @tc.no_grad()
+    @staticmethod
+    def of_nothing(*arguments):
+        return recorded(), arguments
+
+    @tc.no_grad
+    @classmethod
+    def of_the_class(cls):
+        return recorded(), cls
+
+    def __call__(self):
+        yield recorded()
+
+
+def test_static_and_class_methods_stay_such():
+    assert Methods().of_nothing(1) == Methods.of_nothing(1) == (False, (1,))
+    assert Methods().of_the_class() == Methods.of_the_class() == (False, Methods)
+
+
+def test_an_object_whose_call_is_a_generator_runs_its_steps_in_the_mode():
+    assert list(tc.no_grad()(Methods())()) == [False]

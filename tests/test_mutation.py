@@ -192,3 +192,45 @@ def test_versions_of_arrays_that_are_gone_are_forgotten():
     del tensors, x
     gc.collect()
     assert len(versions._versions) <= before
+
+
+def refused(loss):
+    with pytest.raises(RuntimeError, match=CHANGED):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        np.lib.stride_tricks.as_strided,
+        lambda a: np.lib.stride_tricks.sliding_window_view(a, 2, writeable=True),
+        lambda a: np.asarray(memoryview(a)),
+        lambda a: np.asarray(memoryview(np.lib.stride_tricks.as_strided(a)))[1:],
+        lambda a: np.frombuffer(a, np.float32),
+    ],
+    ids=["strides", "windows", "memoryview", "both", "buffer"],
+)
+@pytest.mark.parametrize("n", [6, 100_000])
+def test_views_by_strides_and_buffers_share_the_version(n, view):
+    x, other = leaf(n), tc.Tensor(0.0)
+    loss = (x * x).sum()
+    other.data = view(x.data)
+    with tc.no_grad():
+        other[...] = 5
+    refused(loss)
+
+
+@pytest.mark.parametrize("clip", [tc.optim.clip_grad_norm_, tc.optim.clip_grad_value_])
+def test_a_clipped_gradient_that_was_saved_is_noticed(clip):
+    parameter, x = nn.Parameter(np.ones(3)), tc.Tensor(np.ones(3), requires_grad=True)
+    parameter.grad = np.full(3, 5.0)
+    loss = (x * parameter.grad).sum()
+    clip(parameter, 0.5)
+    refused(loss)
+
+
+def test_the_count_of_batches_is_counted():
+    layer, x = nn.BatchNorm2d(2), leaf(3)
+    loss = (x * layer.num_batches_tracked).sum()
+    layer(np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32))
+    refused(loss)

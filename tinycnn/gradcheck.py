@@ -362,13 +362,14 @@ class _Objective:
 
     def _terms(self) -> np.ndarray:
         """The weighted outputs, whose sum is the objective: differences are taken before summing, to round less."""
-        with no_grad():
+        with no_grad(), np.errstate(all="ignore"):
             return self._forward().numpy() * self._cotangent
 
     def _slope(self, above: np.ndarray, below: np.ndarray, step: float) -> _Slope:
         rounding = 8 * np.finfo(np.float64).eps * float(np.abs(self._centre).sum()) / step
-        bend = float(((above - self._centre) - (self._centre - below)).sum()) / step
-        return _Slope(float((above - below).sum()) / (2 * step), bend, rounding)
+        with np.errstate(all="ignore"):  # NaN and inf are results
+            bend = float(((above - self._centre) - (self._centre - below)).sum()) / step
+            return _Slope(float((above - below).sum()) / (2 * step), bend, rounding)
 
     def along(self, tensor: Tensor, index: tuple[int, ...]) -> Callable[[float], _Slope]:
         """The slope along one element, as a function of the step."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tinycnn.kernels import is_on_gpu
-from tinycnn.kernels.arrays import as_array, unbroadcast
+from tinycnn.kernels.arrays import as_array, converted, unbroadcast
 
 if TYPE_CHECKING:
     from tinycnn.tensor import Tensor
@@ -56,7 +56,7 @@ def given_gradient(value: Any, like: Any, place: str) -> Any:
         raise ValueError(f"{place} has shape {array.shape}, expected {like.shape}")
     if is_on_gpu(array) != is_on_gpu(like):
         raise ValueError(f"{place} is on device {array.device}, expected {like.device}")
-    return array if array.dtype == like.dtype else array.astype(like.dtype)
+    return array if array.dtype == like.dtype else converted(array, like.dtype)
 
 
 def computed_gradient(grad: Any, like: Any, name: str) -> Any:

@@ -15,7 +15,7 @@ from tinycnn.grad_mode import is_grad_enabled
 from tinycnn.gradients import given_gradient
 from tinycnn.hooks import Hook
 from tinycnn.kernels import for_device, is_on_gpu, on_host
-from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, describe
+from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, converted, describe, quiet_for
 from tinycnn.kernels.versions import changing
 from tinycnn.tensor_methods import Arithmetic, Comparison, Conversion, Products, Reduction
 from tinycnn.tensor_methods.shape import plain_index
@@ -64,7 +64,8 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
         if dtype is not None and np.iscomplexobj(data):
             raise TypeError("Tensor: data is complex, expected real numbers (take data.real or np.abs(data))")
         try:
-            array = data.astype(dtype or data.dtype) if is_on_gpu(data) else np.array(data, dtype=dtype)
+            plain = dtype is None and not is_on_gpu(data)
+            array = np.array(data) if plain else converted(data, data.dtype if dtype is None else dtype)
         except (TypeError, OverflowError) as error:
             raise TypeError(f"Tensor: data is a {type(data).__name__} that is not made of numbers: {error}") from error
         except ValueError as error:
@@ -72,7 +73,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
                 f"Tensor: data is not an array of one shape, are its rows of different lengths? {error}"
             ) from error
         if dtype is None and array.dtype == np.float64 and not hasattr(data, "dtype"):
-            array = array.astype(np.float32)
+            array = converted(array, np.float32)
         if array.dtype not in FLOAT_TYPES and array.dtype.kind not in "iub":
             raise TypeError(f"Tensor: data has dtype {array.dtype}, expected float32, float64, an integer type or bool")
         self._data = array
@@ -207,7 +208,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
                 "item assignment would change a tensor of the graph behind its back; build a new one with tc.where, "
                 "tc.concatenate or tc.stack, or change a leaf inside `with tc.no_grad():`"
             )
-        with changing(self.data):
+        with changing(self.data), quiet_for(value, self.dtype):
             try:
                 self.data[plain_index(index)] = value.data if isinstance(value, Tensor) else value
             except (TypeError, OverflowError) as error:

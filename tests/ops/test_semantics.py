@@ -153,3 +153,62 @@ def test_a_tensor_converts_to_float64_and_its_gradient_back():
     assert y.dtype == x.astype(np.float64).dtype == np.float64
     (y * y).sum().backward()
     assert x.grad.dtype == np.float32 and x.grad.tolist() == [2.0, 4.0]
+
+
+# -- numbers beyond a dtype --------------------------------------------------------------------------------------------
+
+
+def assigned(value, dtype):
+    x = tc.Tensor(np.zeros(2, dtype))
+    x[0] = value
+    return x.data
+
+
+def gradient(value):
+    x = tc.Tensor(np.ones(2, np.float32), requires_grad=True)
+    (x * 2.0).backward(value)
+    return x.grad
+
+
+def hooked(value):
+    x = tc.Tensor(np.ones(2, np.float32), requires_grad=True)
+    x.register_hook(lambda grad: value)
+    (x * 2.0).sum().backward()
+    return x.grad
+
+
+BEYOND = np.full(2, 1e300)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        (lambda: tc.Tensor([1e300, -1e300]).data, [np.inf, -np.inf]),
+        (lambda: tc.Tensor(BEYOND, dtype=np.float32).data, [np.inf, np.inf]),
+        (lambda: assigned(1e300, np.float32), [np.inf, 0]),
+        (lambda: assigned(np.array(-1e300), np.float32), [-np.inf, 0]),
+        (lambda: gradient(BEYOND), [np.inf, np.inf]),
+        (lambda: gradient([1e300, 0.0]), [np.inf, 0]),
+        (lambda: hooked(BEYOND), [np.inf, np.inf]),
+        (lambda: (tc.Tensor([1.0, 2.0]) < 1e300).data, [True, True]),
+        (lambda: (tc.Tensor([1.0, 2.0]) >= 1e300).data, [False, False]),
+        (lambda: (tc.Tensor([1.0, 2.0]) != -1e300).data, [True, True]),
+        (lambda: tc.Tensor(np.zeros((0, 2), np.float32)).var(dim=0).data, [np.nan, np.nan]),
+        (lambda: F.mse_loss(tc.Tensor([1.0, 2.0]), [1e300, 2.0], "none").data, [np.inf, 0]),
+        (lambda: F.nll_loss(-tc.Tensor(np.eye(2, dtype=np.float32)), [0, 1], [1e300, 2.0], reduction="none").data,
+         [np.inf, 2]),
+        (lambda: tc.nn.init.constant_(tc.Tensor([1.0, 2.0]), 1e300).data, [np.inf, np.inf]),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_a_dtype_are_infinite_without_a_warning(compute, expected):
+    assert np.array_equal(compute(), expected, equal_nan=True)
+
+
+def test_where_no_gradient_flows_an_infinite_one_does_not_either():
+    x = tc.Tensor([-5.0, 0.5, 7.0], requires_grad=True)
+    x.clip(0, 1).backward([np.inf, 1.0, np.nan])
+    assert x.grad.tolist() == [0, 1, 0]
+    x.grad = None
+    x.max().backward(np.inf)
+    assert x.grad.tolist() == [0, 0, np.inf]

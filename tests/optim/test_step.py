@@ -293,3 +293,62 @@ def test_a_count_of_steps_that_was_changed_by_hand_is_checked_before_anything_ch
         steps.step()
     assert np.array_equal(first.data, before[0]) and np.array_equal(second.data, before[1])
     assert steps.state[0]["step"] == 1
+
+
+# -- parameter groups that were changed by hand ------------------------------------------------------------------------
+
+
+def trained(*shapes):
+    """Return parameters that are 1 and an optimiser with a momentum of 100 for each, in groups of their own."""
+    parameters = [nn.Parameter(np.ones(shape)) for shape in shapes]
+    optimizer = optim.SGD([{"params": [p]} for p in parameters], lr=1.0, momentum=0.5)
+    for number, parameter in enumerate(parameters):
+        parameter.grad = np.full(parameter.shape, 100.0 * (number + 1))
+    optimizer.step()
+    for parameter in parameters:
+        parameter.data = np.ones(parameter.shape)
+        parameter.grad = np.zeros(parameter.shape)
+    return parameters, optimizer
+
+
+def fresh(shape=2):
+    parameter = nn.Parameter(np.ones(shape))
+    parameter.grad = np.zeros(shape)
+    return parameter
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_parameter_that_is_added_to_a_group_starts_without_state(place):
+    (a, b), optimizer = trained(2, 2)
+    new = fresh()
+    optimizer.param_groups[0]["params"].insert(place, new)
+    optimizer.step()
+    assert new.data.tolist() == [1.0, 1.0]
+    assert (a.data.tolist(), b.data.tolist()) == ([-49.0, -49.0], [-99.0, -99.0])
+
+
+@pytest.mark.parametrize("shape", [2, 3])
+def test_a_parameter_that_replaces_another_starts_without_state(shape):
+    (_, b), optimizer = trained(2, 2)
+    new = fresh(shape)
+    optimizer.param_groups[0]["params"][0] = new
+    optimizer.step()
+    assert new.data.tolist() == [1.0] * shape
+    assert b.data.tolist() == [-99.0, -99.0]
+
+
+def test_state_follows_its_parameter_when_another_is_removed():
+    (_, b), optimizer = trained(2, 2)
+    del optimizer.param_groups[0]
+    assert {number: state["momentum_buffer"].tolist() for number, state in optimizer.state_dict()["state"].items()} == {
+        0: [200.0, 200.0]
+    }
+    optimizer.step()
+    assert b.data.tolist() == [-99.0, -99.0]
+
+
+def test_constants_beyond_float32_are_infinite_without_a_warning():
+    parameter = nn.Parameter(np.ones(2, np.float32))
+    parameter.grad = np.ones(2, np.float32)
+    optim.SGD([parameter], lr=1e39).step()
+    assert parameter.data.tolist() == [-np.inf, -np.inf]

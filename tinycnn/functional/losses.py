@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.functional.checks import constant, float_tensor, is_int
+from tinycnn.kernels.arrays import converted
 from tinycnn.ops import loss
 from tinycnn.tensor import Tensor
 from tinycnn.tensor_functions import where
@@ -139,7 +140,8 @@ def _targets(
     labels = labels.astype(np.int64)
     if weight is None:
         return labels, None
-    weights = np.asarray(weight.numpy() if isinstance(weight, Tensor) else weight, dtype=input.dtype)
+    weights = np.asarray(weight.numpy() if isinstance(weight, Tensor) else weight)
+    weights = weights if weights.dtype == input.dtype else converted(weights, input.dtype)
     if weights.shape != (classes,):
         raise ValueError(f"{name}: weight has shape {weights.shape}, expected ({classes},)")
     return labels, weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from tinycnn.kernels import for_device, is_on_gpu
 
 FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+_NOTHING = nullcontext()
 
 
 def as_array(value: Any) -> Any:
@@ -62,6 +66,22 @@ def raise_with_operands(name: str, inputs: tuple[Any, ...], arrays: list[Any], e
         raise error
     kinds = ", ".join(type(x).__name__ for x in inputs)
     raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
+
+
+def converted(array: Any, dtype: Any) -> Any:
+    """Return an array, or a list, as a new array of a dtype; without a warning numbers beyond it become infinite."""
+    with np.errstate(all="ignore"):
+        return array.astype(dtype) if hasattr(array, "astype") else np.array(array, dtype)
+
+
+def quiet_for(value: Any, dtype: Any) -> AbstractContextManager:
+    """Return a ``with`` block without NumPy's warnings if a value may not fit into a dtype, else one that does nothing.
+
+    Numbers beyond a dtype become infinite, as in PyTorch; the usual case does not pay for it.
+    """
+    kind = type(value)
+    usual = abs(value) <= LARGEST_FLOAT32 if kind is float or kind is int else getattr(value, "dtype", None) == dtype
+    return _NOTHING if usual else np.errstate(all="ignore")
 
 
 def without_upcast(output: Any, inputs: list[Any]) -> Any:

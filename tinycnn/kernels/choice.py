@@ -59,25 +59,39 @@ class Choice:
         return cls._frames.get().value
 
     def __enter__(self) -> None:
-        self._frames.set(_Frame(self._value, self, self._frames.get()))
+        before = self._frames.get()
+        try:
+            self._frames.set(_Frame(self._value, self, before))
+        except BaseException:  # of a signal handler: the block is not entered, so nothing would end the choice
+            self._frames.set(before)
+            raise
 
     def __exit__(self, *_: object) -> None:
-        self._frames.set(self._frames.get().without(self))
+        left = None
+        try:
+            left = self._frames.get().without(self)
+            self._frames.set(left)
+        except BaseException:  # of a signal handler
+            if self._frames.get() is not left:
+                self._frames.set(self._frames.get().without(self))
+            raise
 
     def __call__(self, function: Callable) -> Callable:
-        """Decorate a function, a coroutine function or a generator function.
+        """Decorate a function, a method of any kind, a coroutine function or a generator function.
 
         Raises
         ------
         TypeError
             If ``function`` is a class, an asynchronous generator, or not callable.
         """
+        if isinstance(function, (staticmethod, classmethod)):
+            return type(function)(self(function.__func__))
         name = type(self).__name__
         if isinstance(function, type) or not callable(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
                 f"{name}: {function!r} cannot be decorated, expected a function, a coroutine or a generator"
             )
-        if inspect.isgeneratorfunction(function):
+        if inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(vars(type(function)).get("__call__")):
 
             @functools.wraps(function)
             def decorated_generator(*args: Any, **kwargs: Any) -> Generator:

@@ -56,9 +56,17 @@ def buffer_of(array: Any) -> Any:
     >>> buffer_of(x[::2]) is x
     True
     """
-    if type(array) is np.ndarray:
-        return array if array.base is None else memory_of(array)
-    return for_device("cuda" if is_on_gpu(array) else "cpu").memory_of(array)
+    if is_on_gpu(array):
+        return for_device("cuda").memory_of(array)
+    while array.base is not None:
+        array = memory_of(array)
+        viewed = getattr(array.base, "obj", None)  # a memoryview's
+        if viewed is None:
+            viewed = getattr(array.base, "base", None)  # of a view by strides (np.lib.stride_tricks)
+        if isinstance(array.base, np.ndarray) or not isinstance(viewed, np.ndarray):
+            break
+        array = viewed
+    return array
 
 
 def _set_version(buffer: Any) -> None:

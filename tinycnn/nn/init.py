@@ -47,7 +47,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     low, high = (arguments.number("init", name, value, -_LARGEST, _LARGEST) for name, value in (("a", a), ("b", b)))
     if low > high:
         raise ValueError(f"init: a is {a}, expected at most b, which is {b}")
-    with changing(tensor.data):
+    with changing(tensor.data), np.errstate(over="ignore"):
         tensor.data[...] = _rng(generator).uniform(low, high, tensor.shape)
     return tensor
 
@@ -56,7 +56,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     """Normal with a mean and a standard deviation."""
     arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     centre, spread = arguments.number("init", "mean", mean), arguments.number("init", "std", std, 0)
-    with changing(tensor.data):
+    with changing(tensor.data), np.errstate(over="ignore"):
         tensor.data[...] = _rng(generator).normal(centre, spread, tensor.shape)
     return tensor
 
@@ -66,7 +66,7 @@ def constant_(tensor: Tensor, value: float) -> Tensor:
     arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     if not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"init: value is {value!r}, expected a number")
-    with changing(tensor.data):
+    with changing(tensor.data), np.errstate(all="ignore"):
         tensor.data[...] = value
     return tensor
 

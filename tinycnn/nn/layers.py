@@ -10,6 +10,7 @@ import numpy as np
 from tinycnn import arguments
 from tinycnn import functional as F
 from tinycnn.functional import checks
+from tinycnn.kernels.versions import changing
 from tinycnn.nn import init
 from tinycnn.nn.module import Module, Parameter
 from tinycnn.random import Generator
@@ -174,7 +175,8 @@ class BatchNorm2d(Module):
             raise ValueError(f"BatchNorm2d: input has shape {x.shape}, expected (N, C, H, W)")
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
+            with changing(self.num_batches_tracked):
+                self.num_batches_tracked += 1
             if momentum is None:
                 momentum = 1 / int(self.num_batches_tracked)
         return F.batch_norm(

@@ -11,7 +11,7 @@ import numpy as np
 from tinycnn import weights
 from tinycnn.hooks import Hook
 from tinycnn.kernels import DEVICES, for_device, on_host
-from tinycnn.kernels.arrays import FLOAT_TYPES
+from tinycnn.kernels.arrays import FLOAT_TYPES, converted
 from tinycnn.nn.attributes import Attributes, Parameter
 from tinycnn.nn.memory_error import LayerMemoryError
 from tinycnn.nn.state import IncompatibleKeys, load_into
@@ -271,7 +271,7 @@ class Module(Attributes):
             raise TypeError(f"to: {target!r} is neither a device ({', '.join(DEVICES)}) nor a dtype") from None
         if target is None or dtype not in FLOAT_TYPES:
             raise TypeError(f"to: dtype is {target if target is None else dtype}, expected float32 or float64")
-        return lambda array: array.astype(dtype, copy=False)
+        return lambda array: array if array.dtype == dtype else converted(array, dtype)
 
     # -- text ----------------------------------------------------------------------------------------------------------
 

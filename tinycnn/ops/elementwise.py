@@ -191,7 +191,7 @@ class Clip(Function):
 
     def backward(self, grad):
         (x,) = self.saved
-        return grad * ((x >= self.low) & (x <= self.high))
+        return np.where((x >= self.low) & (x <= self.high), grad, 0)  # not a product: 0 * inf is NaN
 
 
 class Where(Function):

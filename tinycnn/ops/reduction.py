@@ -48,7 +48,7 @@ class Var(Function):
 
     def forward(self, x, dim, correction, keepdim):
         self.dim = dim
-        centred = x - x.mean(axis=dim, keepdims=True)
+        centred = x - x.mean(axis=dim, keepdims=True) if x.size else x.copy()  # NumPy warns of a mean of nothing
         out = (centred * centred).sum(axis=dim, keepdims=keepdim)
         self.divisor = np.maximum((x.size // out.size if out.size else 0) - correction, 0)
         self.save(centred)
@@ -76,7 +76,7 @@ class MaxAll(Function):
     def backward(self, grad):
         (x,) = self.saved
         hit = (x == self.largest) | (x != x)  # if one is NaN, all NaN are largest
-        return grad * hit / hit.sum()
+        return np.where(hit, grad / hit.sum(), 0)  # not a product: 0 * inf is NaN
 
 
 class MaxAlong(Function):

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.arrays import overlaps_itself
+from tinycnn.kernels.arrays import overlaps_itself, quiet_for
+from tinycnn.kernels.versions import changing
 from tinycnn.tensor import Tensor
 
 
@@ -106,7 +107,8 @@ def _change(holders: list[Tensor], change: Callable[[Any], None]) -> None:
         grad: Any = holder.grad
         if id(grad) not in changed:
             result = grad if _is_writable(grad) else grad.copy()
-            change(result)
+            with changing(result):
+                change(result)
             changed[id(grad)] = grad, result
         if changed[id(grad)][1] is not grad:
             holder.grad = changed[id(grad)][1]
@@ -119,7 +121,8 @@ def _is_writable(grad: Any) -> bool:
 
 
 def _clip(grad: Any, limit: float) -> None:
-    np.clip(grad, -limit, limit, out=grad)
+    with quiet_for(limit, grad.dtype):
+        np.clip(grad, -limit, limit, out=grad)
 
 
 def _scale(grad: Any, factor: float) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinycnn import kernels
+from tinycnn.kernels.arrays import quiet_for
 from tinycnn.kernels.versions import changing
 from tinycnn.optim.checks import check_numbers, check_range, check_update, describe
 from tinycnn.optim.rates import Rates
@@ -50,6 +52,7 @@ class Optimizer:
         seen: set[int] = set()
         for group in self._as_groups(params):
             self._add_group(group, defaults, seen)
+        self._known = [parameter for _, parameter, _ in self._members()]  # whose state is kept under which number
         if not any(group["params"] for group in self.param_groups):
             raise ValueError(
                 f"{type(self).__name__}: the list of parameters is empty; layers in a plain list are not found "
@@ -136,6 +139,7 @@ class Optimizer:
             If a gradient or a state array differs from its parameter in shape, dtype or device, or a parameter cannot
             be written. All are checked before any is changed.
         """
+        self._follow_members()
         due = [entry for entry in self._members() if entry[1].grad is not None and entry[1].requires_grad]
         for group in self.param_groups:
             self._check_changed_options(group)
@@ -147,6 +151,7 @@ class Optimizer:
                 check_update(parameter, state or {}, self.state_arrays)
             except ValueError as error:
                 raise ValueError(f"{type(self).__name__}: {self._place(number)}: {error}") from None
+        quiet = {id(group): quiet_for(self._largest(group), np.float32) for group in self.param_groups}
         for number, parameter, group in due:
             state = self.state.setdefault(number, {"step": 0})
             state["step"] += 1
@@ -155,8 +160,12 @@ class Optimizer:
             for name, value in state.items():
                 if getattr(value, "device", where) != where:  # the model has moved
                     state[name] = device.as_array(value)
-            with changing(parameter.data):
+            with changing(parameter.data), quiet[id(group)]:
                 self._update(device, parameter, state, group)
+
+    def _largest(self, group: Mapping[str, Any]) -> float:
+        """The largest number among a group's options."""
+        return max([abs(float(group[name])) for name in self.ranges], default=0.0)
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
@@ -169,6 +178,16 @@ class Optimizer:
                 yield number, parameter, group
                 number += 1
 
+    def _follow_members(self) -> None:
+        """Let the state follow its parameters where ``param_groups`` was changed by hand; new ones start without."""
+        members = [parameter for group in self.param_groups for parameter in group["params"]]
+        if len(members) == len(self._known) and all(map(operator.is_, members, self._known)):
+            return
+        numbers = {id(parameter): number for number, parameter in enumerate(self._known)}
+        moved = ((number, self.state.get(numbers.get(id(member), -1))) for number, member in enumerate(members))
+        self.state = {number: state for number, state in moved if state is not None}
+        self._known = members
+
     def _place(self, number: int) -> str:
         """The words of messages for a parameter."""
         return describe(self.param_groups, number)
@@ -179,6 +198,7 @@ class Optimizer:
         ``params`` of a group is the list of its parameters' numbers. The arrays are not copies: save or copy them
         before the next step.
         """
+        self._follow_members()
         groups, first = [], 0
         for group in self.param_groups:
             size = len(group["params"])
@@ -199,6 +219,7 @@ class Optimizer:
             If the state belongs to other parameters or to another kind of optimizer, or is damaged. Nothing is changed
             then.
         """
+        self._follow_members()
         state, groups = checked_state(self, saved)
         self.state = state
         for group, options in zip(self.param_groups, groups):

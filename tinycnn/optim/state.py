@@ -9,6 +9,7 @@ import numpy as np
 
 from tinycnn.errors import CheckpointError
 from tinycnn.kernels import on_host
+from tinycnn.kernels.arrays import converted
 from tinycnn.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -135,4 +136,4 @@ def _checked_array(what: str, value: Any, parameter: Tensor) -> np.ndarray:
         raise ValueError(f"{what} has shape {array.shape}, expected {parameter.shape}")
     if array.dtype.kind != "f":
         raise ValueError(f"{what} has dtype {array.dtype}, expected {parameter.dtype}")
-    return array.astype(parameter.dtype)
+    return converted(array, parameter.dtype)
