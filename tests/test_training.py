@@ -338,6 +338,27 @@ def test_a_folder_that_vanishes_is_made_again_and_nothing_is_lost(tmp_path, caps
     assert "was removed while training; it was made again" in capsys.readouterr().err
 
 
+def test_a_link_that_leads_to_itself_and_places_that_are_gone_lose_nothing(tmp_path, monkeypatch):
+    folder, home = tmp_path / "run", tmp_path / "home"
+    home.mkdir()
+
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    def spoil(_):
+        shutil.rmtree(folder)
+        folder.symlink_to(folder)
+        monkeypatch.setattr("tempfile.gettempdir", gone)
+        monkeypatch.setattr("os.getcwd", gone)
+        monkeypatch.setattr(Path, "home", lambda: home)
+
+    learner = trainer(path=folder / "checkpoint.safetensors", callbacks=[At(7, spoil)])
+    with pytest.raises(OSError, match=r"checkpoint.*saved instead as .*home"):
+        learner.fit()
+    (saved,) = home.glob("run-saved-*/checkpoint.safetensors")
+    assert load_checkpoint(saved)["loader"]["epoch"] == 2
+
+
 def test_a_checkpoint_that_cannot_be_written_is_saved_elsewhere_and_the_error_names_the_place(tmp_path, monkeypatch):
     folder, other = tmp_path / "run", tmp_path / "other"
     other.mkdir()

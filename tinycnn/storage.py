@@ -80,10 +80,10 @@ def write_somewhere(path: Path, write: Callable[[Path], object]) -> None:
             write(path)
             note(f"{path.parent} was removed while training; it was made again")
             return
-    for place in dict.fromkeys((Path(tempfile.gettempdir()), Path.cwd(), Path.home())):
+    for place in _other_places():
         folder = None
         try:
-            folder = Path(tempfile.mkdtemp(prefix=f"{path.parent.resolve().name or 'run'}-saved-", dir=place))
+            folder = Path(tempfile.mkdtemp(prefix=f"{path.parent.name or 'run'}-saved-", dir=place))
             write(folder / path.name)
         except OSError:
             if folder is not None:
@@ -91,6 +91,15 @@ def write_somewhere(path: Path, write: Callable[[Path], object]) -> None:
             continue
         raise OSError(failure.errno, f"{_reason(failure, path)}; saved instead as {folder / path.name}") from failure
     raise failure
+
+
+def _other_places() -> list[str]:
+    """Folders to save in: for temporary files, the current one, the user's. Each may be gone or not be known."""
+    found = []
+    for place in (tempfile.gettempdir, os.getcwd, Path.home):
+        with suppress(OSError, RuntimeError):
+            found.append(str(place()))
+    return list(dict.fromkeys(found))
 
 
 def _reason(error: OSError, path: Path) -> str:

@@ -212,6 +212,16 @@ def test_the_state_dict_of_a_checkpoint(tmp_path, key, layout):
         np.testing.assert_array_equal(found["w"], VALUES)
 
 
+def test_tensors_beside_the_state_dict_are_not_taken_for_it(tmp_path):
+    data = {"0": DATA["0"], "9": bytes(24)}
+    for inner in (GOOD, dict_of(epoch=b"N", state_dict=GOOD)):
+        found = load(tmp_path, LAYOUTS[0](dict_of(rng=tensor(storage("9")), model=inner), data))
+        assert list(found) == ["w"]
+        np.testing.assert_array_equal(found["w"], VALUES)
+    with pytest.raises(WeightsError, match=r"the entry 'params' of its state dict is a dict"):
+        load(tmp_path, LAYOUTS[0](dict_of(w=tensor(storage("9")), params=dict_of(lr=b"N")), data))
+
+
 def test_without_a_known_key_the_keys_are_listed(tmp_path):
     with pytest.raises(WeightsError, match=r"its keys are encoder, epoch\. Save the one with the weights by itself"):
         load(tmp_path, zipped(dict_of(encoder=GOOD, epoch=number(3))))

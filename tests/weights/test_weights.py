@@ -1,9 +1,12 @@
 """Weights files: exact round trips, PyTorch's formats, and files that must be refused."""
 
+import collections
+import datetime
 import io
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +63,31 @@ def test_pytorch_state_dicts_load_without_pytorch(tmp_path, zipped):
         loaded = weights.load(tmp_path / name)
         for key, value in state.items():
             np.testing.assert_array_equal(loaded[key], value.detach().float().numpy())
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_arrays_paths_and_generators_beside_the_weights_do_not_matter(tmp_path, zipped, protocol):
+    torch = pytest.importorskip("torch")
+    state = torch.nn.Linear(3, 2).state_dict()
+    beside = {
+        "history": np.arange(3.0),
+        "numpy_rng": ("MT19937", np.zeros(624, np.uint32), 624, 0, 0.0),
+        "rng": torch.get_rng_state(),
+        "best": np.float64(0.5),
+        "path": Path("runs/1"),
+        "seen": frozenset({1, 2}),
+        "losses": collections.deque([0.5, 0.25], maxlen=5),
+        "when": datetime.datetime(2020, 1, 1),
+        "raw": [bytearray(b"x"), 1j],
+    }
+    torch.save(
+        {**beside, "state_dict": state},
+        tmp_path / "c.pth",
+        _use_new_zipfile_serialization=zipped,
+        pickle_protocol=protocol,
+    )
+    assert weights.load(tmp_path / "c.pth").keys() == state.keys()
 
 
 def test_pytorch_modules_file_loads_with_its_metadata(tmp_path):

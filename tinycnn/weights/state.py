@@ -35,6 +35,7 @@ _Tensor = TypeVar("_Tensor")
 def find_state(tree: Any, kind: type[_Tensor]) -> dict[str, _Tensor]:
     """Return the state dict of a tree: the tree itself, or what it holds under one of ``KEYS``, also nested.
 
+    Tensors may stand beside it, such as the state of a generator.
     Entries ``_extra_state`` of modules are left out: they are Python objects of PyTorch's own layers, for which no
     layer here has a place.
 
@@ -45,15 +46,15 @@ def find_state(tree: Any, kind: type[_Tensor]) -> dict[str, _Tensor]:
     """
     inside = tree
     for _ in range(_DEEPEST):
-        if not isinstance(inside, dict) or any(isinstance(value, kind) for value in inside.values()):
+        if not isinstance(inside, dict):
             break
         key = next((key for key in KEYS if isinstance(inside.get(key), dict)), None)
-        if key is None:
+        if key is None or (_has(inside, kind) and not _holds(inside[key], kind)):
             break
         inside = inside[key]
     if isinstance(tree, kind):
         raise ValueError("it holds one tensor, expected a state dict: a dict of names to tensors")
-    if not isinstance(inside, dict) or not any(isinstance(value, kind) for value in inside.values()):
+    if not isinstance(inside, dict) or not _has(inside, kind):
         raise ValueError(f"it holds no state dict of tensors{_describe(tree)}")
     state: dict[str, _Tensor] = {}
     for name, value in inside.items():
@@ -69,6 +70,15 @@ def find_state(tree: Any, kind: type[_Tensor]) -> dict[str, _Tensor]:
             raise ValueError(f"two tensors are called {shorten(str(name), 60)!r}")
         state[str(name)] = value
     return state
+
+
+def _has(tree: dict[Any, Any], kind: type) -> bool:
+    return any(isinstance(value, kind) for value in tree.values())
+
+
+def _holds(tree: dict[Any, Any], kind: type) -> bool:
+    """True if a dict has tensors, itself or in a dict under one of ``KEYS``."""
+    return _has(tree, kind) or any(isinstance(inner := tree.get(key), dict) and _has(inner, kind) for key in KEYS)
 
 
 def _describe(tree: Any) -> str:

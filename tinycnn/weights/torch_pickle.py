@@ -49,12 +49,19 @@ _DTYPES = {
 _IGNORED = (
     ("torch", "device"),
     ("torch", "Generator"),
-    ("builtins", "set"),
-    ("__builtin__", "set"),
     ("argparse", "Namespace"),
+    *(
+        (module, kind)
+        for module in ("builtins", "__builtin__")
+        for kind in ("set", "frozenset", "bytearray", "complex")
+    ),
+    *(("pathlib", kind) for kind in ("Path", "PosixPath", "WindowsPath")),
+    ("collections", "deque"),
+    ("datetime", "datetime"),
     ("numpy", "dtype"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", kind) for core in ("core", "_core") for kind in ("scalar", "_reconstruct")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
     ("_codecs", "encode"),
 )
 """Types of what stands beside the weights in a checkpoint: the objects are not made."""
