@@ -212,3 +212,15 @@ def test_where_no_gradient_flows_an_infinite_one_does_not_either():
     x.grad = None
     x.max().backward(np.inf)
     assert x.grad.tolist() == [0, 0, np.inf]
+
+
+@pytest.mark.parametrize("loss", [F.nll_loss, F.cross_entropy])
+def test_an_index_to_ignore_beyond_int64_is_refused(loss):
+    targets = np.array([2**64 - 1, 0], np.uint64)
+    with pytest.raises(ValueError, match="ignore_index is 18446744073709551615, expected an integer of 64 bits"):
+        loss(tc.Tensor(np.eye(2)), targets, ignore_index=2**64 - 1)
+
+
+def test_complex_running_statistics_are_refused():
+    with pytest.raises(TypeError, match="running_mean has dtype complex128, expected real numbers"):
+        F.batch_norm(tc.Tensor(np.ones((2, 2))), np.ones(2, complex), np.ones(2))

@@ -54,6 +54,8 @@ def running(argument: str, value: Any) -> Any:
     array = value.data if isinstance(value, Tensor) else value
     if array is not None and not hasattr(array, "dtype"):
         raise TypeError(f"batch_norm: {argument} is a {type(value).__name__}, expected an array")
+    if array is not None and array.dtype.kind not in "fiu":
+        raise TypeError(f"batch_norm: {argument} has dtype {array.dtype}, expected real numbers")
     return array
 
 

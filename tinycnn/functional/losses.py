@@ -121,6 +121,8 @@ def _targets(
     """Targets as int64 and weights as an array of the input's dtype, or the error that says what is wrong."""
     if not is_int(ignore_index):
         raise TypeError(f"{name}: ignore_index is {ignore_index!r}, expected an integer")
+    if not -(2**63) <= ignore_index < 2**63:  # targets become int64, where it would be another number
+        raise ValueError(f"{name}: ignore_index is {ignore_index}, expected an integer of 64 bits")
     labels = np.asarray(target.numpy() if isinstance(target, Tensor) else target)
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: target has dtype {labels.dtype}, expected integers (class indices)")
