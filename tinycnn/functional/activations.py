@@ -18,7 +18,7 @@ def relu(input: Tensor) -> Tensor:
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """X where x > 0, else ``negative_slope`` x."""
+    """Return x if x > 0 else negative_slope * x."""
     return activation.LeakyReLU.apply(float_tensor("leaky_relu", input), negative_slope=float(negative_slope))
 
 

@@ -20,7 +20,7 @@ from tinycnn.tensor import Tensor
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Y = x W^T + b over the last dimension.
+    """Return y = x W^T + b over the last dimension.
 
     Parameters
     ----------

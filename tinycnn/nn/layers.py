@@ -23,7 +23,7 @@ class Identity(Module):
     """Returns its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """X."""
+        """Return x."""
         return x
 
 
@@ -40,7 +40,7 @@ class Flatten(Module):
 
 
 class Linear(Module):
-    """Y = x W^T + b: fully connected.
+    """y = x W^T + b: fully connected.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """X where x > 0, else ``negative_slope`` x."""
+    """x if x > 0 else negative_slope * x."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
@@ -363,7 +363,7 @@ class Dropout(Module):
         self.p, self.generator = p, generator
 
     def forward(self, x: Tensor) -> Tensor:
-        """X with elements dropped, or x itself in evaluation."""
+        """Return x with elements dropped, or x itself in evaluation."""
         return F.dropout(x, self.p, self.training, self.generator)
 
     def extra_repr(self) -> str:

@@ -21,7 +21,7 @@ class ReLU(Function):
 
 
 class LeakyReLU(Function):
-    """X where x > 0, else slope * x."""
+    """x if x > 0 else slope * x."""
 
     returns_new = True
 
@@ -82,7 +82,7 @@ class Softmax(Function):
 
 
 class LogSoftmax(Function):
-    """X - log(sum(e**x)) = l, stable. Backward: grad - e**l * sum(grad)."""
+    """l = x - log(sum(e**x)), stable. Backward: grad - e**l * sum(grad)."""
 
     returns_new = True
 

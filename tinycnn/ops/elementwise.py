@@ -179,7 +179,7 @@ class Maximum(Function):
 
 
 class Clip(Function):
-    """X held between low and high; NaN passes. Backward: the gradient passes where low <= x <= high."""
+    """x held between low and high; NaN passes. Backward: the gradient passes where low <= x <= high."""
 
     returns_new = True
 
@@ -195,7 +195,7 @@ class Clip(Function):
 
 
 class Where(Function):
-    """A where the condition holds, else b."""
+    """a if the condition holds, else b."""
 
     returns_new = True
 
