@@ -220,7 +220,7 @@ def test_a_kill_without_warning_costs_at_most_the_epoch(tmp_path):
 
 
 def test_a_long_epoch_is_saved_in_between(tmp_path, monkeypatch):
-    monkeypatch.setattr("tinycnn.training.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("tinycnn.training.saving.SAVE_EVERY", 0.0)
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Killed):
         trainer(path=path, callbacks=[At(3, kill)]).fit()
@@ -371,7 +371,7 @@ def test_a_checkpoint_that_cannot_be_written_is_saved_elsewhere_and_the_error_na
 
     path = folder / "checkpoint.safetensors"
     learner = trainer(
-        path=path, callbacks=[At(7, lambda _: monkeypatch.setattr("tinycnn.training.save_checkpoint", full))]
+        path=path, callbacks=[At(7, lambda _: monkeypatch.setattr("tinycnn.training.saving.save_checkpoint", full))]
     )
     with pytest.raises(
         OSError, match=r"cannot write .*No space left on device\); saved instead as .*other.*"

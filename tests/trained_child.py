@@ -58,7 +58,7 @@ def build(folder, slowly=False):
 
 def main(folder, slowly):
     """Train, or resume; the exit status is 128 + n after signal n."""
-    training.SAVE_EVERY = 0.0
+    training.saving.SAVE_EVERY = 0.0
     trainer = build(folder, slowly)
     if (folder / "checkpoint.safetensors").exists():
         trainer.resume(folder / "checkpoint.safetensors")

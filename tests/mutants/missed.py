@@ -84,11 +84,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ("[0.299, 0.587, 0.114]", "[0.114, 0.587, 0.299]"),
     ),
     *planted(
-        "tinycnn/training.py",
+        "tinycnn/training",
         "tests/test_training.py",
-        ("if not np.isfinite(value):", "if np.isnan(value):"),
-        ("own * len(labels), own_right)", "own * self.loader.batch_size, own_right)"),
-        ("(scores.argmax(axis=1) == labels)", "(scores.argmin(axis=1) == labels)"),
+        ("if not np.isfinite(self.loss):", "if np.isnan(self.loss):"),
+        ("own * count, right)", "own * trainer.loader.batch_size, right)"),
+        ("(scores.argmax(axis=1) == self._labels)", "(scores.argmin(axis=1) == self._labels)"),
     ),
     # -- hostile files
     *planted(

@@ -8,15 +8,15 @@ MUTANTS = tuple(
     Mutant(*row)
     for row in (
         # -- training and what it prints
-        ("tinycnn/evaluation.py", "if given != count:", "if False:", "tests/test_training.py"),
+        ("tinycnn/training", "if given != count:", "if False:", "tests/test_training.py"),
         (
-            "tinycnn/training.py",
-            'self._sums["right"] += int(right)',
-            'self._sums["right"] = int(right)',
+            "tinycnn/training",
+            'sums["right"] += int(self._right)',
+            'sums["right"] = int(self._right)',
             "tests/test_training.py",
         ),
         (
-            "tinycnn/divergence.py",
+            "tinycnn/training",
             'broken[-1].rpartition(".")[0] or broken[-1]',
             'broken[0].rpartition(".")[0] or broken[0]',
             "tests/test_training.py",
@@ -228,7 +228,7 @@ MUTANTS = tuple(
             "tests/lesson/test_lessons.py -k 11",
         ),
         (
-            "tinycnn/evaluation.py",
+            "tinycnn/training",
             "confusion, (labels[known], predicted[known]), 1",
             "confusion, (predicted[known], labels[known]), 1",
             "tests/test_training.py",

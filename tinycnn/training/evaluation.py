@@ -80,7 +80,7 @@ def evaluate(
                 place = slice(number * loader.batch_size + rows.start, number * loader.batch_size + rows.stop)
                 _check_batch(number, images, labels_of_batch, min(place.stop, count) - place.start)
                 if loader.shard[1] > 1 or number % communicator.size == communicator.rank:
-                    logits[place] = _logits(model, images, classes).numpy()
+                    logits[place] = logits_of(model, images, classes).numpy()
                     labels[place] = labels_of_batch
                     right += int((_predicted(logits[place]) == labels_of_batch).sum())
                     seen += len(labels_of_batch)
@@ -154,8 +154,8 @@ def _predicted(logits: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(logits).any(axis=1), -1, logits.argmax(axis=1))
 
 
-def _logits(model: Module, images: Any, classes: int) -> Tensor:
-    """The model's output, checked to have a column for each class."""
+def logits_of(model: Module, images: Any, classes: int) -> Tensor:
+    """Return the model's output, checked to have a row for each image and a column for each class."""
     output = model(Tensor._of(images) if is_on_gpu(images) else Tensor(images))
     if not isinstance(output, Tensor):
         raise TypeError(f"the model gives a {type(output).__name__}, expected a tensor of shape (images, classes)")

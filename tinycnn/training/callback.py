@@ -1,0 +1,48 @@
+"""Callbacks: what happens beside the arithmetic of training is told to them, event by event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tinycnn.tensor import Tensor
+    from tinycnn.training.loop import Trainer
+
+
+class Callback:
+    """Subclass it to watch a training: each method gets the :class:`Trainer`. The order is that of the methods."""
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before the first batch of an epoch."""
+
+    def on_batch_begin(self, trainer: Trainer, images: Any) -> None:
+        """Before the forward pass of a batch."""
+
+    def on_loss(self, trainer: Trainer, loss: Tensor, logits: Tensor, labels: np.ndarray) -> None:
+        """After the forward pass."""
+
+    def on_gradients(self, trainer: Trainer) -> None:
+        """After the backward pass, before the step of the optimiser."""
+
+    def on_batch_end(self, trainer: Trainer, loss: float) -> None:
+        """After each step of the optimiser."""
+
+    def on_epoch_close(self, trainer: Trainer) -> None:
+        """After the last batch of an epoch, before its evaluation."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After the epoch's evaluation; its row is ``trainer.history[-1]``."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last epoch, and after an error too."""
+
+
+def notify(callbacks: list[Callback], event: str, *values: Any) -> None:
+    """Call a method of each callback, in their order."""
+    for callback in callbacks:
+        getattr(callback, event)(*values)
