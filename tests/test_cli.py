@@ -111,9 +111,9 @@ def test_a_signal_in_training_saves_and_the_status_is_its_own(folder, capsys, mo
         return count
 
     monkeypatch.setattr(Trainer, "_step", stop)
-    assert run("train", *TINY, "--name", "a") == 128 + signal.SIGTERM
-    assert "go on with: tinycnn train --resume" in capsys.readouterr().out
-    names = {path.name for path in (folder / "runs" / "a").iterdir()}
+    assert run("train", *TINY, "--name", "my run") == 128 + signal.SIGTERM
+    assert f"go on with: tinycnn train --resume '{Path('runs', 'my run')}'\n" in capsys.readouterr().out
+    names = {path.name for path in (folder / "runs" / "my run").iterdir()}
     assert {"checkpoint.safetensors", "settings.json"} <= names and not names & {MARKER, "result.json"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shlex
 import shutil
 import sys
 import traceback
@@ -179,7 +180,7 @@ def _stopped(folder: Path, how: str, status: Any, new: bool) -> int:
     if new and _remove_if_nothing_was_learned(folder):
         print(f"{how} before the first checkpoint: nothing is kept")
     else:
-        print(f"{how}; the checkpoint is kept\ngo on with: tinycnn train --resume {folder}")
+        print(f"{how}; the checkpoint is kept\ngo on with: tinycnn train --resume {shlex.quote(str(folder))}")
     return status
 
 
