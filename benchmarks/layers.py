@@ -19,7 +19,7 @@ from torch.nn import functional as TF
 import tinycnn as tc
 from benchmarks import NETS, Net, write_csv
 from tinycnn import nn
-from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
+from tinycnn.kernels.cpu.machine.nhwc import from_pixels, to_pixels
 
 STEPS = 3
 MEASURED = ("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "GlobalAvgPool2d", "Linear")

@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 import tinycnn as tc
-from tinycnn.kernels.cpu._jit import jit
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile
+from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.machine.simd import LANES, ROWS, correlate_tile
 
 DEPTH, TIMES = 256, 2000
 

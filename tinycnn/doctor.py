@@ -16,7 +16,7 @@ import numpy as np
 
 from tinycnn.data.registry import IDX, default_root
 from tinycnn.distributed.mpi import find_mpiexec
-from tinycnn.kernels.cpu.pool import get_num_threads
+from tinycnn.kernels.cpu.machine.settings import get_num_threads
 from tinycnn.kernels.cuda import found
 
 Finding = tuple[str, str]
@@ -76,7 +76,7 @@ def _threads() -> Iterator[Finding]:
 
 def _cache() -> Iterator[Finding]:
     """Examine the folder of compiled kernels, by writing to it."""
-    from tinycnn.kernels.cpu._cache import cache_folder, damaged_files
+    from tinycnn.kernels.cpu.machine.cache import cache_folder, damaged_files
 
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     mend = "; kernels are compiled in each process until you set NUMBA_CACHE_DIR to another folder"

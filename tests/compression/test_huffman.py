@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tinycnn.compression import huffman
+from tinycnn.compression import bitstream, huffman
 from tinycnn.errors import WeightsError
-from tinycnn.kernels.cpu import bitstream
 
 RNG = np.random.default_rng(0)
 COUNTS = {

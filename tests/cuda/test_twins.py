@@ -1,11 +1,10 @@
 """Each CUDA kernel against the CPU's: the same results, and the same arguments afterwards."""
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 
 from tests.cuda.cases import CASES, EXPRESSIONS, numbers
+from tinycnn.kernels import unchecked
 from tinycnn.kernels.cuda.gemm import matmul_algorithm
 from tinycnn.kernels.protocol import FILE_OF
 
@@ -18,7 +17,7 @@ def kernel(device, name):
     if name in EXPRESSIONS:
         return EXPRESSIONS[name]
     name, _, algorithm = name.partition("/")
-    function = getattr(import_module(f"tinycnn.kernels.{device}.{FILE_OF[name]}"), name)
+    function = unchecked(device, name)
     return matmul_algorithm(algorithm)(function) if algorithm else function
 
 

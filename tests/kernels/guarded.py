@@ -16,7 +16,7 @@ import numpy as np
 import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn.kernels import for_device
-from tinycnn.kernels.cpu import _jit
+from tinycnn.kernels.cpu.machine import parallel
 from tinycnn.kernels.protocol import FILE_OF, PROTOCOL
 
 PAGE = mmap.PAGESIZE
@@ -260,8 +260,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--place", choices=("start", "end"), default="end")
     options = parser.parse_args()
-    guard = Guard(_jit.run, options.place == "end")
-    _jit.run = guard
+    guard = Guard(parallel.run, options.place == "end")
+    parallel.run = guard
     kernels, used, ran = for_device("cpu"), set(), Counter()
     for name in FILE_OF:
         kernel = getattr(kernels, name)

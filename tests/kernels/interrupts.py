@@ -17,8 +17,9 @@ import numpy as np
 
 import tinycnn as tc
 from tinycnn import functional as F
-from tinycnn.kernels.cpu import memory, pool
-from tinycnn.kernels.cpu.launch import DONE, TAKEN
+from tinycnn.kernels.cpu.machine import allocator
+from tinycnn.kernels.cpu.machine import threads as pool
+from tinycnn.kernels.cpu.machine.mailbox import DONE, TAKEN
 
 SEED = int(sys.argv[3]) if __name__ == "__main__" else 0
 PICK, RNG = random.Random(SEED), np.random.default_rng(SEED)
@@ -164,7 +165,7 @@ def _memory():
     """Return the bytes of all slabs and the bytes in use; stop if some are neither free nor in use."""
     gc.collect()
     held = used = 0
-    for slab in memory._slabs:
+    for slab in allocator._slabs:
         slab.collect()
         taken = sum(block.stop - block.start for block in slab.used.values())
         free = sum(stop - start for start, stop in slab.free)

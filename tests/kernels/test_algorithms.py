@@ -5,8 +5,13 @@ import pytest
 
 import tinycnn as tc
 from tinycnn import functional as F
-from tinycnn.kernels.cpu import winograd, winograd_tiles
-from tinycnn.kernels.cpu.convolution import conv2d, conv2d_backward_input, conv2d_backward_weight
+from tinycnn.kernels.cpu.conv import (
+    conv2d,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    winograd,
+    winograd_transforms,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -94,9 +99,9 @@ def test_winograd_has_the_same_bits_for_any_number_of_threads(case):
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_the_matrices_of_winograd_make_a_convolution_of_one_line(kernel):
     """A^T [(G g) * (B^T d)] is the correlation of d with g, exactly."""
-    line, weights = RNG.normal(size=winograd_tiles.SIDE), RNG.normal(size=kernel)
-    values = (np.array(winograd_tiles.values_of(kernel)) @ weights) * (np.array(winograd_tiles.B_T) @ line)
-    outputs = np.array(winograd_tiles.outputs_of(kernel)) @ values
+    line, weights = RNG.normal(size=winograd_transforms.SIDE), RNG.normal(size=kernel)
+    values = (np.array(winograd_transforms.values_of(kernel)) @ weights) * (np.array(winograd_transforms.B_T) @ line)
+    outputs = np.array(winograd_transforms.outputs_of(kernel)) @ values
     np.testing.assert_allclose(outputs, np.correlate(line, weights, "valid"), atol=1e-13)
 
 

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from tinycnn.kernels.cpu._cache import damaged_files
-from tinycnn.kernels.cpu._compile import JIT_DISABLED
+from tinycnn.kernels.cpu.machine.cache import damaged_files
+from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 
 KERNEL = """
-from tinycnn.kernels.cpu._jit import jit
+from tinycnn.kernels.cpu.machine.parallel import jit
 
 def _fill(begin, end, out):
     for i in range(begin, end):
@@ -33,7 +33,7 @@ print(out[0, 0], out[1, 0])
 
 READ = """
 import numpy as np
-from tinycnn.kernels.cpu._jit import jit
+from tinycnn.kernels.cpu.machine.parallel import jit
 
 def _read(begin, end, x, out):
     for i in range(begin, end):
@@ -177,7 +177,7 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     cache = tmp_path / "cache"
     run(RELU + "print(step('f4'))", cache)
     folder = next(cache.rglob("*.nbi")).parent
-    old, new = folder / "launch.nbc.tmp.0123456789abcdef", folder / "launch.nbc.tmp.fedcba9876543210"
+    old, new = folder / "mailbox.nbc.tmp.0123456789abcdef", folder / "mailbox.nbc.tmp.fedcba9876543210"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)

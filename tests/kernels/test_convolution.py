@@ -1,18 +1,19 @@
 """Convolution and matrix product against loops that anyone can check, and the identities that tie them together."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 
 import tinycnn as tc
-from tinycnn.kernels.cpu import gemm
-from tinycnn.kernels.cpu.convolution import (
+from tinycnn.kernels.cpu.conv import (
     conv2d,
     conv2d_backward_bias,
     conv2d_backward_input,
     conv2d_backward_weight,
 )
-from tinycnn.kernels.cpu.gemm import matmul
 from tinycnn.kernels.cpu.im2col import col2im, im2col
+from tinycnn.kernels.cpu.matmul import matmul
 
 RNG = np.random.default_rng(0)
 
@@ -186,6 +187,6 @@ def test_matmul_without_compilation():
 
 @pytest.mark.nojit
 def test_a_large_matmul_without_compilation(monkeypatch):
-    monkeypatch.setattr(gemm, "CACHE", 0)
+    monkeypatch.setattr(import_module(matmul.__module__), "CACHE", 0)
     a, b = RNG.normal(size=(19, 3)), RNG.normal(size=(3, 64))
     np.testing.assert_allclose(matmul(a, b), a @ b)

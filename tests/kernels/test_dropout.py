@@ -5,7 +5,7 @@ import pytest
 
 import tinycnn as tc
 from tinycnn.kernels.cpu.dropout import dropout, philox
-from tinycnn.kernels.cpu.layout import channels_last
+from tinycnn.kernels.cpu.machine.nhwc import channels_last
 
 # Philox 4x32-10 in Random123's kat_vectors: counter, key, answer.
 KNOWN_ANSWERS = [

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.kernels.points import at_each_point
-from tinycnn.kernels.cpu import memory
-from tinycnn.kernels.cpu._compile import JIT_DISABLED
+from tinycnn.kernels.cpu.machine import allocator
+from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
@@ -42,17 +42,17 @@ def in_thread(function, *arguments):
 
 
 def test_a_fork_at_any_point_of_another_threads_allocation(monkeypatch):
-    slab = memory._Slab(64 * memory.MIN_BLOCK)
-    monkeypatch.setattr(memory, "_slabs", [slab])
+    slab = allocator._Slab(64 * allocator.MIN_BLOCK)
+    monkeypatch.setattr(allocator, "_slabs", [slab])
     codes = []
 
     def allocate():
-        arrays = [memory.empty((memory.MIN_BLOCK + 100 * i,), np.uint8) for i in range(3)]
+        arrays = [allocator.empty((allocator.MIN_BLOCK + 100 * i,), np.uint8) for i in range(3)]
         del arrays[1]
-        return arrays, memory.empty((memory.MIN_BLOCK,), np.uint8)
+        return arrays, allocator.empty((allocator.MIN_BLOCK,), np.uint8)
 
     def check():
-        arrays = [memory.empty((memory.MIN_BLOCK + i,), np.uint8) for i in range(4)]
+        arrays = [allocator.empty((allocator.MIN_BLOCK + i,), np.uint8) for i in range(4)]
         for number, array in enumerate(arrays):
             array[:] = number
         assert all((array == number).all() for number, array in enumerate(arrays))
@@ -63,14 +63,14 @@ def test_a_fork_at_any_point_of_another_threads_allocation(monkeypatch):
     def fork():
         in_thread(lambda: codes.append(in_child(check)))
 
-    for _ in at_each_point(tuple, allocate, [memory], fork):
+    for _ in at_each_point(tuple, allocate, [allocator], fork):
         pass
     assert len(codes) > 30 and set(codes) == {0}
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 def test_a_fork_waits_for_a_thread_that_compiles():
-    from tinycnn.kernels.cpu import fork
+    from tinycnn.kernels.cpu.machine import fork
 
     entered, go_on = threading.Event(), threading.Event()
 

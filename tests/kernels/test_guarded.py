@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tinycnn.kernels.cpu._compile import JIT_DISABLED
+from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED
 
 pytestmark = [
     pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled"),
@@ -46,14 +46,14 @@ def test_a_read_outside_is_noticed(tmp_path):
 import sys
 import numpy as np
 from tests.kernels.guarded import Guard
-from tinycnn.kernels.cpu import _jit
+from tinycnn.kernels.cpu.machine import parallel
 
 def _read(begin, end, x, out):
     for i in range(begin, end):
         out[i] = x[i + {shift}]
 
-read = _jit.jit(_read)
-_jit.run = Guard(_jit.run, at_end=True)
+read = parallel.jit(_read)
+parallel.run = Guard(parallel.run, at_end=True)
 read(8, np.arange(8.0), np.zeros(8))
 print("done")
 """

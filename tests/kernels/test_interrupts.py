@@ -14,11 +14,12 @@ import tinycnn as tc
 from tests.kernels.points import at_each_point
 from tests.kernels.test_pool import native_threads, wait_until
 from tinycnn import functional as F
-from tinycnn.kernels.cpu import memory, pool
-from tinycnn.kernels.cpu._compile import JIT_DISABLED
+from tinycnn.kernels.cpu.machine import allocator
+from tinycnn.kernels.cpu.machine import threads as pool
+from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED
 
 ROOT = Path(__file__).parents[2]
-BIG = memory.MIN_BLOCK
+BIG = allocator.MIN_BLOCK
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled, so no thread is started")
 
 
@@ -33,8 +34,8 @@ def four_threads():
 @pytest.fixture
 def slab(monkeypatch):
     """The only slab."""
-    slab = memory._Slab(64 * BIG)
-    monkeypatch.setattr(memory, "_slabs", [slab])
+    slab = allocator._Slab(64 * BIG)
+    monkeypatch.setattr(allocator, "_slabs", [slab])
     return slab
 
 
@@ -47,19 +48,19 @@ def lost(slab):
 
 def test_an_exception_at_any_point_of_an_allocation_loses_no_memory(slab):
     def prepare():
-        arrays = [memory.empty((BIG + i,), np.uint8) for i in range(9)]
+        arrays = [allocator.empty((BIG + i,), np.uint8) for i in range(9)]
         del arrays[::2]
         return (arrays,)
 
     def allocate(arrays):
         arrays.pop(1)
-        more = [memory.empty((BIG + 100 * i,), np.uint8) for i in range(3)]
+        more = [allocator.empty((BIG + 100 * i,), np.uint8) for i in range(3)]
         for number, array in enumerate(arrays + more):
             array[:] = number
         return [array[0] == array[-1] == number for number, array in enumerate(arrays + more)]
 
     cut = 0
-    for result in at_each_point(prepare, allocate, [memory]):
+    for result in at_each_point(prepare, allocate, [allocator]):
         cut += result is None
         assert result is None or all(result)
         assert lost(slab) == 0 and slab.free == [(0, slab.memory.nbytes)] and not slab.used
@@ -70,7 +71,7 @@ def test_a_handler_that_allocates_gets_memory_of_its_own(slab):
     kept = []
 
     def handler():
-        kept.append(memory.empty((BIG,), np.uint8))
+        kept.append(allocator.empty((BIG,), np.uint8))
         kept[-1][:] = 1
 
     def prepare():
@@ -78,10 +79,10 @@ def test_a_handler_that_allocates_gets_memory_of_its_own(slab):
         return ()
 
     def allocate():
-        arrays = [memory.zeros((BIG + 100 * i,), np.uint8) for i in range(3)]
+        arrays = [allocator.zeros((BIG + 100 * i,), np.uint8) for i in range(3)]
         return not any(array.any() for array in arrays)
 
-    for result in at_each_point(prepare, allocate, [memory], handler):
+    for result in at_each_point(prepare, allocate, [allocator], handler):
         assert result and kept[0].all() and lost(slab) == 0
     kept.clear()
     assert lost(slab) == 0 and slab.free == [(0, slab.memory.nbytes)]
@@ -111,17 +112,17 @@ def test_an_exception_at_any_point_of_a_launch_leaves_the_pool_as_it_was(four_th
 def test_scratch_memory_in_use_is_not_given_out_again():
     dtype = np.dtype(np.float32)
     for size in (100, BIG):
-        held = memory.workspace("test", 2, size, dtype)[1]
-        other = memory.workspace("test", 2, size, dtype)
+        held = allocator.workspace("test", 2, size, dtype)[1]
+        other = allocator.workspace("test", 2, size, dtype)
         assert not np.shares_memory(held, other)
         address = other.__array_interface__["data"][0]
         del other
-        assert memory.workspace("test", 2, size, dtype).__array_interface__["data"][0] == address
+        assert allocator.workspace("test", 2, size, dtype).__array_interface__["data"][0] == address
 
 
 @compiled
 def test_a_handler_that_computes_does_not_disturb_what_it_interrupts(four_threads):
-    from tinycnn.kernels.cpu import winograd
+    from tinycnn.kernels.cpu.conv import winograd
 
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((2, 128, 4, 4), (128, 128, 3, 3))]

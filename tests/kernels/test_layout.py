@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinycnn.kernels.cpu.layout import assign
+from tinycnn.kernels.cpu.machine.nhwc import assign
 
 
 @pytest.mark.parametrize("channels", [3, 8, 20])

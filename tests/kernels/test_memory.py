@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from tinycnn.kernels.cpu import memory
-from tinycnn.kernels.cpu.memory import empty, is_alone, memory_of, zeros
+from tinycnn.kernels.cpu.machine import allocator
+from tinycnn.kernels.cpu.machine.allocator import empty, is_alone, memory_of, zeros
 
-BIG = memory.MIN_BLOCK
+BIG = allocator.MIN_BLOCK
 
 
 def address(array):
@@ -34,17 +34,17 @@ def test_arrays_never_overlap_and_begin_at_a_cache_line():
             array, mark = live.pop(rng.integers(len(live)))
             assert (array == mark).all()
         array = empty((int(rng.integers(1, 40)), BIG // 4), np.int32)
-        assert address(array) % memory.ALIGNMENT == 0
+        assert address(array) % allocator.ALIGNMENT == 0
         array[...] = number
         live.append((array, number))
     for array, mark in live:
         assert (array == mark).all()
-    slabs = sum(slab.memory.nbytes for slab in memory._slabs)
-    assert slabs < 8 * max(memory.SLAB, sum(array.nbytes for array, _ in live))
+    slabs = sum(slab.memory.nbytes for slab in allocator._slabs)
+    assert slabs < 8 * max(allocator.SLAB, sum(array.nbytes for array, _ in live))
 
 
 def test_free_blocks_join_again():
-    slab = memory._Slab(1000)
+    slab = allocator._Slab(1000)
     arrays = [slab.take(size) for size in (100, 7, 300)]
     assert slab.free == [(512, 1000)] and slab.take(489) is None
     for number in (1, 0, 2):
@@ -56,7 +56,7 @@ def test_free_blocks_join_again():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_free_and_in_use_adds_up(seed):
-    rng, slab, arrays = np.random.default_rng(seed), memory._Slab(100_000), []
+    rng, slab, arrays = np.random.default_rng(seed), allocator._Slab(100_000), []
     for _ in range(300):
         if arrays and rng.random() < 0.5:
             arrays.pop(rng.integers(len(arrays)))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from tinycnn.kernels.cpu import pool
-from tinycnn.kernels.cpu._jit import jit
-from tinycnn.kernels.cpu.launch import CHUNKS, _load
+from tinycnn.kernels.cpu.machine import mailbox, settings
+from tinycnn.kernels.cpu.machine import threads as pool
+from tinycnn.kernels.cpu.machine.mailbox import CHUNKS, _load
+from tinycnn.kernels.cpu.machine.parallel import jit
 
 
 @pytest.fixture(autouse=True)
@@ -165,14 +166,12 @@ def test_the_number_of_threads_may_change_while_another_thread_computes():
 
 
 def test_a_worker_that_a_request_is_on_its_way_to_does_not_sleep(monkeypatch):
-    from tinycnn.kernels.cpu import launch
-
     served, team = [], iter([object(), object(), None])
-    monkeypatch.setattr(launch, "serve", lambda mailboxes, thread_id: served.append(thread_id))
+    monkeypatch.setattr(pool, "serve", lambda mailboxes, thread_id: served.append(thread_id))
     worker = pool._Worker()
     worker.wake()
     worker.wakeups.put(None)  # what ends its sleep
-    worker.run(lambda: next(team), np.zeros((2, pool.MAILBOX), np.int64), 1)
+    worker.run(lambda: next(team), np.zeros((2, mailbox.MAILBOX_SIZE), np.int64), 1)
     assert served == [1, 1] and worker.wakeups.empty() and not worker.expected and not worker.asleep
 
 
@@ -241,10 +240,10 @@ def test_a_number_of_threads_that_makes_no_sense_is_refused(count):
 
 @pytest.mark.parametrize("count", [1025, 10**9, 2**70])
 def test_more_threads_than_a_machine_profits_from_are_refused(count):
-    before = pool.get_num_threads()
+    before = settings.get_num_threads()
     with pytest.raises(ValueError, match="expected at most 1024"):
-        pool.set_num_threads(count)
-    assert pool.get_num_threads() == before
+        settings.set_num_threads(count)
+    assert settings.get_num_threads() == before
 
 
 @pytest.mark.parametrize(
@@ -253,7 +252,7 @@ def test_more_threads_than_a_machine_profits_from_are_refused(count):
 )
 def test_the_number_of_threads_in_the_environment_is_bounded(text, threads, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", text)
-    assert pool._default_threads() == threads
+    assert settings.default_num_threads() == threads
     for other in ("0", "-3", "abc", "2.5", "²"):
         monkeypatch.setenv("NUMBA_NUM_THREADS", other)
-        assert pool._default_threads() >= 1
+        assert settings.default_num_threads() >= 1

@@ -14,7 +14,7 @@ def test_a_device_has_every_kernel_with_the_cpus_signature(device, file):
     own, reference = kernels.Kernels(device), kernels.Kernels("cpu")  # also where there is no such device
     for name in protocol.PROTOCOL[file]:
         kernel = getattr(own, name)
-        assert kernel.__module__ == f"tinycnn.kernels.{device}.{file}"
+        assert kernel.__module__.startswith(f"tinycnn.kernels.{device}.")
         assert parameters(kernel) == parameters(getattr(reference, name))
 
 

@@ -61,7 +61,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("if smoothing > 0:  # else", "if smoothing >= 0:  # else"),
     ),
     *planted(
-        _CPU + "layout.py",
+        _CPU + "machine/nhwc.py",
         "tests/kernels/test_layout.py",
         (
             "(height * width * step, width * step, step) and step >= c else",
@@ -86,7 +86,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("(take_grad * g + take_velocity * v)", "(take_velocity * v)"),
     ),
     *planted(
-        _CPU + "convolution.py",
+        _CPU + "conv/__init__.py",
         "tests/kernels/test_convolution.py",
         (
             "out[outputs] += matmul(_rows(grad[n, outputs]), columns.T)",
@@ -98,7 +98,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *planted(
-        _CPU + "gemm.py",
+        _CPU + "matmul.py",
         "tests/kernels/test_convolution.py",
         ("c[at + i * c_step + j] += corner", "c[at + i * c_step + j] = corner"),
         (
@@ -107,13 +107,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     *planted(
-        _CPU + "bitstream.py",
+        "tinycnn/compression/bitstream.py",
         "NUMBA_DISABLE_JIT=1 -m nojit tests/compression/test_huffman.py",
         ("out[place] = waiting << (8 - bits) & 255", "out[place] = waiting << (7 - bits) & 255"),
         ("first = (first + sizes[length]) << 1", "first = first + sizes[length]"),
     ),
     *planted(
-        _CPU + "bitstream.py",
+        "tinycnn/compression/bitstream.py",
         "tests/compression/test_huffman.py tests/compression/test_container.py",
         ("found.tolist() == [size + 1, len(values) + 1]", "found[0] == size + 1"),
     ),

@@ -19,7 +19,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("grad[r, c] = (grad[r, c] - grad_mean[c] -", "grad[r, c] = (grad[r, c] - grad_mean[c] +"),
     ),
     *planted(
-        "tinycnn/kernels/cpu/winograd.py",
+        "tinycnn/kernels/cpu/conv/winograd.py",
         "tests/kernels/test_algorithms.py",
         ("max(padding) < kernel[0]", "max(padding) <= kernel[0]"),
     ),

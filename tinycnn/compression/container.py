@@ -37,9 +37,8 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.compression import huffman
+from tinycnn.compression import bitstream, huffman
 from tinycnn.errors import WeightsError
-from tinycnn.kernels.cpu import bitstream
 from tinycnn.weights.atomic import atomic_write
 from tinycnn.weights.dtypes import host_arrays
 from tinycnn.weights.limits import check_elements

@@ -12,8 +12,8 @@ import heapq
 import numpy as np
 
 from tinycnn import arguments
+from tinycnn.compression import bitstream
 from tinycnn.errors import WeightsError
-from tinycnn.kernels.cpu import bitstream
 
 LONGEST_WORD = bitstream.LONGEST_WORD
 

@@ -25,7 +25,7 @@ from tinycnn.distributed.communicator import (
     time_limit,
 )
 from tinycnn.distributed.processes import threads_each
-from tinycnn.kernels.cpu.pool import set_num_threads
+from tinycnn.kernels.cpu.machine.settings import set_num_threads
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from tinycnn.kernels.protocol import FILE_OF
+from tinycnn.kernels.protocol import FILE_OF, MODULE_ON_CPU
 
 DEVICES = ("cpu", "cuda")
 
@@ -18,15 +18,21 @@ class Kernels:
     """
 
     def __init__(self, device: str) -> None:
-        self._package = f"{__name__}.{device}"
+        self._device = device
 
     def __getattr__(self, name: str) -> Any:
         if name not in FILE_OF:
-            raise AttributeError(f"{self._package} has no kernel {name!r}")
-        kernel = getattr(import_module(f"{self._package}.{FILE_OF[name]}"), name)
-        checked = import_module(f"{__name__}.contracts").checked(kernel)
+            raise AttributeError(f"{__name__}.{self._device} has no kernel {name!r}")
+        checked = import_module(f"{__name__}.contracts").checked(unchecked(self._device, name))
         setattr(self, name, checked)
         return checked
+
+
+def unchecked(device: str, name: str) -> Any:
+    """Return a kernel of a device without its check of arguments."""
+    file = FILE_OF[name]
+    module = MODULE_ON_CPU.get(file, file) if device == "cpu" else file
+    return getattr(import_module(f"{__name__}.{device}.{module}"), name)
 
 
 def is_on_gpu(value: Any) -> bool:

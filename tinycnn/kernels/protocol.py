@@ -55,4 +55,7 @@ PROTOCOL: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd_update", "adam_update"),
 }
 
+MODULE_ON_CPU = {"memory": "machine.allocator", "layout": "machine.nhwc", "gemm": "matmul", "convolution": "conv"}
+"""The modules of :mod:`tinycnn.kernels.cpu` that have another name."""
+
 FILE_OF = {function: file for file, functions in PROTOCOL.items() for function in functions}

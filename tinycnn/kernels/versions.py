@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels import for_device, is_on_gpu
-from tinycnn.kernels.cpu.memory import memory_of
+from tinycnn.kernels.cpu.machine.allocator import memory_of
 
 _clock = itertools.count(1)
 _versions: dict[int, tuple[weakref.ref, int]] = {}  # of the buffers that were written to, by id

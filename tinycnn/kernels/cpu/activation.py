@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import AHEAD, empty_alike, flat_alike, lies_channels_last, lies_like, pixel_rows
-from tinycnn.kernels.cpu.microkernel import prefetch
+from tinycnn.kernels.cpu.machine.nhwc import AHEAD, empty_alike, flat_alike, lies_channels_last, lies_like, pixel_rows
+from tinycnn.kernels.cpu.machine.parallel import inline, jit
+from tinycnn.kernels.cpu.machine.simd import prefetch
 
 
 def relu(x: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import AHEAD, empty_alike, flat_alike, lies_channels_last
-from tinycnn.kernels.cpu.microkernel import prefetch
+from tinycnn.kernels.cpu.machine.nhwc import AHEAD, empty_alike, flat_alike, lies_channels_last
+from tinycnn.kernels.cpu.machine.parallel import inline, jit
+from tinycnn.kernels.cpu.machine.simd import prefetch
 
 LINE = 4096
 BLOCKS = 64  # of random words that are drawn together

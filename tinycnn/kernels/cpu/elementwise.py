@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import jit
-from tinycnn.kernels.cpu.layout import empty_alike, flat_alike
-from tinycnn.kernels.cpu.pool import SMALL
+from tinycnn.kernels.cpu.machine.nhwc import empty_alike, flat_alike
+from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.machine.threads import SMALL
 
 
 def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

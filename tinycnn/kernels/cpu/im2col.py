@@ -1,7 +1,7 @@
 """im2col and its adjoint, whole and readable: the convolution's idea in two functions.
 
 im2col writes the patch of the image under the kernel, for each output pixel, into a column; the convolution is then one
-matrix product, ``weight (O, C kH kW) @ columns (C kH kW, pixels)``. :mod:`~tinycnn.kernels.cpu.convolution` does the
+matrix product, ``weight (O, C kH kW) @ columns (C kH kW, pixels)``. :mod:`~tinycnn.kernels.cpu.conv` does the
 same a tile at a time, without ever holding the whole matrix.
 
 col2im is its adjoint: where im2col copies a pixel into many columns, col2im adds all of them up again. It gathers: each
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, jit
-from tinycnn.kernels.cpu.memory import empty
+from tinycnn.kernels.cpu.machine.allocator import empty
+from tinycnn.kernels.cpu.machine.parallel import carray, jit
 
 Size = tuple[int, int]
 

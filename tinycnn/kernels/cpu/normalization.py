@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
-from tinycnn.kernels.cpu.layout import to_pixels, wide
-from tinycnn.kernels.cpu.memory import empty
+from tinycnn.kernels.cpu.machine.allocator import empty
+from tinycnn.kernels.cpu.machine.nhwc import to_pixels, wide
+from tinycnn.kernels.cpu.machine.parallel import carray, inline, jit
 
 BLOCK = 128
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinycnn.kernels import contracts
 from tinycnn.kernels.arrays import are_plain
-from tinycnn.kernels.cpu._jit import carray, jit
+from tinycnn.kernels.cpu.machine.parallel import carray, jit
 
 
 def sgd_update(

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import jit
-from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
-from tinycnn.kernels.cpu.memory import empty
+from tinycnn.kernels.cpu.machine.allocator import empty
+from tinycnn.kernels.cpu.machine.nhwc import from_pixels, to_pixels
+from tinycnn.kernels.cpu.machine.parallel import jit
 
 Pair = tuple[int, int]
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, end and divisor of each window of one axis

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
 from tinycnn.kernels.cpu.activation import exp_of_negative
+from tinycnn.kernels.cpu.machine.parallel import carray, inline, jit
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:

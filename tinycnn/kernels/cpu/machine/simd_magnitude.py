@@ -13,11 +13,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tinycnn.kernels.cpu._jit import JIT_DISABLED
-from tinycnn.kernels.cpu.microkernel import _INDEX, LANES, _Emitter
+from tinycnn.kernels.cpu.machine.parallel import JIT_DISABLED
+from tinycnn.kernels.cpu.machine.simd import INDEX, LANES, Emitter
 
 
-class _BitEmitter(_Emitter):
+class _BitEmitter(Emitter):
     """An emitter for vectors of LANES floats that are taken as integers."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: tuple) -> None:
@@ -47,7 +47,7 @@ class _BitEmitter(_Emitter):
             )
             vector = combine(vector, moved)
         first = self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
-        return first if self.integer.width == 64 else self.builder.sext(first, _INDEX)
+        return first if self.integer.width == 64 else self.builder.sext(first, INDEX)
 
 
 def _emit_copy_peak(context, builder, signature, args):
@@ -77,7 +77,7 @@ def _emit_count_above(context, builder, signature, args):
     def step(i, state):
         floats = emit.load(source, builder.mul(i, emit.index(LANES)), emit.vector(LANES))
         above = builder.icmp_signed(">", emit.magnitudes(floats), limits)
-        return [builder.add(state[0], builder.zext(builder.ctpop(builder.bitcast(above, ir.IntType(LANES))), _INDEX))]
+        return [builder.add(state[0], builder.zext(builder.ctpop(builder.bitcast(above, ir.IntType(LANES))), INDEX))]
 
     (total,) = emit.loop(builder.sdiv(count, emit.index(LANES)), [emit.index(0)], step)
     return total

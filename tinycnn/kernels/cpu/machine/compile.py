@@ -8,14 +8,14 @@ from typing import Any
 
 import numba
 
-from tinycnn.kernels.cpu._cache import keep_on_disk
+from tinycnn.kernels.cpu.machine.cache import keep_on_disk
 
 JIT_DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
 
 # Every flag here keeps NaN and infinity; "reassoc" (needed to vectorise a sum) is asked for by name.
 SAFE_MATH = frozenset({"contract", "nsz", "arcp"})
 
-_SOURCES = tuple(sorted(Path(__file__).parent.glob("*.py")))
+_SOURCES = tuple(sorted(Path(__file__).parents[1].rglob("*.py")))  # of all kernels
 
 
 def compiled_and_kept(function: Callable, fastmath: frozenset[str] = SAFE_MATH, kernel: Callable | None = None) -> Any:

@@ -7,9 +7,9 @@ from inspect import signature
 
 import numpy as np
 
-from tinycnn.kernels.cpu._compile import JIT_DISABLED, SAFE_MATH, inline
-from tinycnn.kernels.cpu.launch import launcher
-from tinycnn.kernels.cpu.pool import run
+from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED, SAFE_MATH, inline
+from tinycnn.kernels.cpu.machine.mailbox import launcher
+from tinycnn.kernels.cpu.machine.threads import run
 
 __all__ = ["JIT_DISABLED", "carray", "inline", "jit"]
 
@@ -26,7 +26,7 @@ def jit(kernel: Callable, *, reassociate: bool = False, per_thread: str | None =
     reassociate : allow sums to be reordered so that they vectorise (still independent of the thread count).
     per_thread : name of an argument with one row for each thread, a workspace. The kernel is then
         ``kernel(thread_id, begin, end, ...)``, the number of a row, and at most so many threads run it as there are
-        rows, whatever :func:`~tinycnn.kernels.cpu.pool.set_num_threads` does in the meantime.
+        rows, whatever :func:`~tinycnn.kernels.cpu.machine.settings.set_num_threads` does in the meantime.
 
     Notes
     -----

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, jit
+from tinycnn.kernels.cpu.machine.parallel import carray, jit
 
 LONGEST_WORD = 15
 """Bits. A table then takes half a byte a symbol."""

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
-from tinycnn.kernels.cpu.layout import copy
-from tinycnn.kernels.cpu.memory import empty, workspace, zeros
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, stream_end, stream_tile
-from tinycnn.kernels.cpu.pool import get_num_threads
+from tinycnn.kernels.cpu.machine.allocator import empty, workspace, zeros
+from tinycnn.kernels.cpu.machine.nhwc import copy
+from tinycnn.kernels.cpu.machine.parallel import carray, inline, jit
+from tinycnn.kernels.cpu.machine.settings import get_num_threads
+from tinycnn.kernels.cpu.machine.simd import LANES, ROWS, correlate_tile, outer_tile, stream_end, stream_tile
 
 BLOCK_M, BLOCK_N, BLOCK_K = 32 * ROWS, 256, 256
 FEW = 2 * LANES

@@ -25,8 +25,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tinycnn.kernels.cpu._jit import JIT_DISABLED
-from tinycnn.kernels.cpu.memory import ALIGNMENT
+from tinycnn.kernels.cpu.machine.allocator import ALIGNMENT
+from tinycnn.kernels.cpu.machine.parallel import JIT_DISABLED
 
 _WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
@@ -34,11 +34,11 @@ LANES = 16
 MAP_LANES = 16 if _WIDE else 8
 ROWS = 8 if _WIDE else 6
 
-_INDEX = ir.IntType(64)
+INDEX = ir.IntType(64)
 _READ, _SOON, _DATA = 0, 2, 1  # what llvm.prefetch takes: for what, how soon, and that it is not an instruction
 
 
-class _Emitter:
+class Emitter:
     """Short names for the LLVM instructions that the kernels are made of."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: tuple) -> None:
@@ -51,7 +51,7 @@ class _Emitter:
         return self.builder.gep(data, [self.args[offset]], inbounds=inside)
 
     def index(self, number: int) -> Any:
-        return ir.Constant(_INDEX, number)
+        return ir.Constant(INDEX, number)
 
     def load_index(self, pointer: Any, number: Any) -> Any:
         """Element ``number`` of an array of int64."""
@@ -96,7 +96,7 @@ class _Emitter:
         inside, after = builder.append_basic_block("tile"), builder.append_basic_block("tile.end")
         builder.branch(inside)
         builder.position_at_end(inside)
-        counter = builder.phi(_INDEX)
+        counter = builder.phi(INDEX)
         counter.add_incoming(self.index(0), before)
         carried = []
         for value in initial:
@@ -114,7 +114,7 @@ class _Emitter:
 
 
 def _emit_outer_tile(context, builder, signature, args):
-    emit = _Emitter(context, builder, signature, args)
+    emit = Emitter(context, builder, signature, args)
     a, b, c = emit.pointer(0, 1), emit.pointer(4, 5), emit.pointer(10, 11)
     (a_row, a_step), (b_row, b_step), (rows, length), c_step = args[2:4], args[6:8], args[8:10], args[12]
     kind = emit.vector(LANES)
@@ -139,7 +139,7 @@ def _emit_outer_tile(context, builder, signature, args):
 
 
 def _emit_stream_tile(context, builder, signature, args):
-    emit = _Emitter(context, builder, signature, args)
+    emit = Emitter(context, builder, signature, args)
     a, b, c = emit.pointer(0, 1), emit.pointer(2, 3), emit.pointer(5, 6)
     length, c_step = args[4], args[7]
     kind = emit.vector(LANES)
@@ -159,7 +159,7 @@ def _emit_stream_tile(context, builder, signature, args):
 
 
 def _emit_prefetch(context, builder, signature, args):
-    emit = _Emitter(context, builder, signature, args)
+    emit = Emitter(context, builder, signature, args)
     start, count = emit.pointer(0, 1, inside=False), args[2]
     per_line = emit.index(ALIGNMENT // emit.bytes_of_scalar)
     address, number = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -182,7 +182,7 @@ def _emit_fence(context, builder, signature, args):
 
 
 def _emit_correlate_tile(context, builder, signature, args):
-    emit = _Emitter(context, builder, signature, args)
+    emit = Emitter(context, builder, signature, args)
     a, a_at, pieces, b, bias, c = (emit.pointer(i, i + 1) for i in (0, 2, 4, 8, 10, 13))
     count, length, fresh = args[6], args[7], args[12]
     c_at = emit.pointer(15, 16)
@@ -216,7 +216,7 @@ def _emit_tile_map(matrix):
     rows, size = len(matrix), len(matrix[0])
 
     def emit_map(context, builder, signature, args):
-        emit = _Emitter(context, builder, signature, args)
+        emit = Emitter(context, builder, signature, args)
         a, b = emit.pointer(0, 1), emit.pointer(5, 6)
         (a_row, a_step, a_next), (b_row, b_step, b_next), (count, tiles) = args[2:5], args[7:10], args[10:12]
         kind = emit.vector(MAP_LANES)

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from tinycnn.kernels.cpu._jit import inline
-from tinycnn.kernels.cpu.layout import copy
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, tile_map
-from tinycnn.kernels.cpu.winograd_range import fill_line
+from tinycnn.kernels.cpu.conv.winograd_range import fill_line
+from tinycnn.kernels.cpu.machine.nhwc import copy
+from tinycnn.kernels.cpu.machine.parallel import inline
+from tinycnn.kernels.cpu.machine.simd import LANES, ROWS, tile_map
 
 SIDE, POINTS = 6, 36
 

@@ -22,10 +22,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tinycnn.kernels.cpu import direct
-from tinycnn.kernels.cpu._jit import inline
-from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
-from tinycnn.kernels.cpu.magnitude import copy_peak, count_above
+from tinycnn.kernels.cpu.conv import direct
+from tinycnn.kernels.cpu.machine.nhwc import from_pixels, to_pixels
+from tinycnn.kernels.cpu.machine.parallel import inline
+from tinycnn.kernels.cpu.machine.simd_magnitude import copy_peak, count_above
 
 # For float32 and float64: the bit pattern of 2**84 and 2**979, and the exponents of two ratios as bit patterns.
 LARGEST = (127 + 84) << 23, (1023 + 979) << 52

@@ -1,7 +1,7 @@
 """Forks wait until no other thread compiles: the child would wait for ever for the compiler's locks.
 
 The rest of the package needs no such care. The thread pool and the memory of arrays have no locks, and a fork finds
-them whole (:mod:`.pool`, :mod:`.memory`).
+them whole (:mod:`.threads`, :mod:`.allocator`).
 """
 
 from __future__ import annotations

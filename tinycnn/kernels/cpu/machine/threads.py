@@ -2,8 +2,8 @@
 
 Kernels are compiled to run without Python's global lock, so ordinary Python threads run them. Compared with Numba's own
 parallel loops this compiles a kernel once instead of four times, works in any thread and after a fork, and needs no
-threading library. Between two loops a worker watches its mailbox for a moment (:mod:`.launch`), then sleeps; loops over
-arrays of fewer than ``SMALL`` elements stay with the calling thread.
+threading library. Between two loops a worker watches its mailbox for a moment (:mod:`.mailbox`), then sleeps; loops
+over arrays of fewer than ``SMALL`` elements stay with the calling thread.
 
 Interrupts, forks and changes of the number of threads may come at any point, because no state outlives a statement: a
 job lives inside one compiled call, workers live as long as their team, and a team that is complete replaces the last
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn.kernels.cpu.machine.mailbox import ARGUMENT_BUFFER_SIZE, MAILBOX_SIZE, serve
+from tinycnn.kernels.cpu.machine.settings import get_num_threads
+
 SMALL = 2**14  # elements
-MAILBOX = 16  # integers of a mailbox, two cache lines: workers do not disturb each other
-BUFFER = 1024  # integers for the packed arguments of one kernel
-MOST_THREADS = 1024  # more than any machine profits from; each takes a mailbox, and scratch memory in many kernels
 
 
 class _Worker:
@@ -47,8 +47,6 @@ class _Worker:
 
     def run(self, team: Callable[[], _Team | None], mailboxes: np.ndarray, thread_id: int) -> None:
         """Serve the mailbox of ``thread_id`` until ``team()`` is None."""
-        from tinycnn.kernels.cpu.launch import serve
-
         while team() is not None:
             serve(mailboxes, thread_id)
             self.asleep = True
@@ -69,10 +67,8 @@ class _Team:
     """The workers beside the calling thread, and their mailboxes. When it is gone, they end."""
 
     def __init__(self, threads: int) -> None:
-        from tinycnn.kernels.cpu.launch import serve
-
         self.threads = threads
-        self.mailboxes = np.zeros((threads, MAILBOX), np.int64)
+        self.mailboxes = np.zeros((threads, MAILBOX_SIZE), np.int64)
         serve(self.mailboxes, 0)  # compiled here, where an error is seen
         self.workers: list[_Worker] = []
         for thread_id in range(1, threads):
@@ -89,8 +85,7 @@ class _Pool:
     """The team at present, made when it is first needed."""
 
     def __init__(self) -> None:
-        self.threads = _default_threads()
-        self.alone = np.zeros((1, MAILBOX), np.int64)
+        self.alone = np.zeros((1, MAILBOX_SIZE), np.int64)
         self.team: _Team | None = None
         self.of_parents: list[_Team | None] = []
 
@@ -104,12 +99,13 @@ class _Pool:
 
     def run(self, kernel: Callable, count: int, arguments: tuple, rows: int | None = None) -> None:
         """Launch a kernel over ranges that together are 0 to count, in at most ``rows`` threads."""
-        threads = self.threads
+        threads, team = get_num_threads(), self.team
+        if team is not None and team.threads != threads:
+            team = self.team = None  # it ends when the loops that it computes have ended
         parts = min(threads, count) if rows is None else min(threads, count, rows)
         mailboxes = self.alone
         if parts > 1 and not _are_small(arguments):
-            team = self.team
-            if team is None or team.threads != threads:
+            if team is None:
                 team = self.team = _Team(threads)
             for worker in team.workers[: parts - 1]:
                 worker.wake()
@@ -124,16 +120,8 @@ _kept = threading.local()
 def _argument_buffer() -> np.ndarray:
     """Return where this thread packs arguments."""
     if not hasattr(_kept, "buffer"):
-        _kept.buffer = np.empty(BUFFER, np.int64)
+        _kept.buffer = np.empty(ARGUMENT_BUFFER_SIZE, np.int64)
     return _kept.buffer
-
-
-def _default_threads() -> int:
-    """Return NUMBA_NUM_THREADS if it is a number, at most MOST_THREADS, else the processors of this process."""
-    asked = os.environ.get("NUMBA_NUM_THREADS", "")
-    if asked.isascii() and asked.isdecimal() and asked.strip("0"):
-        return int(asked) if len(asked) < 5 and int(asked) <= MOST_THREADS else MOST_THREADS
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _are_small(arguments: tuple) -> bool:
@@ -145,28 +133,3 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.reset)
 
 run = _pool.run
-
-
-def set_num_threads(count: int) -> None:
-    """Compute with so many threads from now on; results have the same bits for any number.
-
-    The default is the number of processors, or the environment variable ``NUMBA_NUM_THREADS``. A loop that another
-    thread computes at that time is finished by the threads that began it, which then end.
-
-    Raises
-    ------
-    ValueError
-        If ``count`` is not a whole number of at least 1 and at most :data:`MOST_THREADS`.
-    """
-    if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
-        raise ValueError(f"set_num_threads: count is {count!r}, expected a whole number of at least 1")
-    if count > MOST_THREADS:
-        raise ValueError(f"set_num_threads: count is {count}, expected at most {MOST_THREADS}")
-    if count != _pool.threads:
-        _pool.threads = int(count)
-        _pool.team = None
-
-
-def get_num_threads() -> int:
-    """Return how many threads compute."""
-    return _pool.threads

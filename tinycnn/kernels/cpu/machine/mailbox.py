@@ -27,13 +27,14 @@ from numba.core import compiler
 from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
-from tinycnn.kernels.cpu import fork as fork
-from tinycnn.kernels.cpu._compile import compiled_and_kept, inline
-from tinycnn.kernels.cpu.pool import BUFFER
+from tinycnn.kernels.cpu.machine import fork as fork
+from tinycnn.kernels.cpu.machine.compile import compiled_and_kept, inline
 
 ASKED, TAKEN, DONE, ENTRY, DATA, COUNT, PARTS, FAILED = range(8)
 NEXT = 8  # in a cache line of its own: all threads write there
 CLAIMED = ASKED  # of the caller's own row: 1 while a job uses the mailboxes
+MAILBOX_SIZE = 16  # integers of a mailbox, two cache lines: workers do not disturb each other
+ARGUMENT_BUFFER_SIZE = 1024  # integers for the packed arguments of one kernel
 SPINS = 2**21  # about half a millisecond
 CHUNKS = 8  # of each share
 ALIGNED, LINE = 2**12, 64  # loops over at least so many elements are cut at multiples of a line
@@ -101,8 +102,8 @@ def _packer(kernel: Callable, with_thread_id: bool) -> Any:
                 if isinstance(kind, types.Array):
                     array = _without_owner(context, builder, kind, builder.extract_value(borrowed, i))
                     borrowed = builder.insert_value(borrowed, array, i)
-            if context.get_abi_sizeof(borrowed.type) > 8 * BUFFER:
-                raise ValueError(f"{kernel.__name__}: its arguments take more than {BUFFER} integers")
+            if context.get_abi_sizeof(borrowed.type) > 8 * ARGUMENT_BUFFER_SIZE:
+                raise ValueError(f"{kernel.__name__}: its arguments take more than {ARGUMENT_BUFFER_SIZE} integers")
             place = context.make_array(signature.args[0])(context, builder, args[0]).data
             builder.store(borrowed, builder.bitcast(place, borrowed.type.as_pointer()))
             entry = _entry(context, builder.module, descriptor, inner, borrowed.type, len(arguments))

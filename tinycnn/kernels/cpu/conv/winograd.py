@@ -34,14 +34,9 @@ import math
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.direct import BLOCK_K
-from tinycnn.kernels.cpu.layout import from_pixels, to_pixels
-from tinycnn.kernels.cpu.memory import empty, workspace, zeros
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, prefetch
-from tinycnn.kernels.cpu.pool import get_num_threads
-from tinycnn.kernels.cpu.winograd_range import add_gradients, any_out_of_range, redo_outputs
-from tinycnn.kernels.cpu.winograd_tiles import (
+from tinycnn.kernels.cpu.conv.direct import BLOCK_K
+from tinycnn.kernels.cpu.conv.winograd_range import add_gradients, any_out_of_range, redo_outputs
+from tinycnn.kernels.cpu.conv.winograd_transforms import (
     POINTS,
     SIDE,
     put_gradient,
@@ -50,6 +45,11 @@ from tinycnn.kernels.cpu.winograd_tiles import (
     transform_outputs,
     transform_weights,
 )
+from tinycnn.kernels.cpu.machine.allocator import empty, workspace, zeros
+from tinycnn.kernels.cpu.machine.nhwc import from_pixels, to_pixels
+from tinycnn.kernels.cpu.machine.parallel import inline, jit
+from tinycnn.kernels.cpu.machine.settings import get_num_threads
+from tinycnn.kernels.cpu.machine.simd import LANES, ROWS, correlate_tile, outer_tile, prefetch
 
 BLOCK, MOST_GROUPS = 160_000, 3  # numbers of V and M, and groups of tiles, that a block may have: part of a cache
 SHARED = 3 * 2**20  # numbers that the last cache holds beside others: a larger U is read once for MANY_GROUPS

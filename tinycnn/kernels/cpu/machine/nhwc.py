@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import carray, inline, jit
-from tinycnn.kernels.cpu.memory import empty
-from tinycnn.kernels.cpu.microkernel import prefetch
+from tinycnn.kernels.cpu.machine.allocator import empty
+from tinycnn.kernels.cpu.machine.parallel import carray, inline, jit
+from tinycnn.kernels.cpu.machine.simd import prefetch
 
 BLOCK = 64
 WIDTH = 256  # elements of a row, where channels are fewer

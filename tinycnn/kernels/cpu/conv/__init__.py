@@ -1,8 +1,8 @@
 """Convolution, forward and backward, by one of three algorithms that give the same numbers to rounding.
 
 =========  ==========================================================================================================
-im2col     The reference to read: one image at a time, columns and a matrix product (this file, :mod:`.im2col`,
-           :mod:`.gemm`). Needs kernel height * kernel width copies of an image.
+im2col     The reference to read: one image at a time, columns and a matrix product (this file,
+           :mod:`tinycnn.kernels.cpu.im2col` and ``matmul``). Needs kernel height * kernel width copies of an image.
 direct     The fast path for every shape: pixels are read where they lie, channels last (:mod:`.direct`).
 winograd   For 3x3 and 5x5 kernels of stride 1: 36 multiplications where the others need 144 or 100
            (:mod:`.winograd`). Errors are larger: in float32 about 1e-5 of the largest output where direct has 1e-6.
@@ -16,12 +16,12 @@ import math
 
 import numpy as np
 
-from tinycnn.kernels.cpu import direct, winograd
-from tinycnn.kernels.cpu._jit import jit
-from tinycnn.kernels.cpu.gemm import matmul
+from tinycnn.kernels.cpu.conv import direct, winograd
 from tinycnn.kernels.cpu.im2col import col2im, im2col
-from tinycnn.kernels.cpu.layout import to_pixels, wide
-from tinycnn.kernels.cpu.memory import empty, zeros
+from tinycnn.kernels.cpu.machine.allocator import empty, zeros
+from tinycnn.kernels.cpu.machine.nhwc import to_pixels, wide
+from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.matmul import matmul
 
 BLOCK = 256
 ALGORITHMS = ("auto", "im2col", "direct", "winograd")

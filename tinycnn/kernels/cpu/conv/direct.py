@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels.cpu._jit import inline, jit
-from tinycnn.kernels.cpu.layout import AHEAD, copy, from_pixels, to_pixels
-from tinycnn.kernels.cpu.memory import empty, workspace, zeros
-from tinycnn.kernels.cpu.microkernel import LANES, ROWS, correlate_tile, outer_tile, prefetch
-from tinycnn.kernels.cpu.pool import get_num_threads
+from tinycnn.kernels.cpu.machine.allocator import empty, workspace, zeros
+from tinycnn.kernels.cpu.machine.nhwc import AHEAD, copy, from_pixels, to_pixels
+from tinycnn.kernels.cpu.machine.parallel import inline, jit
+from tinycnn.kernels.cpu.machine.settings import get_num_threads
+from tinycnn.kernels.cpu.machine.simd import LANES, ROWS, correlate_tile, outer_tile, prefetch
 
 BLOCK_K = 256
 BAND_BYTES = 192 * 1024
