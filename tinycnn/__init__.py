@@ -1,6 +1,7 @@
 """tinycnn: a CNN framework to read in an afternoon, from the autograd engine to AlexNet, VGG, ResNet and SqueezeNet."""
 
 from importlib.metadata import PackageNotFoundError, version
+from os import environ
 
 from tinycnn import data, functional, models, nn, ops, optim
 from tinycnn.autograd import Function
@@ -9,6 +10,7 @@ from tinycnn.gradcheck import gradcheck, gradcheck_model
 from tinycnn.kernels.cpu.machine.settings import get_num_threads, set_num_threads
 from tinycnn.mutation import detect_mutation
 from tinycnn.ops.convolution import convolution_algorithm
+from tinycnn.profiler import profile, profile_process
 from tinycnn.random import Generator, manual_seed
 from tinycnn.summary import summary
 from tinycnn.tensor import Tensor
@@ -19,6 +21,9 @@ try:
     __version__ = version("tinycnn")
 except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0+unknown"
+
+if environ.get("TINYCNN_DEBUG", "0") not in ("", "0"):
+    profile_process()
 
 __all__ = [
     "Function",
@@ -44,6 +49,7 @@ __all__ = [
     "ops",
     "optim",
     "pad",
+    "profile",
     "set_num_threads",
     "stack",
     "summary",

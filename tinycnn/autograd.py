@@ -14,6 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _tensor_type: type[Tensor]  # the one late binding: tensor.py registers the type that Function.apply returns
 _owns_grad: ContextVar[bool] = ContextVar("owns_grad", default=False)
+observer: ContextVar[Callable | None] = ContextVar("observer", default=None)  # runs the passes for tc.profile
 
 
 def register_tensor_type(tensor_type: type[Tensor]) -> None:
@@ -165,7 +167,7 @@ class Function:
         node.needs_input_grad = tuple(recording and isinstance(x, _tensor_type) and x.requires_grad for x in inputs)
         try:
             with np.errstate(all="ignore"):  # NaN and inf are results, as in PyTorch
-                output = as_array(node.forward(*arrays, **options))
+                output = as_array(_observed(node, node.forward)(*arrays, **options))
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise_with_operands(name, inputs, arrays, error)
         if output.dtype not in FLOAT_TYPES and output.dtype.kind not in "iub":
@@ -179,6 +181,11 @@ class Function:
             )
             result._node = node
         return result
+
+
+def _observed(node: Function, call: Callable) -> Callable:
+    observe = observer.get()
+    return call if observe is None else partial(observe, node, call)
 
 
 # -- the chain rule, in topological order ------------------------------------------------------------------------------
@@ -275,7 +282,7 @@ def _promises_new(node: Function, owned: bool) -> bool:
 def _run_backward(node: Function, grad: Any, owned: bool) -> tuple[Any, ...]:
     token = _owns_grad.set(owned)
     try:
-        parts = node.backward(grad)
+        parts = _observed(node, node.backward)(grad)
     except MemoryError as error:
         place = f"backward of {type(node).__name__} on a gradient of shape {grad.shape}"
         raise MemoryError(f"{error}, in {place}") from error

@@ -1,4 +1,4 @@
-"""``tinycnn summary`` and ``tinycnn gradcheck``."""
+"""``tinycnn summary``, ``tinycnn profile`` and ``tinycnn gradcheck``."""
 
 from __future__ import annotations
 
@@ -57,6 +57,42 @@ def _summary(options: argparse.Namespace) -> None:
     from tinycnn.summary import summary
 
     print(summary(*_build(options)))
+
+
+def add_profile(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add the command ``profile``."""
+    parser = commands.add_parser("profile", parents=[shared], help="time and memory of a network's training step")
+    _add_model_options(parser)
+    parser.add_argument("--batch", type=whole_number(1, 10**6), default=8, help="images (default 8)")
+    parser.add_argument("--steps", type=whole_number(1, 10**6), default=3, help="steps to measure (default 3)")
+    parser.set_defaults(run=_profile)
+
+
+def _profile(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from tinycnn import functional as F
+    from tinycnn import get_num_threads, profile
+    from tinycnn.tensor import Tensor
+
+    model, shape = _build(options)
+    rng = np.random.default_rng(0)
+    images = Tensor(rng.normal(size=(options.batch, *shape)).astype(np.float32))
+    labels = rng.integers(2, size=options.batch)
+
+    def step() -> None:
+        model.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+
+    step()  # compiles kernels
+    with profile(model) as measured:
+        for _ in range(options.steps):
+            step()
+    size = "x".join(map(str, shape))
+    threads = f"{get_num_threads()} threads" if get_num_threads() > 1 else "1 thread"
+    steps = f"{options.steps} steps" if options.steps > 1 else "1 step"
+    print(f"{options.model}, {steps} of {options.batch} images of {size}, {threads}")
+    print(measured)
 
 
 def add_gradcheck(commands: Any, shared: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from tinycnn.kernels.arrays import as_array
 from tinycnn.tensor import Tensor
 
-_TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks")
+_TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
 
 class Parameter(Tensor):
@@ -31,6 +31,7 @@ class Attributes:
     _buffers: dict[str, np.ndarray | None]
     _modules: dict[str, Any]
     _forward_hooks: dict[int, Callable]
+    _forward_pre_hooks: dict[int, Callable]
 
     def __init__(self) -> None:
         for name in _TABLES:

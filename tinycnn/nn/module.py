@@ -48,13 +48,17 @@ class Module(Attributes):
         raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Run ``forward`` with these arguments, then the forward hooks.
+        """Run the forward pre-hooks, ``forward`` with these arguments, then the forward hooks.
 
         Raises
         ------
         MemoryError
             If there is no room for what it computes, with the layer's path and the sizes of its inputs.
         """
+        for hook in list(self._forward_pre_hooks.values()):
+            replaced = hook(self, inputs)
+            if replaced is not None:
+                inputs = replaced if isinstance(replaced, tuple) else (replaced,)
         try:
             output = self.forward(*inputs, **options)
         except MemoryError as error:
@@ -64,6 +68,10 @@ class Module(Attributes):
             if replaced is not None:
                 output = replaced
         return output
+
+    def register_forward_pre_hook(self, hook: Callable[[Module, tuple], Any]) -> Hook:
+        """Call ``hook(module, inputs)`` before each forward; what it returns, unless None, replaces the inputs."""
+        return Hook(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Hook:
         """Call ``hook(module, inputs, output)`` after each forward; what it returns, unless None, replaces the
