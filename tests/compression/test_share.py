@@ -82,6 +82,13 @@ def test_the_papers_formula():
     assert rate(16, 4) == 3.2  # figure 3: a 4x4 layer with 4 centres
     n, k = 10**6, 32
     assert rate(n, k) == pytest.approx(n * 32 / (n * 5 + k * 32))
+    assert rate(n, 17) == pytest.approx(n * 32 / (n * 5 + 17 * 32))  # an index is whole bits
+
+
+def test_a_value_midway_between_two_centres_belongs_to_the_higher_one():
+    values = np.array([0.0, 0.0, 1.0, 2.0, 2.0])
+    centres, clusters, _ = kmeans(values, 2, iterations=0)
+    assert centres.tolist() == [0, 2] and clusters.tolist() == [0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("bad", [0, 9])

@@ -46,6 +46,13 @@ def test_flip_mirrors_some_images_whole():
     assert any(mirrored) and any(kept) and all(m != k for m, k in zip(mirrored, kept))
 
 
+def test_flip_mirrors_the_share_that_is_asked_for():
+    images = np.tile(np.arange(4, dtype=np.uint8), (400, 1, 1, 1))
+    for p, low, high in ((0, 0, 0), (0.2, 40, 120), (1, 400, 400)):
+        out = T.RandomHorizontalFlip(p)(images, np.random.default_rng(0))
+        assert low <= (out[:, 0, 0, 0] == 3).sum() <= high
+
+
 def test_resize_keeps_a_constant_and_is_not_shifted():
     constant = np.full((1, 1, 7, 9), 77, np.uint8)
     assert (T.Resize(13)(constant, RNG) == 77).all()

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tinycnn import nn
 from tinycnn.errors import UnknownNameError
+from tinycnn.models._build import he_start
 from tinycnn.nn import init
 
 PARAMETERS = {
@@ -260,3 +262,42 @@ def test_resnet_1202_takes_a_step():
     model = tc.models.resnet1202(width=0.125)
     tc.functional.cross_entropy(model(images(8)), [1, 2]).backward()
     assert np.isfinite(model.conv1.weight.grad).all() and model.conv1.weight.grad.any()
+
+
+def test_a_bottleneck_strides_in_its_3x3_and_the_papers_in_its_first_1x1():
+    for block, strides in ((tc.models.resnet.Bottleneck, (1, 2)), (tc.models.resnet.BottleneckOfPaper, (2, 1))):
+        made = block(16, 8, 2)
+        assert (made.conv1.stride, made.conv2.stride) == tuple((s, s) for s in strides)
+        assert made.conv3.stride == (1, 1)
+
+
+def test_a_shortcut_without_weights_pads_as_many_channels_before_as_behind():
+    shortcut = tc.models.resnet20().layer2[0].downsample
+    x = np.random.default_rng(0).normal(size=(1, 16, 4, 4)).astype(np.float32)
+    out = shortcut(tc.Tensor(x)).data
+    np.testing.assert_array_equal(out[:, 8:24], x[:, :, ::2, ::2])
+    assert out.shape == (1, 32, 2, 2) and not out[:, :8].any() and not out[:, 24:].any()
+
+
+def test_squeezenets_last_convolution_starts_smaller():
+    net = tc.models.squeezenet1_1()
+    assert np.std(net.classifier[1].weight.data) == pytest.approx(0.01, rel=0.02)
+
+
+def test_the_net_of_2012_normalises_over_channels_as_its_paper_gives():
+    net = tc.models.alexnet_2012(width=0.05)
+    norms = [module for module in net.modules() if isinstance(module, nn.LocalResponseNorm)]
+    assert [(m.size, m.alpha, m.beta, m.k) for m in norms] == [(5, 5e-4, 0.75, 2.0)] * 2  # alpha of a mean: 5 * 1e-4
+
+
+def test_dropout_is_that_of_both_hidden_layers():
+    for build in (tc.models.alexnet, tc.models.vgg11):
+        drops = [m.p for m in build(width=0.05, dropout=0.3).modules() if isinstance(m, nn.Dropout)]
+        assert drops == [0.3, 0.3]
+
+
+def test_vgg_starts_with_small_linear_weights_and_zero_biases():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(100, 200))
+    he_start(model, linear_std=0.01)
+    assert not model[0].bias.data.any() and not model[2].bias.data.any()
+    assert np.std(model[2].weight.data) == pytest.approx(0.01, rel=0.05)
