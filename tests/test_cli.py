@@ -101,16 +101,9 @@ def test_a_signal_ends_a_command_with_128_and_its_number_and_leaves_no_run(name,
 
 
 def test_a_signal_in_training_saves_and_the_status_is_its_own(folder, capsys, monkeypatch):
-    from tinycnn.training import Trainer
+    from tinycnn.training.measuring import Measuring
 
-    step = Trainer._step
-
-    def stop(trainer, *batch):
-        count = step(trainer, *batch)
-        signal.raise_signal(signal.SIGTERM)
-        return count
-
-    monkeypatch.setattr(Trainer, "_step", stop)
+    monkeypatch.setattr(Measuring, "on_batch_end", lambda *_: signal.raise_signal(signal.SIGTERM))
     assert run("train", *TINY, "--name", "my run") == 128 + signal.SIGTERM
     assert f"go on with: tinycnn train --resume '{Path('runs', 'my run')}'\n" in capsys.readouterr().out
     names = {path.name for path in (folder / "runs" / "my run").iterdir()}

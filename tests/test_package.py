@@ -46,7 +46,7 @@ def test_imports_point_one_way():
     assert wrong == []
 
 
-@pytest.mark.xfail(strict=True, reason="two circles are left: weights and compression, the GPU's arrays")
+@pytest.mark.xfail(strict=True, reason="one circle is left, around the GPU's arrays")
 def test_no_imports_in_a_circle():
     assert cycles() == []
 

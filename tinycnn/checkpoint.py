@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tinycnn.errors import CheckpointError, WeightsError
+from tinycnn.files.limits import refusals, shorten
 from tinycnn.tree import put_back, put_back_first_format, take_out
-from tinycnn.weights.limits import refusals, shorten
 from tinycnn.weights.safetensors import CHECKSUM, read_safetensors, save_safetensors
 
 FORMAT = 2

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinycnn.files.atomic import atomic_write
 from tinycnn.text import legend, plain, printable
-from tinycnn.weights.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,15 +26,15 @@ from tinycnn.data.registry import load as load_data
 from tinycnn.distributed.communicator import ALONE, Communicator, share
 from tinycnn.distributed.parallel import synchronize_batch_norm
 from tinycnn.errors import DataError
+from tinycnn.files.atomic import atomic_write
+from tinycnn.files.storage import check_memory
 from tinycnn.nn import Conv2d, Module
 from tinycnn.optim import CosineAnnealingLR, MultiStepLR, Optimizer, Schedule, WarmUp
 from tinycnn.progress import note
 from tinycnn.run_folders import CHECKPOINT, claimed, find_run, new_folder, newest_run, remove_abandoned
 from tinycnn.settings import WIDEST, Settings, settings_of
-from tinycnn.storage import check_memory
 from tinycnn.text import printable
 from tinycnn.training import Evaluation, Trainer, evaluate
-from tinycnn.weights.atomic import atomic_write
 
 __all__ = [
     "CHECKPOINT",

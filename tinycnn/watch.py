@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinycnn import arguments, nn
+from tinycnn.files.atomic import atomic_write
 from tinycnn.grad_mode import is_grad_enabled
 from tinycnn.hooks import Hook
 from tinycnn.kernels import on_host
 from tinycnn.tensor import Tensor
-from tinycnn.weights.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

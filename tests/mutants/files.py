@@ -28,12 +28,12 @@ MUTANTS = tuple(
             "tests/test_tree.py",
         ),
         (
-            "tinycnn/weights/dtypes.py",
+            "tinycnn/files",
             "values[exponent == 2**exponent_bits - 1] = np.nan",
             "values[exponent == 2**exponent_bits] = np.nan",
             _WEIGHTS,
         ),
-        ("tinycnn/weights/limits.py", "        at += len(chunk)", "        at = len(chunk)", _WEIGHTS),
+        ("tinycnn/files", "        at += len(chunk)", "        at = len(chunk)", _WEIGHTS),
         ("tinycnn/weights/npz.py", "if len(shape) > 64 or any(", "if any(", _WEIGHTS),
         (
             "tinycnn/weights/safetensors.py",

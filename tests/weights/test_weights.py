@@ -16,7 +16,7 @@ from tests.weights.pickles import dict_of, tensor, zipped
 from tinycnn import weights
 from tinycnn.compression import container
 from tinycnn.errors import WeightsError
-from tinycnn.weights.atomic import atomic_write
+from tinycnn.files.atomic import atomic_write
 
 ARRAYS = {
     "a.weight": np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32),

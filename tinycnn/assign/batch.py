@@ -21,7 +21,7 @@ from tinycnn.assign.grading import Draw, Report, Result, digest_of, grade
 from tinycnn.assign.sandbox import GraderError
 from tinycnn.assign.submission import Submission
 from tinycnn.assign.task import AssignmentError, Task, tasks
-from tinycnn.weights.atomic import atomic_write
+from tinycnn.files.atomic import atomic_write
 
 RESULTS = "results"
 _TRIES = 2

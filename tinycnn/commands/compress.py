@@ -112,8 +112,8 @@ def _report(result: Result, folder: Path, own: int) -> None:
     import json
 
     from tinycnn import plotting
+    from tinycnn.files.atomic import atomic_write
     from tinycnn.progress import note
-    from tinycnn.weights.atomic import atomic_write
 
     first, shared, last = result.stages[0], result.stages[-2], result.stages[-1]
     print(f"\n{'stage':16}{'bytes':>14}{'ratio':>9}{'accuracy':>12}")

@@ -27,8 +27,8 @@ def _build(options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
     """Return the model of the options, and its input shape: that of the data its paper trained it on, unless given."""
     from tinycnn import models
     from tinycnn.errors import unknown_name
+    from tinycnn.files.storage import check_memory
     from tinycnn.runs import WIDEST, check_model_size
-    from tinycnn.storage import check_memory
 
     if not 0 < options.width <= WIDEST:
         raise ValueError(f"--width is {options.width:g}, expected a number above 0 and at most {WIDEST:g}")

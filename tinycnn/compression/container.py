@@ -39,9 +39,9 @@ import numpy as np
 
 from tinycnn.compression import bitstream, huffman
 from tinycnn.errors import WeightsError
-from tinycnn.weights.atomic import atomic_write
-from tinycnn.weights.dtypes import host_arrays
-from tinycnn.weights.limits import check_elements
+from tinycnn.files.atomic import atomic_write
+from tinycnn.files.dtypes import host_arrays
+from tinycnn.files.limits import check_elements
 
 MAGIC, VERSION = b"\x89TCZ\r\n", 1
 LIMIT = 2**30

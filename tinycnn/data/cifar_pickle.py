@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.errors import DataError
-from tinycnn.weights.limits import refusals
+from tinycnn.files.limits import refusals
 
 _MAX_FILE = 1 << 29  # bytes; the largest file of CIFAR has 155 MB
 _IGNORED = {"PROTO", "FRAME"}

@@ -16,8 +16,8 @@ from pathlib import Path
 from tinycnn.data.cifar import CIFAR
 from tinycnn.data.download import MAX_SECONDS, BadRange, DownloadFailed, Progress, TooLarge, download
 from tinycnn.data.idx import NAMES
-from tinycnn.data.lock import locked
 from tinycnn.errors import DataError, unknown_name
+from tinycnn.files.lock import locked
 
 _log = logging.getLogger(__name__)
 _UNPACK_PREFIX = ".unpack-"

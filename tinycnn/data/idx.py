@@ -16,7 +16,7 @@ import numpy as np
 from tinycnn.data.found import names_there
 from tinycnn.data.keras import load_keras
 from tinycnn.errors import DataError
-from tinycnn.weights.limits import check_unpacked_size, unpack_limit
+from tinycnn.files.limits import check_unpacked_size, unpack_limit
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinycnn.errors import DataError, unknown_name
+from tinycnn.files.atomic import atomic_write
 from tinycnn.lesson.report import FAST
 from tinycnn.lesson.source import folder as lessons_folder
-from tinycnn.weights.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

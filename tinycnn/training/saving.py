@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinycnn.checkpoint import save_checkpoint
-from tinycnn.storage import check_room, remove_temporaries, write_somewhere
+from tinycnn.files.storage import check_room, remove_temporaries, write_somewhere
 from tinycnn.training.callback import Callback
 from tinycnn.training.divergence import TrainingError, broken_parameter
 

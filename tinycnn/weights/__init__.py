@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinycnn.errors import WeightsError
+from tinycnn.files.limits import refusals, unpack_limit
 from tinycnn.weights.archive import Archive
-from tinycnn.weights.limits import refusals, unpack_limit
 from tinycnn.weights.npz import load_npz, save_npz
 from tinycnn.weights.safetensors import load_safetensors, save_safetensors
 from tinycnn.weights.state import without_wrappers
@@ -73,7 +73,7 @@ def load(path: str | Path, expected: Mapping[str, Any] | None = None) -> dict[st
 
 
 def _load_tcz(path: str | Path, expected: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
-    from tinycnn.compression import container  # the package around it imports networks and so this one
+    from tinycnn.compression import container  # imported here: it brings Numba
 
     return container.load(path, unpack_limit(container.LIMIT), expected)
 

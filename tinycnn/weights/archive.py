@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tinycnn.weights.limits import check_unpacked_size, read_exactly, shorten
+from tinycnn.files.limits import check_unpacked_size, read_exactly, shorten
 
 _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _LONGEST_CONTENTS = 16 * 2**20  # bytes of the table of contents

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from tinycnn.errors import WeightsError
+from tinycnn.files.atomic import atomic_write
+from tinycnn.files.dtypes import host_arrays
+from tinycnn.files.limits import check_elements, read_exactly, refusals, shorten, unpack_limit
 from tinycnn.weights.archive import Archive
-from tinycnn.weights.atomic import atomic_write
-from tinycnn.weights.dtypes import host_arrays
-from tinycnn.weights.limits import check_elements, read_exactly, refusals, shorten, unpack_limit
 
 _KINDS = "biufcSUmM"
 _LONGEST_HEADER = 10_000  # NumPy's own limit

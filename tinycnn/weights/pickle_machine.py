@@ -19,7 +19,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-from tinycnn.weights.limits import shorten
+from tinycnn.files.limits import shorten
 
 MOST_BYTES = 32 * 2**20
 MOST_OPERATIONS = 400_000  # less than a second; ResNet-152 with the state of Adam takes 60,000

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from tinycnn.errors import WeightsError
-from tinycnn.weights.atomic import atomic_write
-from tinycnn.weights.dtypes import WIDENED, decode, host_arrays, itemsize
-from tinycnn.weights.limits import read_exactly, refusals, shorten
+from tinycnn.files.atomic import atomic_write
+from tinycnn.files.dtypes import WIDENED, decode, host_arrays, itemsize
+from tinycnn.files.limits import read_exactly, refusals, shorten
 
 _TYPES = {
     "F64": "f8",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from tinycnn.weights.limits import shorten
+from tinycnn.files.limits import shorten
 
 KEYS = (
     "state_dict",

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from tinycnn.files.dtypes import WIDENED, decode, itemsize
+from tinycnn.files.limits import read_exactly, refusals, shorten
 from tinycnn.weights.archive import Archive
-from tinycnn.weights.dtypes import WIDENED, decode, itemsize
-from tinycnn.weights.limits import read_exactly, refusals, shorten
 from tinycnn.weights.pickle_machine import MOST_BYTES, Machine, Stream, set_item
 from tinycnn.weights.state import find_state, without_wrappers
 

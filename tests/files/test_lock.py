@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from tinycnn.data import lock as module
-from tinycnn.data.lock import locked
+from tinycnn.files import lock as module
+from tinycnn.files.lock import locked
 
 HOLDER = """
 import sys
 from pathlib import Path
-from tinycnn.data.lock import locked
+from tinycnn.files.lock import locked
 with locked(Path(sys.argv[1]), 9):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from tinycnn.files.atomic import delete_abandoned
 from tinycnn.progress import note
-from tinycnn.weights.atomic import delete_abandoned
 
 _PROBE = b"tinycnn looks whether it can write here\n"
 

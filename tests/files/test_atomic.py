@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tinycnn.weights.atomic import atomic_write
+from tinycnn.files.atomic import atomic_write
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes, locks or links for everybody")
 
@@ -88,7 +88,7 @@ def test_the_file_and_then_its_folder_reach_the_disk(tmp_path, monkeypatch):
 
 KILLED = """
 import os, sys
-from tinycnn.weights.atomic import atomic_write
+from tinycnn.files.atomic import atomic_write
 with atomic_write(sys.argv[1]) as file:
     file.write(b"half")
     file.flush()
@@ -153,7 +153,7 @@ def test_without_locks_a_file_is_closed_before_it_is_renamed(tmp_path, monkeypat
         assert opened[-1].closed
         replace(old, new)
 
-    monkeypatch.setattr("tinycnn.weights.atomic.fcntl", None)
+    monkeypatch.setattr("tinycnn.files.atomic.fcntl", None)
     monkeypatch.setattr(os, "replace", closed_only)
     with atomic_write(tmp_path / "w") as file:
         opened.append(file)
