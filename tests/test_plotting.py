@@ -182,3 +182,12 @@ def test_escapes_without_a_font_stay_short(no_font):
 )
 def test_names_are_escaped_by_format(name, drawn, quoted):
     assert plain(name) == drawn and dot_quoted(name) == quoted
+
+
+def test_negative_values_are_left_blank_on_a_logarithmic_scale_without_a_warning():
+    values = np.array([[1.0, -2.0], [0.0, 3.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        figure = plotting.flow(values, [0, 1], ["a", "b"], "mean")
+    shown = figure.axes[1].images[0].get_array()
+    np.testing.assert_array_equal(np.isnan(shown.T), values <= 0)

@@ -48,6 +48,10 @@ def test_dead_units():
     with tc.watch(model) as record:
         model(tc.Tensor(images())).sum().backward()
     assert record.table("dead", (nn.ReLU,))[2].tolist() == [[0.5]]
+    model[0].bias.data[:3] = -100
+    with tc.watch(model) as record:
+        model(tc.Tensor(images())).sum().backward()
+    assert record.table("dead", (nn.ReLU,))[2].tolist() == [[0.75]]
 
 
 def test_sizes_beyond_float32_squares():

@@ -106,6 +106,17 @@ def test_names_and_texts_that_no_file_could_hold_stop_nobody(toy, tmp_path):
     assert again.reports == job.reports and len(said) == 1
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_of_a_student_is_a_formula_in_a_spreadsheet(start, toy, tmp_path):
+    report = Report("A99_toy", "toy", f"{start}SUM(A1)", [])
+    (path,) = tables.write_csv(toy, [report], tmp_path)
+    assert f"'{start}SUM".encode() in path.read_bytes()
+
+
+def test_points_that_a_person_gives_are_not_automatic(toy):
+    assert sum(test.points for test in toy.tests) == 100 and toy.automatic_points == 90
+
+
 def test_the_leaderboard_has_the_best_first(toy, tmp_path):
     def report(student, accuracy, size):
         entries = [("accuracy", accuracy, "desc"), ("parameters", size, "asc")]

@@ -30,6 +30,9 @@ def leave(status): os._exit(status)
 def spin():
     while True: pass
 def sleep(): time.sleep(1e6)
+def work(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
 def odd(): return {1, 2}
 def large(): return np.zeros(2**27, np.uint8)
 def say(text): print(text, file=sys.stderr); print(text)
@@ -133,6 +136,18 @@ def test_a_process_that_ends_itself_gives_no_answer_whatever_its_status(child):
         error = fails(child, "leave", status)
         assert error.kind == "Died" and f"exit status {status}" in error.text
     assert child.ask("counted") == 1
+
+
+def test_what_one_call_takes_is_missing_to_the_next(child):
+    before = child.left
+    child.ask("work", 0.3)
+    assert 0 <= child.left < before - 0.2
+
+
+def test_an_answer_that_does_not_repeat_the_requests_secret_is_forged(child, monkeypatch):
+    monkeypatch.setattr(child, "_receive", lambda: {"nonce": "guessed", "value": 6})
+    error = fails(child, "double", 3)
+    assert error.kind == "Forged" and error.fatal
 
 
 def test_what_is_printed_is_kept_in_part_and_never_in_the_way(child):

@@ -84,6 +84,7 @@ def message(header, body=b""):
         message({"array": ["float64", [True]]}),
         message({"array": ["float64", [-1, 0]]}),
         message([{"array": ["int8", [2]]}, {"array": ["int8", [-1]]}], b"\0"),
+        message([{"array": ["int8", [-1]]}, {"array": ["int8", [2]]}], b"\0"),
         message({"array": ["float64", "ab"]}),
         message({"array": ["O", [1]]}, b"\0" * 8),
         message({"array": [["float64"], [1]]}, b"\0" * 8),
@@ -96,7 +97,7 @@ def message(header, body=b""):
         message(b"[" * 100_000),
         message(b"1" * 10_000),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_bytes_that_are_no_message_are_an_error_and_nothing_else(data):
     with pytest.raises(wire.WireError):

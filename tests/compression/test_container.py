@@ -273,6 +273,15 @@ def test_the_setting_limits_it_too(tmp_path, monkeypatch):
         tc.weights.load(tmp_path / "w.tcz")
 
 
+def test_bytes_behind_the_deflated_header_are_refused():
+    data, head = container.encode({"w": np.zeros(2, np.float32)}), container._PREFIX
+    magic, version, length, _ = head.unpack_from(data)
+    header = data[head.size : head.size + length] + b"x"
+    forged = head.pack(magic, version, len(header), zlib.crc32(header)) + header + data[head.size + length :]
+    with pytest.raises(WeightsError, match="the header is cut off, or longer"):
+        container.decode(forged)
+
+
 @pytest.mark.parametrize("name", [3, b"w", "\ud800", None])
 def test_names_that_are_not_text_are_refused(name):
     with pytest.raises(WeightsError, match="name"):
