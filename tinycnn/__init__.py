@@ -7,6 +7,7 @@ from tinycnn import data, functional, models, nn, ops, optim
 from tinycnn.autograd import Function
 from tinycnn.grad_mode import enable_grad, is_grad_enabled, no_grad
 from tinycnn.gradcheck import gradcheck, gradcheck_model
+from tinycnn.kernels import use_kernels
 from tinycnn.kernels.cpu.machine.settings import get_num_threads, set_num_threads
 from tinycnn.mutation import detect_mutation
 from tinycnn.ops.convolution import convolution_algorithm
@@ -53,6 +54,7 @@ __all__ = [
     "set_num_threads",
     "stack",
     "summary",
+    "use_kernels",
     "watch",
     "where",
 ]

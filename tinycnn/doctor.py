@@ -16,6 +16,7 @@ import numpy as np
 
 from tinycnn.data.registry import IDX, default_root
 from tinycnn.distributed.mpi import find_mpiexec
+from tinycnn.kernels import numba_is_missing
 from tinycnn.kernels.cpu.machine.settings import get_num_threads
 from tinycnn.kernels.cuda import found
 
@@ -66,6 +67,10 @@ def _packages() -> Iterator[Finding]:
 
 
 def _threads() -> Iterator[Finding]:
+    reason = numba_is_missing()
+    if reason is not None:
+        yield "problem", f"numba cannot be imported ({reason}): kernels run in NumPy, slowly; pip install numba"
+        return
     numba = importlib.import_module("numba")
     if numba.config.DISABLE_JIT:
         yield "note", "NUMBA_DISABLE_JIT is set: kernels run as plain Python, thousands of times slower"
@@ -76,6 +81,8 @@ def _threads() -> Iterator[Finding]:
 
 def _cache() -> Iterator[Finding]:
     """Examine the folder of compiled kernels, by writing to it."""
+    if numba_is_missing() is not None:
+        return
     from tinycnn.kernels.cpu.machine.cache import cache_folder, damaged_files
 
     chosen = os.environ.get("NUMBA_CACHE_DIR")

@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tinycnn.kernels import numba_is_missing
+
 
 class _StandardError:
     """Standard error for what may be lost: a closed stream or terminal is no reason to stop."""
@@ -72,7 +74,7 @@ class Progress:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
             "[{elapsed}<{remaining}, {rate_fmt}]{postfix}",
         )
-        self._compiling = _CompileListener(self._show)
+        self._compiling = _CompileListener(self._show) if numba_is_missing() is None else None
 
     def update(self, images: int, **numbers: float) -> None:
         """Move on, and show numbers."""
@@ -83,13 +85,15 @@ class Progress:
         self._bar.set_postfix_str(f"compiling {kernel} (first use only)", refresh=True)
 
     def __enter__(self) -> Progress:
-        self._compiling.start()
+        if self._compiling is not None:
+            self._compiling.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._compiling.stop()
+        if self._compiling is not None:
+            self._compiling.stop()
         self._bar.close()
 
 

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tinycnn.distributed.parallel import synchronize_batch_norm
 from tinycnn.errors import DataError
 from tinycnn.files.atomic import atomic_write
 from tinycnn.files.storage import check_memory
+from tinycnn.kernels import numba_is_missing
 from tinycnn.nn import Conv2d, Module
 from tinycnn.optim import CosineAnnealingLR, MultiStepLR, Optimizer, Schedule, WarmUp
 from tinycnn.progress import note
@@ -266,8 +268,6 @@ def is_complete(folder: Path) -> bool:
 
 
 def _result(trainer: Trainer, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
-    import numba
-
     rates = [row["images_per_second"] for row in trainer.history]
     return {
         "test_accuracy": evaluation.accuracy,
@@ -280,7 +280,7 @@ def _result(trainer: Trainer, evaluation: Evaluation, seconds: float) -> dict[st
             "tinycnn": tc.__version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "numba": numba.__version__,
+            "numba": import_module("numba").__version__ if numba_is_missing() is None else None,
         },
         "settings": trainer.extra["settings"],
     }

@@ -9,7 +9,7 @@ import pytest
 
 import tinycnn as tc
 from tests.cuda.cases import numbers
-from tests.cuda.test_twins import contiguous, kernel, moved
+from tests.cuda.test_twins import contiguous, kernel, moved, reference_kernel
 from tinycnn import functional as F
 from tinycnn.kernels.cuda import _runtime
 from tinycnn.kernels.cuda.activation import relu_kernel
@@ -41,18 +41,18 @@ NETS = ("alexnet", "vgg11", "resnet18", "squeezenet1_1")
 @pytest.mark.parametrize("name", FULL)
 def test_kernels_at_full_size_equal_the_cpus(name):
     arguments = FULL[name](numbers("float32", *IMAGES))
-    found = kernel("cuda", name)(*(moved(_runtime, contiguous, a) for a in arguments))
-    expected = kernel("cpu", name)(*arguments)
-    for ours, reference in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, expected)), strict=True):
-        scale = np.abs(reference).max()
-        np.testing.assert_allclose(_runtime.to_host(ours), reference, rtol=1e-5, atol=1e-5 * scale)
+    found = kernel(name)(*(moved(_runtime, contiguous, a) for a in arguments))
+    expected = reference_kernel(name)(*arguments)
+    for ours, right in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, expected)), strict=True):
+        scale = np.abs(right).max()
+        np.testing.assert_allclose(_runtime.to_host(ours), right, rtol=1e-5, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_matrix_products_at_full_size(algorithm):
     a, b = numbers("float32", 1000, 777), numbers("float32", 777, 1111)
     with matmul_algorithm(algorithm):
-        product = kernel("cuda", "matmul")(*map(_runtime.from_host, (a, b)))
+        product = kernel("matmul")(*map(_runtime.from_host, (a, b)))
     np.testing.assert_allclose(_runtime.to_host(product), a @ b, atol=1e-3)
 
 
@@ -102,7 +102,7 @@ def test_batches_arrive_whole_while_the_gpu_computes():
     found = []
     for images, number in sent_ahead((np.full((64, 3, 224, 224), number, np.float32), number) for number in range(12)):
         for _ in range(3):
-            a = kernel("cuda", "matmul")(a, a) * 0
+            a = kernel("matmul")(a, a) * 0
         found.append((images.min(), images.max(), number))
     assert [(low.item(), high.item()) for low, high, _ in found] == [(number, number) for *_, number in found]
 

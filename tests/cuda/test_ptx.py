@@ -56,7 +56,7 @@ def launched_by(name, dtype):
     noted.clear()
     _runtime._thread.launchers.clear()
     for arguments in CASES[name](np.dtype(dtype)):
-        kernel("cuda", name)(*(moved(_runtime, contiguous, a) for a in arguments))
+        kernel(name)(*(moved(_runtime, contiguous, a) for a in arguments))
     return list(noted)
 
 

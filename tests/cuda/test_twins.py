@@ -1,4 +1,4 @@
-"""Each CUDA kernel against the CPU's: the same results, and the same arguments afterwards."""
+"""Each CUDA kernel against the reference: the same results, and the same arguments afterwards."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,21 @@ from tinycnn.kernels.cuda.gemm import matmul_algorithm
 from tinycnn.kernels.protocol import FILE_OF
 
 EXACT = {"relu", "relu_backward", "dropout", "max_pool2d", "im2col", "add", "join_channels"}
-WIDER_ON_THE_CPU = {"batch_norm_gradient_sums"}
+WIDER_IN_THE_REFERENCE = {"batch_norm_gradient_sums"}
 
 
-def kernel(device, name):
-    """A kernel of the protocol, with its algorithm chosen if the name has one, or an expression."""
+def kernel(name):
+    """A CUDA kernel, with its algorithm chosen if the name has one, or an expression."""
     if name in EXPRESSIONS:
         return EXPRESSIONS[name]
     name, _, algorithm = name.partition("/")
-    function = unchecked(device, name)
+    function = unchecked("cuda", name)
     return matmul_algorithm(algorithm)(function) if algorithm else function
+
+
+def reference_kernel(name):
+    """What computes the expected value."""
+    return EXPRESSIONS[name] if name in EXPRESSIONS else unchecked("reference", name.partition("/")[0])
 
 
 def test_every_kernel_of_the_protocol_has_cases():
@@ -57,44 +62,44 @@ def flat(*values):
             yield value
 
 
-def assert_equal_to_the_cpu(runtime, name, dtype, place, arguments):
+def assert_equal_to_the_reference(runtime, name, dtype, place, arguments):
     own = [a.copy("K") if isinstance(a, np.ndarray) else a for a in arguments]
     theirs = [moved(runtime, place, a) for a in arguments]
     with np.errstate(all="ignore"):
-        expected = kernel("cpu", name)(*own)
+        expected = reference_kernel(name)(*own)
     before = runtime.transfers.count
-    found = kernel("cuda", name)(*theirs)
+    found = kernel(name)(*theirs)
     assert runtime.transfers.count == before, "a hidden copy to the host"
     pairs = list(zip(flat(found, *theirs), flat(expected, *own), strict=True))
     assert pairs
-    for ours, reference in pairs:
+    for ours, right in pairs:
         assert isinstance(ours, runtime.DeviceArray)
-        assert ours.shape == reference.shape
-        assert ours.dtype == reference.dtype or name in WIDER_ON_THE_CPU
-        scale = np.abs(reference[np.isfinite(reference)]).max(initial=1)
+        assert ours.shape == right.shape
+        assert ours.dtype == right.dtype or name in WIDER_IN_THE_REFERENCE
+        scale = np.abs(right[np.isfinite(right)]).max(initial=1)
         tolerance = 0 if name in EXACT else 20 * np.finfo(dtype).eps
-        np.testing.assert_allclose(runtime.to_host(ours), reference, rtol=tolerance, atol=tolerance * scale)
+        np.testing.assert_allclose(runtime.to_host(ours), right, rtol=tolerance, atol=tolerance * scale)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 def test_equal_to_the_cpu(name, dtype, runtime):
     for arguments in CASES[name](np.dtype(dtype)):
-        assert_equal_to_the_cpu(runtime, name, dtype, contiguous, arguments)
+        assert_equal_to_the_reference(runtime, name, dtype, contiguous, arguments)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_any_strides(name, runtime):
     arguments = next(CASES[name](np.dtype("float32")))
-    assert_equal_to_the_cpu(runtime, name, "float32", strided, arguments)
+    assert_equal_to_the_reference(runtime, name, "float32", strided, arguments)
 
 
 def test_a_target_outside_the_classes_gives_nan(runtime):
     log_p, grad = numbers(np.float32, 3, 2, 1), np.ones((3, 1), np.float32)
     arrays = [runtime.from_host(a) for a in (log_p, np.array([[0], [2**40], [-(2**40)]]), grad)]
-    losses, weights, _ = kernel("cuda", "cross_entropy")(*arrays[:2], None, -100, 0.0)
+    losses, weights, _ = kernel("cross_entropy")(*arrays[:2], None, -100, 0.0)
     assert (
         np.isnan(losses.to_host()[:, 0]).tolist() == np.isnan(weights.to_host()[:, 0]).tolist() == [False, True, True]
     )
-    backward = kernel("cuda", "cross_entropy_backward")(arrays[2], *arrays[:2], None, -100, 0.0)
+    backward = kernel("cross_entropy_backward")(arrays[2], *arrays[:2], None, -100, 0.0)
     assert np.isnan(backward.to_host()[:, :, 0]).tolist() == [[False, False], [True, True], [True, True]]

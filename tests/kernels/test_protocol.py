@@ -1,26 +1,54 @@
-"""Every device package offers the protocol's functions with the same signatures."""
+"""Every set of kernels offers the protocol's functions with the same signatures."""
 
+import ast
 import inspect
+from pathlib import Path
 
 import pytest
 
-from tinycnn import kernels
+from tinycnn import kernels, ops
 from tinycnn.kernels import protocol
 
+SETS = [*kernels.DEVICES, "reference"]
 
-@pytest.mark.parametrize("device", kernels.DEVICES)
+
+@pytest.mark.parametrize("package", SETS)
 @pytest.mark.parametrize("file", protocol.PROTOCOL)
-def test_a_device_has_every_kernel_with_the_cpus_signature(device, file):
-    own, reference = kernels.Kernels(device), kernels.Kernels("cpu")  # also where there is no such device
+def test_a_device_has_every_kernel_with_the_cpus_signature(package, file):
+    own = kernels.KernelSet(package)  # also where there is no such device
     for name in protocol.PROTOCOL[file]:
         kernel = getattr(own, name)
-        assert kernel.__module__.startswith(f"tinycnn.kernels.{device}.")
-        assert parameters(kernel) == parameters(getattr(reference, name))
+        assert kernel.__module__.startswith(f"tinycnn.kernels.{package}.")
+        assert parameters(kernel) == parameters(getattr(protocol.Kernels, name))[1:]
 
 
 def parameters(kernel):
-    """Names and defaults: the types of arrays differ."""
-    return [(p.name, p.default) for p in inspect.signature(kernel).parameters.values()]
+    """Names, kinds and defaults: the types of arrays differ."""
+    return [(p.name, p.kind, p.default) for p in inspect.signature(kernel).parameters.values()]
+
+
+def test_the_table_of_files_is_made_of_the_families():
+    assert protocol.PROTOCOL["gemm"] == ("matmul",)
+    assert protocol.FILE_OF["conv2d_backward_bias"] == "convolution"
+    assert sum(map(len, protocol.PROTOCOL.values())) == len(protocol.FILE_OF)
+
+
+@pytest.mark.parametrize("name", protocol.FILE_OF)
+def test_the_protocol_documents_each_kernel(name):
+    assert getattr(protocol.Kernels, name).__doc__.startswith(("Return ", "Set ", "Join ", "Move ", "Take ", "Begin "))
+
+
+def test_operations_use_no_other_functions_of_numpy_than_the_contract_of_arrays_names():
+    on_numbers = {"argsort", "array", "atleast_1d", "broadcast_shapes", "cumsum", "ndindex"}
+    on_numbers |= {"append", "errstate", "float64", "inf", "integer", "ndarray", "ufunc"}  # statistics of ranks; types
+    used = {name for path in Path(ops.__file__).parent.glob("*.py") for name in numpy_names(path)}
+    assert used - on_numbers <= set(protocol.NUMPY_FUNCTIONS)
+
+
+def numpy_names(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np":
+            yield "add.at" if node.attr == "add" else node.attr
 
 
 def test_an_unknown_kernel_or_device_is_named():

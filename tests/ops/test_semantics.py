@@ -87,7 +87,8 @@ OPERATIONS = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_odd_strides_make_no_difference(name):
+def test_odd_strides_make_no_difference(name, kernel_set):
+    tolerance = 0 if kernel_set == "fast" else 1e-13  # NumPy adds in the order of memory
     base = RNG.normal(size=(2, 3, 5, 4))
     views = {
         "transposed": base.transpose(0, 1, 3, 2).copy().transpose(0, 1, 3, 2),
@@ -105,8 +106,8 @@ def test_odd_strides_make_no_difference(name):
         y.requires_grad = True
         again = OPERATIONS[name](y)
         again.backward(cotangent[::-1].copy()[::-1])
-        np.testing.assert_array_equal(again.data, out.data)
-        np.testing.assert_array_equal(y.grad, x.grad)
+        np.testing.assert_allclose(again.data, out.data, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(y.grad, x.grad, rtol=tolerance, atol=tolerance)
 
 
 def test_dropout_keeps_its_share_its_mean_and_its_mask():

@@ -17,6 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tinycnn.kernels import expect
+from tinycnn.kernels.geometry import output_size, pooled_size
+
+ALGORITHMS = ("auto", "im2col", "direct", "winograd")  # of a convolution
 
 
 def checked(kernel: Callable) -> Callable:
@@ -98,7 +101,7 @@ def col2im(columns, input_shape, kernel_size, stride, padding, dilation):
 def conv2d(x, weight, bias, stride, padding, dilation, groups, algorithm="auto"):
     expect.floats("conv2d", x=x, weight=weight)
     expect.dimensions("conv2d", 4, x=x, weight=weight)
-    _convolution("conv2d", x.shape, weight.shape, stride, padding, dilation, groups)
+    _convolution("conv2d", x.shape, weight.shape, stride, padding, dilation, groups, algorithm)
     if bias is not None:
         expect.floats("conv2d", bias=bias)
         expect.shape("conv2d", "bias", bias, (weight.shape[0],))
@@ -109,7 +112,8 @@ def conv2d_backward_input(grad, weight, input_shape, stride, padding, dilation, 
     expect.floats(name, grad=grad, weight=weight)
     expect.dimensions(name, 4, weight=weight)
     expect.sizes(name, "input_shape", input_shape, 4)
-    expect.shape(name, "grad", grad, _convolution(name, input_shape, weight.shape, stride, padding, dilation, groups))
+    out_shape = _convolution(name, input_shape, weight.shape, stride, padding, dilation, groups, algorithm)
+    expect.shape(name, "grad", grad, out_shape)
 
 
 def conv2d_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups, algorithm="auto"):
@@ -117,7 +121,8 @@ def conv2d_backward_weight(grad, x, weight_shape, stride, padding, dilation, gro
     expect.floats(name, grad=grad, x=x)
     expect.dimensions(name, 4, x=x)
     expect.sizes(name, "weight_shape", weight_shape, 4)
-    expect.shape(name, "grad", grad, _convolution(name, x.shape, weight_shape, stride, padding, dilation, groups))
+    out_shape = _convolution(name, x.shape, weight_shape, stride, padding, dilation, groups, algorithm)
+    expect.shape(name, "grad", grad, out_shape)
 
 
 def conv2d_backward_bias(grad):
@@ -125,8 +130,9 @@ def conv2d_backward_bias(grad):
     expect.dimensions("conv2d_backward_bias", 4, grad=grad)
 
 
-def _convolution(name, input_shape, weight_shape, stride, padding, dilation, groups):
+def _convolution(name, input_shape, weight_shape, stride, padding, dilation, groups, algorithm):
     """Return the shape of a convolution's output if everything fits."""
+    expect.one_of(name, "algorithm", algorithm, ALGORITHMS)
     expect.integer(name, "groups", groups, 1)
     if weight_shape[0] % groups or input_shape[1] != weight_shape[1] * groups:
         raise ValueError(f"{name}: input {input_shape}, weight {weight_shape} and groups {groups} do not fit")
@@ -146,7 +152,7 @@ def _grid(name, input_shape, kernel, stride, padding, dilation):
             f"{name}: a kernel of {tuple(kernel)} with dilation {dilation} does not fit into an input of "
             f"{tuple(input_shape)} with padding {padding}"
         )
-    return tuple(room // s + 1 for room, s in zip(rooms, stride))
+    return tuple(map(output_size, input_shape[2:], kernel, stride, padding, dilation))
 
 
 # -- pooling -----------------------------------------------------------------------------------------------------------
@@ -200,8 +206,6 @@ def adaptive_avg_pool2d_backward(grad, input_shape):
 
 
 def _windows(name, input_shape, kernel, stride, padding, dilation, ceil_mode):
-    from tinycnn.kernels.cpu.pooling import pooled_size
-
     expect.pair(name, "kernel_size", kernel, 1)
     expect.pair(name, "stride", stride, 1)
     expect.pair(name, "padding", padding, 0)

@@ -71,6 +71,11 @@ def integer(kernel, name, value, least, most=MOST):
         raise ValueError(f"{kernel}: {name} is {value!r}, expected an integer from {least} to {most}")
 
 
+def one_of(kernel, name, value, expected):
+    if value not in expected:
+        raise ValueError(f"{kernel}: {name} is {value!r}, expected one of: {', '.join(expected)}")
+
+
 def real(kernel, name, value):
     if not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{kernel}: {name} is {value!r}, expected a number")

@@ -50,9 +50,9 @@ class BatchNorm(Function):
             parts = kernels.batch_norm_backward(grad, flat, mean, inv_std, scale, self.owns_grad)
         else:
             sums = kernels.batch_norm_gradient_sums(grad, flat, mean)
-            joined = self.communicator.allreduce(np.stack(sums)).wait()
+            grad_mean, product_mean = self.communicator.allreduce(np.stack(sums)).wait() / self.count
             grad_x = kernels.batch_norm_backward_input(
-                grad, flat, mean, inv_std, scale, *joined / self.count, self.owns_grad
+                grad, flat, mean, inv_std, scale, grad_mean, product_mean, self.owns_grad
             )
             parts = grad_x, (sums[1] * inv_std).astype(flat.dtype), sums[0].astype(flat.dtype)
         return parts[0].reshape(self.shape), *parts[1:]

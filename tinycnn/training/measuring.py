@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +37,7 @@ class Measuring(Callback):
         self.sums = self.no_sums()
         self.loss = float("nan")
         self._progress: Progress | None = None
-        self._read: Callable[[], tuple[Any, Any]] | None = None
+        self._read: Callable[[], Sequence[Any]] | None = None
 
     @staticmethod
     def no_sums() -> dict[str, Any]:

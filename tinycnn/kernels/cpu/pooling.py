@@ -12,24 +12,10 @@ import numpy as np
 from tinycnn.kernels.cpu.machine.allocator import empty
 from tinycnn.kernels.cpu.machine.nhwc import from_pixels, to_pixels
 from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.geometry import pooled_size
 
 Pair = tuple[int, int]
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, end and divisor of each window of one axis
-
-
-def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
-    """How many windows fit: (size + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down.
-
-    In ceil mode rounded up, except that a last window must start inside the input or the padding before it.
-
-    >>> pooled_size(6, 3, 2, 0, 1, ceil_mode=False), pooled_size(6, 3, 2, 0, 1, ceil_mode=True)
-    (2, 3)
-    """
-    room = size + 2 * padding - dilation * (kernel - 1) - 1
-    if not ceil_mode:
-        return room // stride + 1
-    count = -(-room // stride) + 1
-    return count - 1 if (count - 1) * stride >= size + padding else count
 
 
 def max_pool2d(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu.pooling import pooled_size
 from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, device_function, empty, kernel, launch
+from tinycnn.kernels.geometry import pooled_size
 
 Pair = tuple[int, int]
 Windows = tuple[int, int, int, int, bool]
