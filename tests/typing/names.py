@@ -5,6 +5,7 @@ import numpy as np
 
 import tinycnn as tc
 from tinycnn import functional as F
+from tinycnn.kernels import for_device
 
 
 def never_called() -> None:
@@ -17,6 +18,8 @@ def never_called() -> None:
     hook = y.register_hook(lambda grad: 2 * grad)
     model = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(3, 2))
     optimizer = tc.optim.SGD(model.parameters(), lr=0.1)
+    kernels = for_device("cpu")
+    product = kernels.relu_backward(kernels.matmul(x.data, x.data.T), y.data, reuse=True)
 
     a = x.requries_grad  # wrong
     b = x.bakward()  # wrong
@@ -31,4 +34,8 @@ def never_called() -> None:
     k = F.rleu(x)  # wrong
     m = tc.nn.Lineer(2, 3)  # wrong
     n = tc.optim.SGDD([x], lr=0.1)  # wrong
+    p = kernels.conv2dd  # wrong
+    q = kernels.matmul(x.data)  # wrong
+    r = kernels.softmax(x.data, dim=1)  # wrong
+    s = kernels.relu_backward(x.data, y.data, reuse=3.5)  # wrong
     o = x.reshape("3")[0].backward(retain_grap=True)  # wrong

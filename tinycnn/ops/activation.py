@@ -1,4 +1,8 @@
-"""Activations, softmax and dropout."""
+"""Activations, softmax and dropout.
+
+Their formulas in NumPy: see :mod:`tinycnn.kernels.reference.activation`, :mod:`tinycnn.kernels.reference.softmax`
+and :mod:`tinycnn.kernels.reference.dropout`.
+"""
 
 from __future__ import annotations
 

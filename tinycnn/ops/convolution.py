@@ -1,4 +1,7 @@
-"""Convolution as networks mean it (cross-correlation): the kernel slides over the image and is not flipped."""
+"""Convolution as networks mean it (cross-correlation): the kernel slides over the image and is not flipped.
+
+The three products that compute it and its gradients: see :mod:`tinycnn.kernels.reference.convolution`.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ class convolution_algorithm(Choice, default="auto"):
     Parameters
     ----------
     name : {"auto", "im2col", "direct", "winograd"}
-        "im2col" is the readable reference: columns, then a matrix product. "direct" reads pixels where they lie.
+        "im2col" is the readable algorithm: columns, then a matrix product. "direct" reads pixels where they lie.
         "winograd" takes a quarter of the multiplications, for 3x3 kernels of stride 1 (5x5: a third); in float32 its
         rounding errors are about ten times larger. "auto", the default, takes the fastest.
+        The kernels of :class:`tinycnn.use_kernels` ("reference") have only the first, whatever the name.
 
     Raises
     ------

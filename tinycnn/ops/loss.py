@@ -1,4 +1,4 @@
-"""Losses that need a kernel of their own."""
+"""Losses that need a kernel of their own: see :mod:`tinycnn.kernels.reference.softmax`."""
 
 from __future__ import annotations
 

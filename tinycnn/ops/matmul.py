@@ -1,4 +1,4 @@
-"""Matrix products. In all of them backward is two more matrix products."""
+"""Matrix products: see :mod:`tinycnn.kernels.reference.matmul`. In all of them backward is two more matrix products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch normalisation and local response normalisation."""
+"""Batch normalisation and local response normalisation: see :mod:`tinycnn.kernels.reference.normalization`."""
 
 from __future__ import annotations
 

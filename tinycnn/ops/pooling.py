@@ -1,4 +1,4 @@
-"""Pooling: each output is the largest or the average of a window."""
+"""Pooling: each output is the largest or the average of a window. See :mod:`tinycnn.kernels.reference.pooling`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam and AdamW."""
+"""Adam and AdamW. Their step in NumPy: see :mod:`tinycnn.kernels.reference.optimizer`."""
 
 from __future__ import annotations
 
