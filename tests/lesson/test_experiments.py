@@ -1,6 +1,7 @@
 """Experiments: each runs in fast mode in its own process; what is measured is kept, and measured the same again."""
 
 import csv
+import itertools
 import os
 import subprocess
 import sys
@@ -79,10 +80,18 @@ def test_the_table_has_means_and_deviations_of_the_last_rows():
     ]
 
 
-def test_progress_tells_the_time_left():
+def test_progress_tells_the_time_left(monkeypatch):
+    monkeypatch.setattr("time.perf_counter", itertools.count().__next__)  # a second passes between two looks
     lines = []
     tiny([]).run(tiny([]).cells(False), None, lines.append)
-    assert len(lines) == 6 and lines[0].startswith("[1/6] depth 1, seed 0: ") and "left" in lines[0]
+    assert lines[0] == "[1/6] depth 1, seed 0: 1.0 s, about 10 s left"
+    assert lines[-1] == "[6/6] depth 3, seed 1: 1.0 s, about 0 s left"
+
+
+def test_rows_keep_nine_digits(tmp_path):
+    for _ in range(2):  # measured, then read
+        first, *_ = tiny([]).run(tiny([]).cells(False), tmp_path, lambda line: None)
+        assert first["error"] == pytest.approx(1 / 3 + 1, rel=1e-8) and first["error"] != 1 / 3 + 1
 
 
 def test_a_file_of_another_experiment_is_refused(tmp_path):

@@ -74,6 +74,11 @@ def test_parse(path):
     assert chinese.title == "标题" and chinese.words["A line."] == "一条线。" and chinese.code == lesson.code
 
 
+def test_a_cells_line_is_that_of_its_first_statement(path):
+    path.write_text(SMALL.replace("# %%\nfrom", "# %%\n\n\nfrom"), encoding="utf-8")
+    assert source.parse(path).cells[1].line == 9
+
+
 def test_prose_keeps_its_indentation(path):
     path.write_text(SMALL.replace("# Some prose.", "# - a list\n#   of two lines  \n#\tand a tab"), encoding="utf-8")
     assert source.parse(path).cells[0].source == "# 01 · A title\n\n- a list\n  of two lines  \n\tand a tab"
