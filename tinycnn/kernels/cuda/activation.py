@@ -11,12 +11,11 @@ from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, empty, 
 
 
 def relu(x: DeviceArray) -> DeviceArray:
-    """max(x, 0)."""
     return _elementwise(relu_kernel, x)
 
 
 def relu_backward(grad: DeviceArray, out: DeviceArray, reuse: bool = False) -> DeviceArray:
-    """0 where the output of :func:`relu` is 0, else grad. With ``reuse`` the result may lie where grad does."""
+    """Write over ``grad`` with ``reuse`` if it is C-contiguous."""
     if reuse and grad.flags.c_contiguous:
         launch(relu_backward_kernel, grad.size, grad.reshape(-1), contiguous(out).reshape(-1), grad.reshape(-1))
         return grad
@@ -24,32 +23,27 @@ def relu_backward(grad: DeviceArray, out: DeviceArray, reuse: bool = False) -> D
 
 
 def leaky_relu(x: DeviceArray, negative_slope: float) -> DeviceArray:
-    """``x`` where x > 0, else negative_slope * x."""
     return _elementwise(leaky_relu_kernel, x, x, negative_slope)
 
 
 def leaky_relu_backward(grad: DeviceArray, x: DeviceArray, negative_slope: float) -> DeviceArray:
-    """``grad`` where x > 0, else negative_slope * grad: the forward's kernel, applied to grad."""
+    """Run the forward's kernel on ``grad``."""
     return _elementwise(leaky_relu_kernel, grad, x, negative_slope)
 
 
 def sigmoid(x: DeviceArray) -> DeviceArray:
-    """1 / (1 + e**-x), without overflow."""
     return _elementwise(sigmoid_kernel, x)
 
 
 def sigmoid_backward(grad: DeviceArray, out: DeviceArray) -> DeviceArray:
-    """``grad * out * (1 - out)``, from the output of :func:`sigmoid`."""
     return _elementwise(sigmoid_backward_kernel, grad, out)
 
 
 def tanh(x: DeviceArray) -> DeviceArray:
-    """The hyperbolic tangent."""
     return _elementwise(tanh_kernel, x)
 
 
 def tanh_backward(grad: DeviceArray, out: DeviceArray) -> DeviceArray:
-    """``grad * (1 - out**2)``, from the output of :func:`tanh`."""
     return _elementwise(tanh_backward_kernel, grad, out)
 
 

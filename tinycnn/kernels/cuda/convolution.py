@@ -60,7 +60,7 @@ def conv2d_backward_input(
     groups: int,
     algorithm: str = "auto",
 ) -> DeviceArray:
-    """Gradient with respect to the input: columns from the transposed weights, added up where they came from."""
+    """Make columns from the transposed weights, and add them up where they came from."""
     _check(algorithm)
     geometry = weight.shape[2:], stride, padding, dilation
     out = empty(input_shape, grad.dtype)
@@ -83,7 +83,6 @@ def conv2d_backward_weight(
     groups: int,
     algorithm: str = "auto",
 ) -> DeviceArray:
-    """Gradient with respect to the weight: output gradients times the pixels they came from, over the whole batch."""
     _check(algorithm)
     geometry = weight_shape[2:], stride, padding, dilation
     parts = []
@@ -98,7 +97,6 @@ def conv2d_backward_weight(
 
 
 def conv2d_backward_bias(grad: DeviceArray) -> DeviceArray:
-    """Gradient with respect to the bias: the sum over images and pixels."""
     return grad.reshape(*grad.shape[:2], grad.shape[2] * grad.shape[3]).sum(axis=2).sum(axis=0)
 
 

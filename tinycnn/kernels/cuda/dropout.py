@@ -17,25 +17,7 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
 def dropout(x: DeviceArray, p: float, seed: int, stream: int, first: int = 0) -> DeviceArray:
-    """Each element is multiplied by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
-
-    Backward is the same call on the gradient.
-
-    Parameters
-    ----------
-    x : array of any shape
-    p : float
-        From 0 to 1, both included.
-    seed, stream : int
-        Key and upper half of the counter of Philox 4x32-10; their lowest 64 bits count.
-    first : int
-        The number of x's first element, where x is a part of a larger array.
-
-    Notes
-    -----
-    A thread draws the four words of one block of Philox (:func:`tinycnn.kernels.cpu.dropout.dropout` names the source),
-    so it decides about elements 4 b to 4 b + 3.
-    """
+    """Draw the four words of one block of Philox a thread."""
     out = empty(x.shape, x.dtype)
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)

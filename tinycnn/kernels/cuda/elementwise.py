@@ -25,7 +25,6 @@ from tinycnn.kernels.cuda.layout import RANK, assign, merged, padded, place, pla
 
 
 def add(a: DeviceArray, b: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
-    """A + b, of one shape and dtype; ``out`` may be one of them."""
     return evaluate(np.add, a, b, out=out)
 
 

@@ -62,7 +62,7 @@ class matmul_algorithm(Choice, default="registers"):
 
 
 def matmul(a: DeviceArray, b: DeviceArray) -> DeviceArray:
-    """A (M, K) times B (K, N). Where C has few tiles, K is cut into pieces whose products are added at the end."""
+    """Cut K into pieces where the result has few tiles; add the pieces' products at the end."""
     pieces = 1 if matmul_algorithm.current() == "cublas" else _pieces(a.shape[0], b.shape[1], a.shape[1])
     out = multiply(cut(a, 1, pieces).transpose(1, 0, 2)[:, None], cut(b, 0, pieces)[:, None])
     return out[0, 0] if pieces == 1 else out.sum(axis=0)[0]

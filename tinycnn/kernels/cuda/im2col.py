@@ -11,7 +11,6 @@ Size = tuple[int, int]
 
 
 def im2col(x: DeviceArray, kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> DeviceArray:
-    """Images (N, C, H, W) to columns (N, C kH kW, H_out W_out)."""
     rows, columns = output_grid(x.shape, kernel_size, stride, padding, dilation)
     out = empty((x.shape[0], x.shape[1] * kernel_size[0] * kernel_size[1], rows * columns), x.dtype)
     launch(im2col_kernel, out.size, contiguous(x), *kernel_size, *stride, *padding, *dilation, columns, out)

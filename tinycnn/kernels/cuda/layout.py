@@ -27,12 +27,11 @@ RANK = 4
 
 
 def channels_last(images: DeviceArray) -> DeviceArray:
-    """The same images: here they lie as their shape says."""
+    """Return the images themselves: they are stored in the order of their shape."""
     return images
 
 
 def join_channels(parts: Sequence[DeviceArray]) -> DeviceArray:
-    """Images (N, C_i, H, W) as one array (N, sum of C_i, H, W)."""
     return join(parts, 1)
 
 
@@ -50,7 +49,7 @@ def join(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
 
 
 def assign(target: DeviceArray, value: Any) -> None:
-    """target[...] = value: a number or an array that broadcasts, converted to the target's dtype."""
+    """Convert the value to the target's dtype."""
     value = number_or_array(value)
     if not isinstance(value, DeviceArray):
         target.fill(value)

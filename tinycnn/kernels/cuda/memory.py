@@ -15,7 +15,7 @@ from tinycnn.kernels.cuda._runtime import DeviceArray, Sender, from_host, is_who
 
 
 def empty(shape: Any, dtype: Any) -> DeviceArray:
-    """A new array whose elements are not set, from CuPy's pool of memory that was used before."""
+    """Return an array in CuPy's pool of memory that was used before."""
     return _runtime.empty(shape, dtype)
 
 
@@ -25,12 +25,10 @@ def is_array(value: Any) -> bool:
 
 
 def as_array(value: Any) -> DeviceArray:
-    """The value itself if it is an array of this device, else a copy of it as one."""
     return value if isinstance(value, DeviceArray) else from_host(np.asanyarray(value))
 
 
 def memory_of(array: DeviceArray) -> Any:
-    """What owns the memory of an array: two that share it have the same owner."""
     return owner(array)
 
 
@@ -40,7 +38,7 @@ def is_alone(array: DeviceArray) -> bool:
 
 
 def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[DeviceArray, Any]]:
-    """Batches (images, labels) whose images are on the GPU: while one is in use the next is on its way."""
+    """Copy the next batch to the GPU while one is in use."""
     sender = Sender()
     waiting: deque[tuple[Callable[[], DeviceArray], Any]] = deque()
     try:
@@ -58,5 +56,4 @@ def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[Devi
 
 
 def read_later(*arrays: DeviceArray) -> Callable[[], Sequence[np.ndarray]]:
-    """Begin to copy arrays to the host; the function returned waits for them and gives them, as NumPy's."""
     return to_host_later(*arrays)

@@ -31,18 +31,9 @@ CHUNK = (2 if SIMULATED else 16) * THREADS
 
 
 def batch_norm_statistics(x: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
-    """Mean and biased variance of each channel; 0 where there is nothing to average.
+    """Merge the means and squared deviations of chunks as Chan, Golub and LeVeque (1983).
 
-    Each chunk's mean and squared deviations are merged as in Chan, Golub and LeVeque (1983), which loses no
-    digits where mean(x**2) - mean(x)**2 would.
-
-    Parameters
-    ----------
-    x : (N, C, inner)
-
-    Returns
-    -------
-    mean, var : (C,)
+    This loses no digits where mean(x**2) - mean(x)**2 would.
     """
     channels = x.shape[1]
     if not x.size:
@@ -62,7 +53,6 @@ def track_statistics(
     momentum: float,
     unbiased: float,
 ) -> None:
-    """Move running statistics: running += momentum * (batch - running), with ``unbiased`` times the variance."""
     real = running_mean.dtype.type
     work = [contiguous(running) for running in (running_mean, running_var)]
     batch = (contiguous(x.astype(real, copy=False)) for x in (mean, var))
@@ -73,7 +63,6 @@ def track_statistics(
 
 
 def inverse_std(var: DeviceArray, eps: float) -> DeviceArray:
-    """1 / sqrt(var + eps)."""
     out = empty(var.shape, var.dtype)
     launch(inverse_std_kernel, out.size, contiguous(var), var.dtype.type(eps), out)
     return out
@@ -82,13 +71,6 @@ def inverse_std(var: DeviceArray, eps: float) -> DeviceArray:
 def batch_norm(
     x: DeviceArray, mean: DeviceArray, inv_std: DeviceArray, weight: DeviceArray, bias: DeviceArray
 ) -> DeviceArray:
-    """(x - mean) * inv_std * weight + bias (Ioffe and Szegedy 2015).
-
-    Parameters
-    ----------
-    x : (N, C, inner)
-    mean, inv_std, weight, bias : (C,)
-    """
     out = empty(x.shape, x.dtype)
     launch(batch_norm_kernel, out.size, contiguous(x), *_vectors(x, mean, inv_std, weight, bias), out)
     return out
@@ -102,11 +84,6 @@ def batch_norm_backward(
     weight: DeviceArray,
     reuse: bool = False,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """Gradients of x, weight and bias where mean and inv_std are those of x. With ``reuse`` dx may lie where grad does.
-
-    With z = (x - mean) inv_std and averages over a channel:
-    dx = weight inv_std (grad - average(grad) - z average(grad z)), dweight = sum(grad z), dbias = sum(grad).
-    """
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     count = max(x.shape[0] * x.shape[2], 1)
     dx = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count, reuse)
@@ -114,7 +91,7 @@ def batch_norm_backward(
 
 
 def batch_norm_gradient_sums(grad: DeviceArray, x: DeviceArray, mean: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
-    """sum(grad) and sum(grad (x - mean)) of each channel, in the dtype of x."""
+    """Sum in the dtype of x."""
     channels = x.shape[1]
     if not x.size:
         return zeros((channels,), x.dtype), zeros((channels,), x.dtype)
@@ -134,7 +111,6 @@ def batch_norm_backward_input(
     product_mean: DeviceArray,
     reuse: bool = False,
 ) -> DeviceArray:
-    """The gradient of x alone, given the averages of grad and of grad (x - mean)."""
     out = grad if reuse and grad.flags.c_contiguous else empty(x.shape, x.dtype)
     vectors = _vectors(x, mean, inv_std, weight, grad_mean, product_mean)
     launch(batch_norm_backward_kernel, out.size, contiguous(grad), contiguous(x), *vectors, out)
@@ -144,7 +120,6 @@ def batch_norm_backward_input(
 def batch_norm_eval_backward(
     grad: DeviceArray, x: DeviceArray, mean: DeviceArray, inv_std: DeviceArray, weight: DeviceArray
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """Gradients of x, weight and bias where mean and inv_std are constants: dx = weight inv_std grad."""
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     zero = zeros(mean.shape, x.dtype)
     dx = batch_norm(grad, zero, inv_std, weight, zero)
@@ -170,21 +145,6 @@ def _vectors(x: DeviceArray, *vectors: DeviceArray) -> list[DeviceArray]:
 def local_response_norm(
     x: DeviceArray, size: int, alpha: float, beta: float, k: float
 ) -> tuple[DeviceArray, DeviceArray]:
-    """``x / scale**beta`` with scale = k + alpha / size * sum of x**2 over a window of channels.
-
-    The window of channel c holds channels c - size // 2 to c + (size - 1) // 2. Krizhevsky et al. 2012,
-    section 3.3, have no division by size.
-
-    Parameters
-    ----------
-    x : (N, C, inner)
-    size : int
-    alpha, beta, k : float
-
-    Returns
-    -------
-    out, scale : (N, C, inner)
-    """
     out, scale, real = empty(x.shape, x.dtype), empty(x.shape, x.dtype), x.dtype.type
     numbers = size, real(alpha / size), real(beta), real(k)
     launch(local_response_norm_kernel, out.size, contiguous(x), *numbers, out, scale)
@@ -194,10 +154,6 @@ def local_response_norm(
 def local_response_norm_backward(
     grad: DeviceArray, x: DeviceArray, out: DeviceArray, scale: DeviceArray, size: int, alpha: float, beta: float
 ) -> DeviceArray:
-    """dx_c = grad_c / scale_c**beta - 2 alpha beta / size x_c * sum of grad_j out_j / scale_j.
-
-    The sum is over the channels j whose windows hold c.
-    """
     dx, real = empty(x.shape, x.dtype), x.dtype.type
     arrays = (contiguous(a) for a in (grad, x, out, scale))
     numbers = size, real(2 * alpha * beta / size), real(beta)

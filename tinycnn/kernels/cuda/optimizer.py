@@ -18,20 +18,6 @@ def sgd_update(
     weight_decay: float,
     nesterov: bool,
 ) -> None:
-    """One step of stochastic gradient descent; changes ``parameter`` and ``momentum_buffer``.
-
-    g = grad + weight_decay * parameter; v = momentum * v + (1 - dampening) * g, on the first step v = g;
-    parameter -= lr * (g + momentum * v if nesterov else v).
-
-    Parameters
-    ----------
-    parameter, grad : arrays of one shape
-    momentum_buffer : array of that shape, or None without momentum
-        Not read on the first step.
-    first_step : bool
-    lr, momentum, dampening, weight_decay : float
-    nesterov : bool
-    """
     if momentum_buffer is None:
         _in_place(sgd_kernel, (parameter,), grad, -lr, weight_decay)
         return
@@ -61,22 +47,6 @@ def adam_update(
     weight_decay: float,
     decoupled: bool,
 ) -> None:
-    """One step of Adam (Kingma and Ba 2015), or AdamW (Loshchilov and Hutter 2019) where ``decoupled``.
-
-    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2;
-    parameter -= lr / (1 - beta1**step) * m / (sqrt(v) / sqrt(1 - beta2**step) + eps).
-    Weight decay adds weight_decay * parameter to g; decoupled, it first shrinks the parameter by the factor
-    1 - lr * weight_decay.
-
-    Parameters
-    ----------
-    parameter, grad, exp_avg, exp_avg_sq : arrays of one shape
-        All but ``grad`` are changed.
-    step : int
-        1 for the first step.
-    lr, beta1, beta2, eps, weight_decay : float
-    decoupled : bool
-    """
     keep, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
     step_size, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
     _in_place(

@@ -18,26 +18,6 @@ Windows = tuple[int, int, int, int, bool]
 def max_pool2d(
     x: DeviceArray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[DeviceArray, DeviceArray]:
-    """The largest element of each window, NaN counting as larger than anything and padding as -inf.
-
-    Parameters
-    ----------
-    x : (N, C, H, W)
-    kernel_size, stride, padding, dilation : (int, int)
-    ceil_mode : bool
-
-    Returns
-    -------
-    out : (N, C, H_out, W_out)
-    taken : int16, (N, C, H_out, W_out)
-        Which element of the window each one is, counted row by row: the first of equals, the last of several NaN.
-        -1 for a window that holds nothing but padding.
-
-    Raises
-    ------
-    ValueError
-        If the window has more than 32767 elements.
-    """
     if kernel_size[0] * kernel_size[1] > np.iinfo(np.int16).max:
         raise ValueError(f"max_pool2d: kernel_size is {kernel_size}, expected a window of at most 32767 elements")
     geometry = zip(x.shape[2:], kernel_size, stride, padding, dilation)
@@ -66,7 +46,7 @@ def max_pool2d_backward(
     padding: Pair,
     dilation: Pair,
 ) -> DeviceArray:
-    """Each gradient goes to the element that was taken: each element gathers from the windows it is in."""
+    """Gather: each element adds up what it gets from the windows it is in."""
     out = empty(input_shape, grad.dtype)
     geometry = *kernel_size, *stride, *padding, *dilation
     launch(max_pool2d_backward_kernel, out.size, _planes(grad), _planes(taken), *geometry, _planes(out))
@@ -76,10 +56,6 @@ def max_pool2d_backward(
 def avg_pool2d(
     x: DeviceArray, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool
 ) -> DeviceArray:
-    """The average of each window; with ``count_include_pad`` the zeros of the padding count.
-
-    What hangs over the padded image in ceil mode never counts.
-    """
     geometry = zip(x.shape[2:], kernel_size, stride, padding)
     rows, columns = (pooled_size(*axis, 1, ceil_mode) for axis in geometry)
     return _average(x, (rows, columns), *_avg_windows(kernel_size, stride, padding, count_include_pad))
@@ -94,17 +70,14 @@ def avg_pool2d_backward(
     ceil_mode: bool,
     count_include_pad: bool,
 ) -> DeviceArray:
-    """Each gradient is spread evenly over its window."""
     return _spread(grad, input_shape, *_avg_windows(kernel_size, stride, padding, count_include_pad))
 
 
 def adaptive_avg_pool2d(x: DeviceArray, output_size: Pair) -> DeviceArray:
-    """The average of windows chosen so that the output is (N, C, *output_size)."""
     return _average(x, output_size, *map(_adaptive_windows, x.shape[2:], output_size))
 
 
 def adaptive_avg_pool2d_backward(grad: DeviceArray, input_shape: tuple[int, ...]) -> DeviceArray:
-    """Each gradient is spread evenly over its window."""
     return _spread(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 

@@ -27,22 +27,18 @@ from tinycnn.kernels.cuda._tree import block_max, block_sum, threads_for
 
 
 def softmax(x: DeviceArray, axis: int) -> DeviceArray:
-    """e**x / sum(e**x) along an axis; a row of nothing but -inf gives NaN."""
     return _along(axis, softmax_kernel, x)
 
 
 def softmax_backward(grad: DeviceArray, out: DeviceArray, axis: int) -> DeviceArray:
-    """``out * (grad - sum(grad * out))``, from the output of :func:`softmax`."""
     return _along(axis, softmax_backward_kernel, grad, out)
 
 
 def log_softmax(x: DeviceArray, axis: int) -> DeviceArray:
-    """``x - log(sum(e**x))`` along an axis."""
     return _along(axis, log_softmax_kernel, x)
 
 
 def log_softmax_backward(grad: DeviceArray, out: DeviceArray, axis: int) -> DeviceArray:
-    """``grad - e**out * sum(grad)``, from the output of :func:`log_softmax`."""
     return _along(axis, log_softmax_backward_kernel, grad, out)
 
 
@@ -53,28 +49,6 @@ def cross_entropy(
     ignore_index: int,
     label_smoothing: float,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """-log softmax(logits)[target], not reduced.
-
-    With smoothing e it is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), l being the log-probabilities
-    (Szegedy et al. 2016, section 7).
-
-    Parameters
-    ----------
-    logits : (N, C, inner)
-    target : (N, inner)
-        Class indices; where it is ``ignore_index``, loss and sample weight are 0.
-    weight : (C,) or None
-    ignore_index : int
-    label_smoothing : float
-
-    Returns
-    -------
-    losses : (N, inner)
-    sample_weights : (N, inner)
-        The weight of each target: what a mean divides by.
-    log_probabilities : (N, C, inner)
-        For :func:`cross_entropy_backward`.
-    """
     log_probabilities = log_softmax(logits, 1)
     losses, sample_weights = empty(target.shape, logits.dtype), empty(target.shape, logits.dtype)
     options = _class_weights(weight, logits), ignore_index, *_shares(label_smoothing, logits)
@@ -90,15 +64,6 @@ def cross_entropy_backward(
     ignore_index: int,
     label_smoothing: float,
 ) -> DeviceArray:
-    """The gradient (N, C, inner) of the logits; plainly grad * (softmax - one_hot(target)).
-
-    Parameters
-    ----------
-    grad : (N, inner)
-        The gradient of each loss.
-    log_probabilities, target, weight, ignore_index, label_smoothing
-        As in and from :func:`cross_entropy`.
-    """
     out, log_probabilities = empty(log_probabilities.shape, log_probabilities.dtype), contiguous(log_probabilities)
     options = _class_weights(weight, out), ignore_index, *_shares(label_smoothing, out)
     _launch_rows(cross_entropy_backward_kernel, log_probabilities, contiguous(target), *options, contiguous(grad), out)
