@@ -275,6 +275,23 @@ def test_other_data_and_models(folder):
     assert run("train", "--model", "resnet18", "--width", 0.0625, "--optimizer", "adamw", "--lr", 0.001, *options) == 0
 
 
+@pytest.mark.parametrize(
+    ("model", "shape"), [("lenet5", (1, 28, 28)), ("resnet8", (3, 32, 32)), ("resnet18", (3, 224, 224))]
+)
+def test_gradcheck_draws_images_of_the_papers_size_by_the_seed(model, shape, folder, monkeypatch):
+    calls = []
+
+    def note(model, images, target, **options):
+        calls.append((images, options["seed"]))
+        return SimpleNamespace(passed=True)
+
+    monkeypatch.setattr("tinycnn.gradcheck_model", note)
+    for seed in (5, 6):
+        assert run("gradcheck", model, "--width", 0.25, "--seed", seed) == 0
+    (first, one), (second, other) = calls
+    assert first.shape == (2, *shape) and (one, other) == (5, 6) and (first != second).all()
+
+
 def test_summary_and_gradcheck(folder, capsys):
     assert run("summary", "resnet20") == 0
     assert "269,722" in capsys.readouterr().out

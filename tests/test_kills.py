@@ -51,10 +51,10 @@ def chain(folder, straight, kills, chance, names=SIGNALS, longest=0.7, early=Non
             time.sleep(chance.uniform(0, 3))
         process.send_signal(number)
         status = process.wait(120)
-        process.communicate()
+        printed, _ = process.communicate()
         name = signal.Signals(number).name
         assert status in (0, -number, 128 + number), (name, status)
-        ends[_moment(name, status, folder)] += 1
+        ends[_moment(name, status, folder, printed.decode().split())] += 1
     process = start(folder)
     assert process.wait(120) == 0, process.stderr.read().decode()
     process.communicate()
@@ -63,13 +63,12 @@ def chain(folder, straight, kills, chance, names=SIGNALS, longest=0.7, early=Non
     return ends
 
 
-def _moment(name, status, folder):
-    """Which signal hit when, for the table of the long form."""
+def _moment(name, status, folder, printed):
+    """Return which signal hit when, for the table of the long form."""
     if status == 0:
         return f"{name} after the end"
-    saving = any(path.name.startswith(".tmp-") for path in folder.iterdir())
-    when = "while a checkpoint was written" if saving else "between checkpoints"
-    return f"{name} {when if (folder / 'checkpoint.safetensors').exists() or saving else 'before the first checkpoint'}"
+    when = "while a checkpoint was written" if printed[-1:] == ["writes"] else "between checkpoints"
+    return f"{name} {when if (folder / 'checkpoint.safetensors').exists() else 'before the first checkpoint'}"
 
 
 def run_straight(folder):

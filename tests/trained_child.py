@@ -1,9 +1,11 @@
 """A small training as a process of its own: ``python -m tests.trained_child FOLDER [--slowly]``.
 
 It resumes from FOLDER/checkpoint.safetensors if that exists, saves after every step, prints a line after the first, and
-writes FOLDER/done.npz with everything that training changed.
+writes FOLDER/done.npz with everything that training changed. ``--slowly`` leaves time for signals between steps and in
+the middle of a write, and prints lines when a write begins and ends.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -56,9 +58,20 @@ def build(folder, slowly=False):
     )
 
 
+def slow_fsync(file, to_disk=os.fsync):
+    """Bring a file to the disk, and leave time for a signal."""
+    to_disk(file)
+    sys.stdout.flush()
+    time.sleep(0.03)
+
+
 def main(folder, slowly):
     """Train, or resume; the exit status is 128 + n after signal n."""
     training.saving.SAVE_EVERY = 0.0
+    if slowly:
+        os.fsync = slow_fsync
+        save = training.saving.save_checkpoint
+        training.saving.save_checkpoint = lambda *arguments: (print("writes"), save(*arguments), print("wrote"))
     trainer = build(folder, slowly)
     if (folder / "checkpoint.safetensors").exists():
         trainer.resume(folder / "checkpoint.safetensors")
