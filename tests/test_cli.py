@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -300,8 +301,6 @@ def test_summary_and_gradcheck(folder, capsys):
 
 
 def test_a_check_that_fails_has_status_1(folder, monkeypatch):
-    from types import SimpleNamespace
-
     monkeypatch.setattr("tinycnn.gradcheck_model", lambda *_, **options: SimpleNamespace(passed=False))
     assert run("gradcheck", "resnet8", "--width", 0.25, "--input", "3x12x10") == 1
     monkeypatch.setattr("tinycnn.gradcheck_model", lambda *_, **options: SimpleNamespace(passed=True))
