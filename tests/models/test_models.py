@@ -9,7 +9,7 @@ import pytest
 import tinycnn as tc
 from tinycnn import nn
 from tinycnn.errors import UnknownNameError
-from tinycnn.models._build import he_start
+from tinycnn.models._build import kaiming_init
 from tinycnn.nn import init
 
 PARAMETERS = {
@@ -298,6 +298,6 @@ def test_dropout_is_that_of_both_hidden_layers():
 
 def test_vgg_starts_with_small_linear_weights_and_zero_biases():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(100, 200))
-    he_start(model, linear_std=0.01)
+    kaiming_init(model, linear_std=0.01)
     assert not model[0].bias.data.any() and not model[2].bias.data.any()
     assert np.std(model[2].weight.data) == pytest.approx(0.01, rel=0.05)

@@ -9,7 +9,7 @@ from tinycnn.tensor import Tensor
 
 
 def relu(input: Tensor) -> Tensor:
-    """max(x, 0); the gradient at 0 is 0, NaN passes.
+    """Return max(x, 0); the gradient at 0 is 0, NaN passes.
 
     >>> relu(Tensor([-1.0, 0.0, 2.0])).data
     array([0., 0., 2.], dtype=float32)
@@ -23,23 +23,23 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + e**-x), without overflow."""
+    """Return 1 / (1 + e**-x), without overflow."""
     return activation.Sigmoid.apply(float_tensor("sigmoid", input))
 
 
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """Return the hyperbolic tangent."""
     return activation.Tanh.apply(float_tensor("tanh", input))
 
 
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
-    """e**x / sum of e**x along ``dim``; the largest x is subtracted first, so nothing overflows."""
+    """Return e**x / sum of e**x along ``dim``; the largest x is subtracted first, so that nothing overflows."""
     input = float_tensor("softmax", input)
     return activation.Softmax.apply(input, dim=dimension("softmax", input, dim))
 
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
-    """log(softmax(x)) along ``dim``, computed without taking the logarithm of a rounded 0."""
+    """Return log(softmax(x)) along ``dim``, computed without taking the logarithm of a rounded 0."""
     input = float_tensor("log_softmax", input)
     return activation.LogSoftmax.apply(input, dim=dimension("log_softmax", input, dim))
 

@@ -128,7 +128,9 @@ def check_window(
     dilation: tuple[int, int],
     ceil_stride: tuple[int, int] | None = None,
 ) -> None:
-    """Refuse a window that does not fit into the padded image; with ceil_mode it may overhang by less than a stride."""
+    """Raise ValueError for a window that does not fit into the padded image; ``ceil_mode`` allows less than a stride
+    beyond it.
+    """
     overhangs = (0, 0) if ceil_stride is None else (ceil_stride[0] - 1, ceil_stride[1] - 1)
     axes = zip(input.shape[2:], kernel, padding, dilation, overhangs, ("height", "width"))
     for size, k, p, d, overhang, axis in axes:

@@ -54,7 +54,7 @@ def conv2d(
     groups: int = 1,
     algorithm: str | None = None,
 ) -> Tensor:
-    """Two-dimensional convolution (cross-correlation).
+    """Return a two-dimensional convolution (cross-correlation).
 
     The output size is ``floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1``, likewise for the width.
 

@@ -21,7 +21,7 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-log softmax(input)[target].
+    """Return -log softmax(input)[target].
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def cross_entropy(
     weight : array_like, shape (C,), optional
         Factor for each class; "mean" then divides by the sum of the targets' weights.
     ignore_index : int
-        Samples with this target count for nothing.
+        Samples with this target are left out of the loss.
     reduction : "mean", "sum" or "none"
     label_smoothing : float
         From 0 to 1: this share of the target is spread evenly over all classes.
@@ -59,7 +59,7 @@ def cross_entropy(
 def nll_loss(
     input: Tensor, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
-    """-input[target] for log-probabilities ``input`` (N, C), (C,) or (N, C, ...); see :func:`cross_entropy`."""
+    """Return -input[target] for log-probabilities ``input`` (N, C), (C,) or (N, C, ...); see :func:`cross_entropy`."""
     input = float_tensor("nll_loss", input)
     labels, weights = _targets("nll_loss", input, target, weight, ignore_index)
     taken = np.where(labels == ignore_index, 0, labels)
@@ -74,7 +74,7 @@ def nll_loss(
 
 
 def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
-    """(input - target)**2, with shapes that must be equal."""
+    """Return (input - target)**2; the shapes must be equal."""
     input = float_tensor("mse_loss", input)
     target = target if isinstance(target, Tensor) else constant("mse_loss", "target", target, input)
     if target.dtype != input.dtype:
@@ -118,7 +118,7 @@ def _sample_weights(labels: np.ndarray, weights: np.ndarray | None, ignore_index
 def _targets(
     name: str, input: Tensor, target: Any, weight: Any, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Targets as int64 and weights as an array of the input's dtype, or the error that says what is wrong."""
+    """Return targets as int64 and weights as an array of the input's dtype; raise an error if they do not fit."""
     if not is_int(ignore_index):
         raise TypeError(f"{name}: ignore_index is {ignore_index!r}, expected an integer")
     if not -(2**63) <= ignore_index < 2**63:  # targets become int64, where it would be another number

@@ -41,7 +41,7 @@ def batch_norm(
     Raises
     ------
     ValueError
-        If shapes do not fit, or one value a channel is all there is to train on.
+        If shapes do not fit, or a training batch has one value for each channel.
     TypeError
         If weight or bias has another dtype than the input.
     """

@@ -15,7 +15,7 @@ def max_pool2d(
     dilation: Pair = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """The largest element of each window; padding never wins, NaN always does.
+    """Return the largest element of each window; padding never wins, NaN always does.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def max_pool2d(
     kernel_size, stride, padding, dilation : int or (int, int)
         ``stride`` defaults to ``kernel_size``; smaller makes windows overlap, as in AlexNet (3, stride 2).
     ceil_mode : bool
-        Round the output size up, with a last window that hangs over the edge.
+        Round the output size up, with a last window that extends beyond the edge.
     """
     input = images("max_pool2d", input)
     kernel, stride_, padding_ = window("max_pool2d", kernel_size, stride, padding)
@@ -47,7 +47,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The average of each window.
+    """Return the average of each window.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def avg_pool2d(
     ceil_mode : bool
         Round the output size up.
     count_include_pad : bool
-        Whether zeros of the padding count in the average.
+        Count zeros of the padding in the average.
     """
     input = images("avg_pool2d", input)
     kernel, stride_, padding_ = window("avg_pool2d", kernel_size, stride, padding)
@@ -72,7 +72,7 @@ def avg_pool2d(
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Pair) -> Tensor:
-    """The average of windows chosen so that the output is (N, C, *output_size).
+    """Return the averages of windows chosen so that the output is (N, C, *output_size).
 
     Window i of n over a size H runs from floor(i H / n) to ceil((i + 1) H / n).
     """
@@ -85,5 +85,5 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Pair) -> Tensor:
 
 
 def global_avg_pool2d(input: Tensor) -> Tensor:
-    """The average of each feature map: (N, C, H, W) to (N, C). SqueezeNet and ResNet end with it."""
+    """Return the average of each feature map: (N, C, H, W) to (N, C). SqueezeNet and ResNet end with it."""
     return adaptive_avg_pool2d(input, 1).flatten(1)

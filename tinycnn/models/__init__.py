@@ -72,20 +72,19 @@ __all__ = [
 
 
 def names() -> list[str]:
-    """The names that :func:`build` knows."""
+    """Return the names that :func:`build` knows."""
     return list(_MODELS)
 
 
 def build(name: str, **options: Any) -> Module:
-    """A network by name.
+    """Return a network by name.
 
     Parameters
     ----------
     name : str
         One of :func:`names`.
     **options
-        ``num_classes``, ``in_channels``, ``width``, ``small_input``, and what else the model takes, such as
-        ``bypass``.
+        ``num_classes``, ``in_channels``, ``width``, ``small_input``, and the model's own, such as ``bypass``.
 
     Raises
     ------

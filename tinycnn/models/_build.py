@@ -1,4 +1,4 @@
-"""What the networks share: how widths scale, how weights start, and how small an image may be."""
+"""Parts common to the networks: scaling of widths, initialisation of weights, limits of image sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinycnn.tensor import Tensor
 
 
 def scale(channels: int, width: float, multiple: int = 1) -> int:
-    """``channels * width``, rounded to the nearest multiple and at least one of it.
+    """Return ``channels * width``, rounded to the nearest multiple and at least one of it.
 
     >>> scale(96, 0.25), scale(96, 0.01), scale(10, 0.5, multiple=2)
     (24, 1, 4)
@@ -20,8 +20,8 @@ def scale(channels: int, width: float, multiple: int = 1) -> int:
     return max(1, round(channels * width / multiple)) * multiple
 
 
-def he_start(model: nn.Module, linear_std: float | None = None) -> None:
-    """He-normal convolutions (fan-out, for ReLU), zero bias; linear layers normal if a deviation is given."""
+def kaiming_init(model: nn.Module, linear_std: float | None = None) -> None:
+    """Initialise convolutions He-normal (fan-out, for ReLU) with zero bias, linear layers normal if a std is given."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -33,7 +33,7 @@ def he_start(model: nn.Module, linear_std: float | None = None) -> None:
 
 
 def check_size(net: str, x: Tensor, least: int, least_small: int, small_input: bool) -> None:
-    """Refuse images that the pools would shrink to nothing, and say what to do.
+    """Raise ValueError for images that the pools would shrink to nothing, with advice.
 
     Raises
     ------

@@ -30,7 +30,7 @@ from tinycnn.tensor import Tensor
 
 
 class AlexNet(nn.Module):
-    """Features, an average pool that fixes the grid, and a classifier.
+    """AlexNet: features, an average pool that fixes the grid, and a classifier.
 
     Parameters
     ----------
@@ -91,26 +91,28 @@ class AlexNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, C, H, W)."""
+        """Return logits (N, num_classes) of images (N, C, H, W)."""
         check_size("alexnet", x, 63, 15, self.small_input)
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
 def _response_norm() -> list[nn.Module]:
-    """Section 3.3: k = 2, n = 5, beta = 0.75; alpha = 1e-4 for a sum, 5e-4 for the mean the layer takes."""
+    """Return section 3.3's layer: k = 2, n = 5, beta = 0.75; alpha = 1e-4 for a sum, 5e-4 for the mean that the layer
+    takes.
+    """
     return [nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)]
 
 
 def alexnet(num_classes: int = 1000, **options: Any) -> AlexNet:
-    """Torchvision's AlexNet (Krizhevsky 2014, "One weird trick"), with its parameter names."""
+    """Return torchvision's AlexNet (Krizhevsky 2014, "One weird trick"), with its parameter names."""
     return AlexNet((64, 192, 384, 256, 256), 4096, num_classes, **options)
 
 
 def alexnet_2012(num_classes: int = 1000, **options: Any) -> AlexNet:
-    """The net of the 2012 paper, its two GPUs as two groups."""
+    """Return the net of the 2012 paper, its two GPUs as two groups."""
     return AlexNet((96, 256, 384, 384, 256), 4096, num_classes, two_gpus=True, **options)
 
 
 def alexnet_article(num_classes: int = 1000, **options: Any) -> AlexNet:
-    """A single tower with the 2048 units in each hidden layer that one GPU of the paper held."""
+    """Return a single tower with the 2048 units in each hidden layer that one GPU of the paper held."""
     return AlexNet((96, 256, 384, 384, 256), 2048, num_classes, **options)

@@ -1,4 +1,4 @@
-"""LeNet-5 as Caffe has it, the net on which compression papers report: 431,080 parameters, nine tenths in one layer.
+"""LeNet-5 as in Caffe, the net on which compression papers report: 431,080 parameters, nine tenths in one layer.
 
 LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998), is the original, of 60,000 parameters.
 Caffe's has more channels, max pooling, and ReLU after the hidden fully connected layer alone. From 28x28 the feature
@@ -34,8 +34,7 @@ class LeNet(nn.Module):
     width : float
         Factor on channels and hidden size.
     small_input : bool
-        Changes nothing: images of 16 pixels or more are what it is for. At 28 pixels the average pool changes nothing
-        either.
+        Has no effect: the net is for images of 16 pixels or more. At 28 pixels the average pool has none either.
 
     Examples
     --------
@@ -56,11 +55,11 @@ class LeNet(nn.Module):
         self.classifier = nn.Sequential(nn.Linear(c2 * GRID * GRID, hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, C, H, W)."""
+        """Return logits (N, num_classes) of images (N, C, H, W)."""
         check_size("lenet5", x, 16, 16, True)
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
 def lenet5(num_classes: int = 10, **options: Any) -> LeNet:
-    """Caffe's LeNet-5, for grey images of 28x28 unless ``in_channels`` says otherwise."""
+    """Return Caffe's LeNet-5, by default for grey images of 28x28."""
     return LeNet(num_classes, **options)

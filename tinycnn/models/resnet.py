@@ -1,4 +1,5 @@
-"""ResNet: each block learns what to add to its input, F(x) + x, and each net has a plain twin that does not.
+"""ResNet: each block learns the residual F(x) that it adds to its input, and each net has a plain twin without
+shortcuts.
 
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2015), table 1 (224x224) and section
 4.2 (CIFAR).
@@ -31,7 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinycnn import nn
-from tinycnn.models._build import he_start, scale
+from tinycnn.models._build import kaiming_init, scale
 from tinycnn.tensor import Tensor
 from tinycnn.tensor_functions import pad
 
@@ -47,16 +48,16 @@ class PadShortcut(nn.Module):
         self.after = outputs - inputs - self.before
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (N, outputs, H / stride, W / stride), rounded up."""
+        """Return a tensor of shape (N, outputs, H / stride, W / stride), rounded up."""
         return pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
     def extra_repr(self) -> str:
-        """The stride and the zero channels."""
+        """Return the stride and the zero channels."""
         return f"stride={self.stride}, zero channels={self.before}+{self.after}"
 
 
 def _shortcut(inputs: int, outputs: int, stride: int, project: bool) -> nn.Module | None:
-    """What x must go through to be added: nothing, a projection (option B) or padding (option A)."""
+    """Return the shortcut of x: the identity, a projection (option B) or padding (option A)."""
     if stride == 1 and inputs == outputs:
         return None
     if project:
@@ -70,14 +71,14 @@ class Block(nn.Module):
     Parameters
     ----------
     inputs : int
-        Channels that come in; ``width * expansion`` go out.
+        Input channels; there are ``width * expansion`` output channels.
     width : int
         Channels inside.
     stride : int
     residual : bool
         False: a plain block, without shortcut.
     project : bool
-        Whether a shortcut between different sizes is a 1x1 convolution or padding.
+        A shortcut between different sizes is a 1x1 convolution if True, padding if False.
     """
 
     expansion: int
@@ -94,11 +95,11 @@ class Block(nn.Module):
         raise NotImplementedError(f"{type(self).__name__}: layers is not defined")
 
     def transform(self, x: Tensor) -> Tensor:
-        """F(x), the residual."""
+        """Return F(x), the residual."""
         raise NotImplementedError(f"{type(self).__name__}: transform is not defined")
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output."""
+        """Return the block's output."""
         out = self.transform(x)
         if self.residual:
             out = out + (x if self.downsample is None else self.downsample(x))
@@ -106,7 +107,7 @@ class Block(nn.Module):
 
 
 class BasicBlock(Block):
-    """F is two 3x3 convolutions."""
+    """A block whose F is two 3x3 convolutions."""
 
     expansion = 1
 
@@ -118,13 +119,13 @@ class BasicBlock(Block):
         self.bn2 = nn.BatchNorm2d(width)
 
     def transform(self, x: Tensor) -> Tensor:
-        """F(x), the residual."""
+        """Return F(x), the residual."""
         out = self.relu(self.bn1(self.conv1(x)))
         return self.bn2(self.conv2(out))
 
 
 class Bottleneck(Block):
-    """F is 1x1 to a quarter of the channels, 3x3 there, 1x1 back.
+    """A block whose F is 1x1 to a quarter of the channels, 3x3 there, 1x1 back.
 
     The stride is in the 3x3 as in torchvision; :class:`BottleneckOfPaper` has it in the first 1x1.
     """
@@ -144,14 +145,14 @@ class Bottleneck(Block):
         self.bn3 = nn.BatchNorm2d(outputs)
 
     def transform(self, x: Tensor) -> Tensor:
-        """F(x), the residual."""
+        """Return F(x), the residual."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         return self.bn3(self.conv3(out))
 
 
 class BottleneckOfPaper(Bottleneck):
-    """As published: fewer multiply-adds, but its 1x1 with stride 2 skips three pixels in four."""
+    """The bottleneck as published: fewer multiply-adds, but its 1x1 with stride 2 skips three pixels in four."""
 
     stride_in_1x1 = True
 
@@ -215,10 +216,10 @@ class ResNet(nn.Module):
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
         self.avgpool = nn.GlobalAvgPool2d()
         self.fc = nn.Linear(inputs, num_classes)
-        he_start(self)
+        kaiming_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, C, H, W)."""
+        """Return logits (N, num_classes) of images (N, C, H, W)."""
         x = self.relu(self.bn1(self.conv1(x)))
         if self.maxpool is not None:
             x = self.maxpool(x)
@@ -228,7 +229,7 @@ class ResNet(nn.Module):
 
 
 def imagenet_resnet(depth: int, num_classes: int = 1000, *, stride_in_1x1: bool = False, **options: Any) -> ResNet:
-    """The net of 18, 34, 50, 101 or 152 layers for 224x224.
+    """Return the net of 18, 34, 50, 101 or 152 layers for 224x224.
 
     Parameters
     ----------
@@ -252,7 +253,7 @@ def imagenet_resnet(depth: int, num_classes: int = 1000, *, stride_in_1x1: bool 
 
 
 def cifar_resnet(depth: int, num_classes: int = 10, *, small_input: bool = True, **options: Any) -> ResNet:
-    """The net of 6n + 2 layers for 32x32: 16, 32 and 64 channels, n blocks each.
+    """Return the net of 6n + 2 layers for 32x32: 16, 32 and 64 channels, n blocks each.
 
     Parameters
     ----------
@@ -279,7 +280,7 @@ def cifar_resnet(depth: int, num_classes: int = 10, *, small_input: bool = True,
 
 
 def _twins(depth: int) -> tuple[Callable[..., ResNet], Callable[..., ResNet]]:
-    """The functions ``resnet{depth}`` and ``plain{depth}``."""
+    """Return the functions ``resnet{depth}`` and ``plain{depth}``."""
     return _named(f"resnet{depth}", depth, True), _named(f"plain{depth}", depth, False)
 
 

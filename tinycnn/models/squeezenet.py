@@ -35,13 +35,13 @@ BYPASSES = ("none", "simple", "complex")
 
 
 class Fire(nn.Module):
-    """Squeeze to ``squeeze`` channels, expand to ``2 * expand``.
+    """A Fire module: squeeze to ``squeeze`` channels, expand to ``2 * expand``.
 
     Parameters
     ----------
     inputs, squeeze, expand : int
     bypass : Module, optional
-        What the input goes through to be added to the output: nothing (Identity) or a 1x1 convolution.
+        The path by which the input is added to the output: an Identity or a 1x1 convolution.
     """
 
     def __init__(self, inputs: int, squeeze: int, expand: int, bypass: nn.Module | None = None) -> None:
@@ -55,7 +55,7 @@ class Fire(nn.Module):
         self.bypass = bypass
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (N, 2 * expand, H, W)."""
+        """Return a tensor of shape (N, 2 * expand, H, W)."""
         squeezed = self.squeeze_activation(self.squeeze(x))
         left = self.expand1x1_activation(self.expand1x1(squeezed))
         right = self.expand3x3_activation(self.expand3x3(squeezed))
@@ -120,10 +120,10 @@ class SqueezeNet(nn.Module):
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Conv2d(inputs, num_classes, 1), nn.ReLU())
         self.avgpool = nn.GlobalAvgPool2d()
-        self._start()
+        self._initialise()
 
-    def _start(self) -> None:
-        """He-uniform convolutions, a normal last one, zero bias."""
+    def _initialise(self) -> None:
+        """Initialise convolutions He-uniform, the last one normal, all with zero bias."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 init.kaiming_uniform_(module.weight)
@@ -131,7 +131,7 @@ class SqueezeNet(nn.Module):
         init.normal_(self.classifier[1].weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, C, H, W)."""
+        """Return logits (N, num_classes) of images (N, C, H, W)."""
         check_size(f"squeezenet{self.version}", x, 29 if self.version == "1_0" else 25, 12, self.small_input)
         return self.avgpool(self.classifier(self.features(x)))
 
@@ -149,10 +149,10 @@ def _bypass(kind: str, inputs: int, outputs: int) -> nn.Module | None:
 
 
 def squeezenet1_0(num_classes: int = 1000, **options: Any) -> SqueezeNet:
-    """Version 1.0, the paper's; ``bypass`` is "none", "simple" or "complex"."""
+    """Return version 1.0, the paper's; ``bypass`` is "none", "simple" or "complex"."""
     return SqueezeNet("1_0", num_classes, **options)
 
 
 def squeezenet1_1(num_classes: int = 1000, **options: Any) -> SqueezeNet:
-    """Version 1.1: the same accuracy at 2.4 times less computation; ``bypass`` as in 1.0."""
+    """Return version 1.1: the same accuracy at 2.4 times less computation; ``bypass`` as in 1.0."""
     return SqueezeNet("1_1", num_classes, **options)

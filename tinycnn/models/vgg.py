@@ -1,4 +1,4 @@
-"""VGG: nothing but 3x3 convolutions, pooling and three fully connected layers, 11 to 19 layers deep.
+"""VGG: 11 to 19 layers of 3x3 convolutions, pooling and three fully connected layers.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2014), table 1,
 columns A, B, D and E. Two 3x3 convolutions see 5x5 pixels with 18 weights a channel pair in place of 25,
@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinycnn import nn
-from tinycnn.models._build import check_size, he_start, scale
+from tinycnn.models._build import check_size, kaiming_init, scale
 from tinycnn.tensor import Tensor
 
 CHANNELS = (64, 128, 256, 512, 512)
@@ -81,49 +81,49 @@ class VGG(nn.Module):
             nn.Linear(hidden, num_classes),
         )
         narrow = small_input or width < 1  # the published 0.01 would let the signal vanish there
-        he_start(self, linear_std=None if narrow else 0.01)
+        kaiming_init(self, linear_std=None if narrow else 0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes) of images (N, C, H, W)."""
+        """Return logits (N, num_classes) of images (N, C, H, W)."""
         check_size(f"vgg{self.depth}", x, 32, 17, self.small_input)
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
 def vgg11(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column A."""
+    """Return column A."""
     return VGG(11, False, num_classes, **options)
 
 
 def vgg13(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column B."""
+    """Return column B."""
     return VGG(13, False, num_classes, **options)
 
 
 def vgg16(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column D."""
+    """Return column D."""
     return VGG(16, False, num_classes, **options)
 
 
 def vgg19(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column E."""
+    """Return column E."""
     return VGG(19, False, num_classes, **options)
 
 
 def vgg11_bn(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column A with batch norm."""
+    """Return column A with batch norm."""
     return VGG(11, True, num_classes, **options)
 
 
 def vgg13_bn(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column B with batch norm."""
+    """Return column B with batch norm."""
     return VGG(13, True, num_classes, **options)
 
 
 def vgg16_bn(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column D with batch norm."""
+    """Return column D with batch norm."""
     return VGG(16, True, num_classes, **options)
 
 
 def vgg19_bn(num_classes: int = 1000, **options: Any) -> VGG:
-    """Column E with batch norm."""
+    """Return column E with batch norm."""
     return VGG(19, True, num_classes, **options)

@@ -15,7 +15,7 @@ _TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pr
 
 
 class Parameter(Tensor):
-    """A tensor that a module learns: it requires gradients, unless it is frozen, and is listed by ``parameters()``."""
+    """A tensor that a module learns: it requires gradients unless it is frozen, and ``parameters()`` lists it."""
 
     __slots__ = ()
 
@@ -98,13 +98,15 @@ class Attributes:
     def __setstate__(self, state: Any) -> None:
         """Take over the attributes of a module that is copied or unpickled.
 
-        Defined here, as Python would look for it by ``__getattr__``, which in a subclass may read attributes that are
-        not there yet.
+        It is defined here because Python would look for it by ``__getattr__``, which in a subclass may read
+        attributes that do not exist yet.
         """
         _take_over(self, state)
 
     def _tables(self) -> list[dict[str, Any]]:
-        """The tables of parameters, buffers and modules; empty before ``__init__``, while unpickling for example."""
+        """Return the tables of parameters, buffers and modules; empty before ``__init__``, while unpickling for
+        example.
+        """
         return [self.__dict__.get(table, {}) for table in _TABLES[:3]]
 
     def _register(self, table: dict, name: str, value: Any) -> None:
@@ -132,7 +134,7 @@ class Attributes:
         self._register(self._parameters, name, value)
 
     def add_module(self, name: str, module: Any) -> None:
-        """Add a module under a name; a name that is taken by anything else than a module is refused."""
+        """Add a module under a name; raise an error if anything else than a module has the name."""
         if not isinstance(module, Attributes):
             raise TypeError(f"add_module: {name} is {_kind(module)}, expected a Module")
         if isinstance(name, str) and name not in self._modules and name in {*self.__dict__, *dir(self)}:
@@ -151,7 +153,7 @@ def _take_over(module: Attributes, state: Any) -> None:
 
 
 def _as_buffer(name: str, value: Any) -> Any:
-    """A buffer's array."""
+    """Return a buffer's array."""
     if value is None:
         return None
     array = as_array(value.data if isinstance(value, Tensor) else value)
@@ -161,7 +163,7 @@ def _as_buffer(name: str, value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """The words of messages for a value of a wrong kind."""
+    """Return the words that messages use for a value of a wrong kind."""
     if isinstance(value, (list, tuple)) and any(isinstance(entry, Attributes) for entry in value):
         return f"a {type(value).__name__} of modules (put them into nn.ModuleList)"
     name = type(value).__name__

@@ -58,7 +58,7 @@ class ModuleList(Module):
         self._renumber(items)
 
     def _place(self, index: Any) -> int:
-        """A position in the list, checked."""
+        """Return a position in the list, checked."""
         name = type(self).__name__
         if isinstance(index, bool) or not hasattr(index, "__index__"):
             raise TypeError(f"{name}: the index is {index!r}, expected an integer")
@@ -76,14 +76,14 @@ class ModuleList(Module):
             raise TypeError(f"{type(self).__name__}: entry {name} is {module!r}, expected a Module{hint}")
 
     def _free_name(self) -> str:
-        """The next number that is not a name."""
+        """Return the next number that is not a name."""
         number = len(self)
         while str(number) in self._modules:
             number += 1
         return str(number)
 
     def _renumber(self, items: list[tuple[str, Module]]) -> None:
-        """Replace the modules; those whose names are numbers are called by their places."""
+        """Replace the modules; modules whose names are numbers are renamed to their positions."""
         self._modules.clear()
         for place, (name, module) in enumerate(items):
             setattr(self, str(place) if name.isdigit() else name, module)
@@ -117,11 +117,11 @@ class Sequential(ModuleList):
             self.extend(modules)
 
     def _of(self, items: list[tuple[str, Module]]) -> Sequential:
-        """A part of the modules, which keep their names as in PyTorch."""
+        """Return a container of some of the modules, which keep their names as in PyTorch."""
         return Sequential(dict(items))
 
     def forward(self, x: Any) -> Any:
-        """The last module's output."""
+        """Return the last module's output."""
         for module in self:
             x = module(x)
         return x

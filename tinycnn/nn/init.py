@@ -1,7 +1,7 @@
-"""How weights start. Each function fills a parameter in place and returns it.
+"""Initialisation of weights. Each function fills a parameter in place and returns it.
 
 The gain of a layer decides whether signals and gradients keep their size through many layers: Xavier (Glorot and Bengio
-2010) keeps it for linear and tanh layers, He (He et al. 2015) makes up for the half that ReLU cuts away.
+2010) keeps it for linear and tanh layers, He (He et al. 2015) compensates for the half that ReLU sets to 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _LARGEST = 1e150  # its square is a float
 
 
 def fan_in_and_out(tensor: Tensor) -> tuple[int, int]:
-    """How many inputs feed one output, and how many outputs one input feeds: (O, C, kH, kW) gives (C k k, O k k)."""
+    """Return the inputs that feed one output and the outputs that one input feeds: (O, C, kH, kW) gives (C kH kW, O kH
+    kW).
+    """
     arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     if tensor.ndim < 2:
         raise ValueError(f"init: shape {tensor.shape} has no fan-in and fan-out, expected two dimensions or more")
@@ -28,7 +30,7 @@ def fan_in_and_out(tensor: Tensor) -> tuple[int, int]:
 
 
 def gain(nonlinearity: str, slope: float = 0.0) -> float:
-    """The factor that keeps the signal's size through a nonlinearity."""
+    """Return the factor that keeps the signal's size through a nonlinearity."""
     gains = {
         "linear": 1.0,
         "sigmoid": 1.0,
@@ -42,7 +44,7 @@ def gain(nonlinearity: str, slope: float = 0.0) -> float:
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Uniform from ``a`` to ``b``."""
+    """Fill uniformly from ``a`` to ``b``."""
     arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     low, high = (arguments.number("init", name, value, -_LARGEST, _LARGEST) for name, value in (("a", a), ("b", b)))
     if low > high:
@@ -53,7 +55,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Normal with a mean and a standard deviation."""
+    """Fill from a normal distribution with a mean and a standard deviation."""
     arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     centre, spread = arguments.number("init", "mean", mean), arguments.number("init", "std", std, 0)
     with changing(tensor.data), np.errstate(over="ignore"):
@@ -62,7 +64,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
-    """One value everywhere."""
+    """Fill with one value."""
     arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     if not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"init: value is {value!r}, expected a number")
@@ -72,23 +74,23 @@ def constant_(tensor: Tensor, value: float) -> Tensor:
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """0 everywhere."""
+    """Fill with 0."""
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """1 everywhere."""
+    """Fill with 1."""
     return constant_(tensor, 1.0)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Uniform with variance gain**2 * 2 / (fan-in + fan-out)."""
+    """Fill uniformly, with variance gain**2 * 2 / (fan-in + fan-out)."""
     bound = arguments.number("init", "gain", gain, 0) * math.sqrt(6 / max(sum(fan_in_and_out(tensor)), 1))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Normal with variance gain**2 * 2 / (fan-in + fan-out)."""
+    """Fill from a normal distribution of variance gain**2 * 2 / (fan-in + fan-out)."""
     return normal_(
         tensor,
         0.0,
@@ -104,7 +106,7 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Uniform with variance gain**2 / fan; ``a`` is the slope of a leaky ReLU."""
+    """Fill uniformly, with variance gain**2 / fan; ``a`` is the slope of a leaky ReLU."""
     bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
 
@@ -116,7 +118,7 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal with variance gain**2 / fan; for ReLU, 2 / fan."""
+    """Fill from a normal distribution of variance gain**2 / fan; for ReLU, 2 / fan."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 

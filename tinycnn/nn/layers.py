@@ -20,7 +20,7 @@ Pair = int | tuple[int, int]
 
 
 class Identity(Module):
-    """Returns its input."""
+    """The identity: its output is its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x."""
@@ -28,19 +28,19 @@ class Identity(Module):
 
 
 class Flatten(Module):
-    """(N, C, H, W) to (N, C H W), for the first fully connected layer."""
+    """A view (N, C, H, W) to (N, C H W), for the first fully connected layer."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """The flattened tensor."""
+        """Return the flattened tensor."""
         return checks.as_tensor("Flatten", x, "input").flatten(self.start_dim, self.end_dim)
 
 
 class Linear(Module):
-    """y = x W^T + b: fully connected.
+    """A fully connected layer: y = x W^T + b.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Linear(Module):
     ----------
     weight : Parameter, shape (out_features, in_features)
     bias : Parameter, shape (out_features,), or None
-        Both start uniform in +-1 / sqrt(in_features), PyTorch's default.
+        Both are initialised uniformly in +-1 / sqrt(in_features), PyTorch's default.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -63,16 +63,16 @@ class Linear(Module):
         _reset(self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (..., out_features)."""
+        """Return a tensor of shape (..., out_features)."""
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        """The sizes."""
+        """Return the sizes."""
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
 
 
 class Conv2d(Module):
-    """Two-dimensional convolution; see :func:`tinycnn.functional.conv2d`.
+    """A two-dimensional convolution; see :func:`tinycnn.functional.conv2d`.
 
     Parameters
     ----------
@@ -118,11 +118,11 @@ class Conv2d(Module):
         _reset(self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (N, out_channels, H_out, W_out)."""
+        """Return a tensor of shape (N, out_channels, H_out, W_out)."""
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        """Channels, kernel size, and what differs from the defaults."""
+        """Return channels, kernel size, and the options that differ from the defaults."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={_short(self.kernel_size)}"
         defaults = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
         for name, default in defaults.items():
@@ -169,7 +169,7 @@ class BatchNorm2d(Module):
         self.register_buffer("num_batches_tracked", np.array(0, np.int64) if tracked else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The normalised tensor, of x's shape."""
+        """Return the normalised tensor, of x's shape."""
         x = checks.float_tensor("BatchNorm2d", x)
         if x.ndim != 4:
             raise ValueError(f"BatchNorm2d: input has shape {x.shape}, expected (N, C, H, W)")
@@ -192,7 +192,7 @@ class BatchNorm2d(Module):
         )
 
     def extra_repr(self) -> str:
-        """The number of channels."""
+        """Return the number of channels."""
         return str(self.num_features)
 
 
@@ -204,11 +204,11 @@ class LocalResponseNorm(Module):
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, x: Tensor) -> Tensor:
-        """The normalised tensor, of x's shape."""
+        """Return the normalised tensor, of x's shape."""
         return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
-        """The constants."""
+        """Return the constants."""
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
@@ -228,11 +228,11 @@ class MaxPool2d(Module):
         self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (N, C, H_out, W_out)."""
+        """Return a tensor of shape (N, C, H_out, W_out)."""
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
     def extra_repr(self) -> str:
-        """The window."""
+        """Return the window."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}" + _options(self, padding=0, ceil_mode=False)
 
 
@@ -252,11 +252,11 @@ class AvgPool2d(Module):
         self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (N, C, H_out, W_out)."""
+        """Return a tensor of shape (N, C, H_out, W_out)."""
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
     def extra_repr(self) -> str:
-        """The window."""
+        """Return the window."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}" + _options(self, padding=0, ceil_mode=False)
 
 
@@ -268,11 +268,11 @@ class AdaptiveAvgPool2d(Module):
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (N, C, *output_size)."""
+        """Return a tensor of shape (N, C, *output_size)."""
         return F.adaptive_avg_pool2d(x, self.output_size)
 
     def extra_repr(self) -> str:
-        """The output size."""
+        """Return the output size."""
         return str(self.output_size)
 
 
@@ -280,7 +280,7 @@ class GlobalAvgPool2d(Module):
     """The average of each feature map: (N, C, H, W) to (N, C), in place of fully connected layers (Lin et al. 2014)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tensor of shape (N, C)."""
+        """Return a tensor of shape (N, C)."""
         return F.global_avg_pool2d(x)
 
 
@@ -288,7 +288,7 @@ class ReLU(Module):
     """max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activation."""
+        """Return the activation."""
         return F.relu(x)
 
 
@@ -300,11 +300,11 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activation."""
+        """Return the activation."""
         return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
-        """The slope."""
+        """Return the slope."""
         return f"negative_slope={self.negative_slope}"
 
 
@@ -312,7 +312,7 @@ class Sigmoid(Module):
     """1 / (1 + e**-x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activation."""
+        """Return the activation."""
         return F.sigmoid(x)
 
 
@@ -320,7 +320,7 @@ class Tanh(Module):
     """The hyperbolic tangent."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activation."""
+        """Return the activation."""
         return F.tanh(x)
 
 
@@ -332,7 +332,7 @@ class Softmax(Module):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """The probabilities."""
+        """Return the probabilities."""
         return F.softmax(x, self.dim)
 
 
@@ -344,12 +344,12 @@ class LogSoftmax(Module):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """The log-probabilities."""
+        """Return the log-probabilities."""
         return F.log_softmax(x, self.dim)
 
 
 class Dropout(Module):
-    """Drop each element with probability ``p`` in training; see :func:`tinycnn.functional.dropout`.
+    """Dropout: in training each element is 0 with probability ``p``; see :func:`tinycnn.functional.dropout`.
 
     ``generator`` (None: the default one) may be set to any :class:`tinycnn.random.Generator`.
     """
@@ -367,12 +367,12 @@ class Dropout(Module):
         return F.dropout(x, self.p, self.training, self.generator)
 
     def extra_repr(self) -> str:
-        """The probability."""
+        """Return the probability."""
         return f"p={self.p}"
 
 
 def _reset(weight: Parameter, bias: Parameter | None) -> None:
-    """PyTorch's default start: uniform in +-1 / sqrt(fan-in), for weight and bias."""
+    """Initialise as PyTorch does by default: uniform in +-1 / sqrt(fan-in), for weight and bias."""
     init.kaiming_uniform_(weight, a=math.sqrt(5))
     if bias is not None:
         bound = 1 / math.sqrt(max(init.fan_in_and_out(weight)[0], 1))
@@ -386,7 +386,7 @@ def _check_sizes(layer: str, **sizes: Any) -> None:
 
 
 def _short(value: Any) -> Any:
-    """A pair of equals as one number."""
+    """Return a pair of equal numbers as one number."""
     return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
 
 

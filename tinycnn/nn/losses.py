@@ -10,7 +10,7 @@ from tinycnn.tensor import Tensor
 
 
 class CrossEntropyLoss(Module):
-    """-log softmax(logits)[target]; see :func:`tinycnn.functional.cross_entropy`."""
+    """The cross-entropy, -log softmax(logits)[target]; see :func:`tinycnn.functional.cross_entropy`."""
 
     def __init__(
         self,
@@ -24,29 +24,29 @@ class CrossEntropyLoss(Module):
         self.reduction, self.label_smoothing = reduction, label_smoothing
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss."""
+        """Return the loss."""
         return F.cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
 
 
 class NLLLoss(Module):
-    """-log_probabilities[target]; see :func:`tinycnn.functional.nll_loss`."""
+    """The negative log-likelihood, -log_probabilities[target]; see :func:`tinycnn.functional.nll_loss`."""
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__()
         self.weight, self.ignore_index, self.reduction = weight, ignore_index, reduction
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss."""
+        """Return the loss."""
         return F.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
 
 
 class MSELoss(Module):
-    """(input - target)**2; see :func:`tinycnn.functional.mse_loss`."""
+    """The squared error, (input - target)**2; see :func:`tinycnn.functional.mse_loss`."""
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         self.reduction = reduction
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss."""
+        """Return the loss."""
         return F.mse_loss(input, target, self.reduction)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class LayerMemoryError(MemoryError):
-    """A MemoryError that knows in which layer; on its way out each module around it makes the path longer."""
+    """A MemoryError with the path of its layer; each module around the layer adds its name to the path."""
 
     def __init__(self, said: str, layer: Module, inputs: tuple) -> None:
         self.said, self.layer, self.path = said, layer, ""
@@ -19,7 +19,7 @@ class LayerMemoryError(MemoryError):
 
     @classmethod
     def of(cls, error: MemoryError, module: Module, inputs: tuple) -> LayerMemoryError:
-        """The error as the caller of ``module`` shall see it."""
+        """Return the error that the caller of ``module`` shall see."""
         located = error if isinstance(error, cls) else cls(str(error), module, inputs)
         located.path = next((path for path, inner in module.named_modules() if inner is located.layer), "")
         return located

@@ -29,7 +29,7 @@ class Module(Attributes):
     Attributes
     ----------
     training : bool
-        Whether dropout drops and batch norm uses the batch's statistics; set by :meth:`train` and :meth:`eval`.
+        True while dropout drops and batch norm uses the batch's statistics; set by :meth:`train` and :meth:`eval`.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class Module(Attributes):
         Raises
         ------
         MemoryError
-            If there is no room for what it computes, with the layer's path and the sizes of its inputs.
+            If memory is exhausted, with the layer's path and the sizes of its inputs.
         """
         for hook in list(self._forward_pre_hooks.values()):
             replaced = hook(self, inputs)
@@ -70,27 +70,25 @@ class Module(Attributes):
         return output
 
     def register_forward_pre_hook(self, hook: Callable[[Module, tuple], Any]) -> Hook:
-        """Call ``hook(module, inputs)`` before each forward; what it returns, unless None, replaces the inputs."""
+        """Call ``hook(module, inputs)`` before each forward; a result other than None replaces the inputs."""
         return Hook(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> Hook:
-        """Call ``hook(module, inputs, output)`` after each forward; what it returns, unless None, replaces the
-        output.
-        """
+        """Call ``hook(module, inputs, output)`` after each forward; a result other than None replaces the output."""
         return Hook(self._forward_hooks, hook)
 
     def register_full_backward_hook(self, hook: Callable[[Module, np.ndarray], np.ndarray | None]) -> Hook:
         """Call ``hook(module, grad)`` with the gradient of the loss with respect to the module's output.
 
-        What it returns, unless None, replaces that gradient. (PyTorch's hook gets the gradients of the inputs too; here
-        a hook on the input tensor gives them.)
+        A result other than None replaces that gradient. (PyTorch's hook gets the gradients of the inputs too; here a
+        hook on the input tensor gives them.)
         """
         return self.register_forward_hook(_BackwardHook(hook))
 
     # -- what is inside ------------------------------------------------------------------------------------------------
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, with their paths, outer before inner, each once."""
+        """Return this module and all inside it, with their paths, outer before inner, each once."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
@@ -102,19 +100,19 @@ class Module(Attributes):
             stack.extend((_join(path, name), child) for name, child in reversed(module._modules.items()))
 
     def modules(self) -> Iterator[Module]:
-        """This module and all inside it."""
+        """Return this module and all inside it."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly inside, with their names."""
+        """Return the modules directly inside, with their names."""
         yield from self._modules.items()
 
     def children(self) -> Iterator[Module]:
-        """The modules directly inside."""
+        """Return the modules directly inside."""
         yield from self._modules.values()
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their paths, in the order of assignment; one that is shared comes once."""
+        """Return all parameters with their paths, in the order of assignment; a shared one is listed once."""
         seen: set[int] = set()
         for path, module in self.named_modules():
             for name, parameter in module._parameters.items():
@@ -123,11 +121,11 @@ class Module(Attributes):
                     yield _join(path, name), parameter
 
     def parameters(self) -> Iterator[Parameter]:
-        """All parameters."""
+        """Return all parameters."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
-        """All buffers with their paths."""
+        """Return all buffers with their paths."""
         for path, module in self.named_modules():
             for name, array in module._buffers.items():
                 if array is not None:
@@ -136,14 +134,15 @@ class Module(Attributes):
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """All parameters' and buffers' arrays by path (not copies: save or copy them before training on).
+        """Return the arrays of all parameters and buffers by path (not copies: save or copy them before further
+        training).
 
-        As in PyTorch, what is used under several paths is listed under each. Arrays on a GPU are copied from there.
+        As in PyTorch, an array that is used under several paths is listed under each. Arrays on a GPU are copied.
         """
         return {name: on_host(array) for name, array in self._arrays().items()}
 
     def _arrays(self) -> dict[str, Any]:
-        """All parameters' and buffers' arrays by path, where they are."""
+        """Return the arrays of all parameters and buffers by path, on the device where they are."""
         state = {}
         for path, module in self._all_paths():
             for name, parameter in module._parameters.items():
@@ -155,7 +154,7 @@ class Module(Attributes):
         return state
 
     def _all_paths(self) -> Iterator[tuple[str, Module]]:
-        """This module and all inside it; one that is used in several places comes with each of its paths."""
+        """Return this module and all inside it; one that is used in several places is listed with each of its paths."""
         stack: list[tuple[str, Module]] = [("", self)]
         while stack:
             path, module = stack.pop()
@@ -192,8 +191,8 @@ class Module(Attributes):
         TypeError
             If the state is not a mapping or an iterable of pairs.
         WeightsError
-            Listing missing, unexpected and mis-shaped names, and those whose values are no real numbers or out of
-            range.
+            Listing missing, unexpected and mis-shaped names, and those whose values are out of range or not real
+            numbers.
         """
         return load_into(self, state, strict, skip_mismatched)
 
@@ -224,8 +223,7 @@ class Module(Attributes):
     def train(self, mode: bool = True) -> Module:
         """Switch dropout and batch norm to training (or, with False, evaluation).
 
-        Calls ``train`` of each module directly inside, so a layer that overrides it, to stay frozen for example, is
-        heard.
+        Calls ``train`` of each module directly inside, so that a layer can override it, to stay frozen for example.
         """
         if not isinstance(mode, (bool, np.bool_)):
             raise ValueError(f"train: mode is {mode!r}, expected True or False")
@@ -245,7 +243,7 @@ class Module(Attributes):
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all parameters' gradients, or with ``set_to_none=False`` replace them by zeros."""
+        """Set the gradients of all parameters to None, or with ``set_to_none=False`` to zeros."""
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad = None if set_to_none else np.zeros_like(parameter.grad)
@@ -256,7 +254,7 @@ class Module(Attributes):
         Raises
         ------
         DeviceError
-            If the device is not there, with what to install.
+            If the device is not available, with what to install.
         """
         change = self._change_to(target)
         for module in self.modules():
@@ -284,7 +282,7 @@ class Module(Attributes):
     # -- text ----------------------------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """What stands in the parentheses of the printed form."""
+        """Return the text in the parentheses of the printed form."""
         return ""
 
     def __repr__(self) -> str:
@@ -314,5 +312,5 @@ def _indent(text: str) -> str:
 
 
 def device_of(module: Module) -> str:
-    """Where a module's parameters are; the CPU if it has none."""
+    """Return the device of a module's parameters; the CPU if it has none."""
     return next((parameter.device for parameter in module.parameters()), "cpu")

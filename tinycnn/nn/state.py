@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class IncompatibleKeys(NamedTuple):
-    """The names that ``load_state_dict`` did not find in the state, and those for which the module has no place."""
+    """The names that ``load_state_dict`` did not find in the state, and those that the module does not have."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -64,7 +64,7 @@ class _Plan:
             self.refused.append(f"{name} {error}")
 
     def _compare_tied(self) -> None:
-        """Names of one array must come with equal values."""
+        """Check that all names of one array have equal values."""
         for names in _names_by_array(self.own).values():
             first, *others = [name for name in names if name in self.values] or [""]
             for other in others:
@@ -108,7 +108,7 @@ def load_into(module: Module, state: Any, strict: bool, skip_mismatched: bool) -
 
 
 def _as_mapping(state: Any) -> dict[str, Any]:
-    """A state as a dict of name to value."""
+    """Return a state as a dict of name to value."""
     expected = "expected a dict of name to array"
     if hasattr(state, "state_dict"):
         raise TypeError(f"load_state_dict: the state is a {type(state).__name__}, expected its .state_dict()")
@@ -156,7 +156,7 @@ def as_numpy(value: Any) -> np.ndarray:
 
 
 def _of_torch(value: Any) -> Any:
-    """An array of a tensor of PyTorch's; anything else as it is."""
+    """Return an array of a tensor of PyTorch's; anything else unchanged."""
     if not (hasattr(value, "detach") and hasattr(value, "numpy")):
         return value
     value = value.detach().cpu()
@@ -169,7 +169,7 @@ def _of_torch(value: Any) -> Any:
 
 
 def _converted(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The values in a dtype, checked to be in its range."""
+    """Return the values in a dtype, checked to be in its range."""
     if value.dtype == dtype or not value.size:
         return value.astype(dtype, copy=False)
     if dtype.kind == "f":
@@ -196,7 +196,7 @@ def _may_overlap(a: Any, b: Any) -> bool:
 
 
 def _names_by_array(own: Mapping[str, Any]) -> dict[int, list[str]]:
-    """The names of each array, by its id: several where layers or parameters are shared."""
+    """Return the names of each array, by its id: several where layers or parameters are shared."""
     names: dict[int, list[str]] = {}
     for name, array in own.items():
         names.setdefault(id(array), []).append(name)
@@ -204,7 +204,7 @@ def _names_by_array(own: Mapping[str, Any]) -> dict[int, list[str]]:
 
 
 def _hint(own: Mapping[str, Any], state: Mapping[str, Any]) -> str:
-    """Advice where the names would fit but for a common prefix."""
+    """Return advice for names that would fit without a common prefix."""
     fits = sum(name in own for name in state)
     prefix = next(iter(state), "").partition(".")[0] + "."
     if all(name.startswith(prefix) for name in state):

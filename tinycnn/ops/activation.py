@@ -16,7 +16,7 @@ class ReLU(Function):
 
     def forward(self, x):
         out = self.kernels.relu(x)
-        self.save(out)  # not x: nobody else needs it, and its memory is free
+        self.save(out)  # not x: only backward needs it, and this frees its memory
         return out
 
     def backward(self, grad):
@@ -102,7 +102,7 @@ class LogSoftmax(Function):
 
 
 class Dropout(Function):
-    """Each element is 0 with probability p, else x / (1 - p). Backward: the same mask, computed again."""
+    """Dropout: 0 with probability p, else x / (1 - p), for each element. Backward: the same mask, computed again."""
 
     returns_new = True
 

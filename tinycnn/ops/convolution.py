@@ -1,4 +1,4 @@
-"""Convolution as networks mean it (cross-correlation): the kernel slides over the image and is not flipped.
+"""Convolution in the sense of neural networks (cross-correlation): the kernel slides over the image and is not flipped.
 
 The three products that compute it and its gradients: see :mod:`tinycnn.kernels.reference.convolution`.
 """
@@ -10,12 +10,12 @@ from tinycnn.kernels.choice import Choice
 
 
 class convolution_algorithm(Choice, default="auto"):
-    """Choose how convolutions are computed inside a ``with`` block, forward and backward: the numbers stay the same.
+    """Choice of the convolution algorithm inside a ``with`` block, forward and backward: the numbers stay the same.
 
     Parameters
     ----------
     name : {"auto", "im2col", "direct", "winograd"}
-        "im2col" is the readable algorithm: columns, then a matrix product. "direct" reads pixels where they lie.
+        "im2col" is the readable algorithm: columns, then a matrix product. "direct" reads the image without columns.
         "winograd" takes a quarter of the multiplications, for 3x3 kernels of stride 1 (5x5: a third); in float32 its
         rounding errors are about ten times larger. "auto", the default, takes the fastest.
         The kernels of :class:`tinycnn.use_kernels` ("reference") have only the first, whatever the name.

@@ -10,7 +10,7 @@ from tinycnn.autograd import Function
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Whether two operands are arrays of floats of one shape and dtype."""
+    """True if two operands are arrays of floats of one shape and dtype."""
     if not hasattr(a, "shape") or not hasattr(b, "shape"):
         return False
     return a.shape == b.shape and a.dtype == b.dtype and a.dtype.kind == "f"

@@ -8,7 +8,7 @@ from tinycnn.autograd import Function
 class CrossEntropy(Function):
     """-log softmax(logits)[target] for each sample, in one stable step.
 
-    Backward: grad * (softmax(logits) - one_hot(target)), the simplest gradient in this book. Logits (N, C, inner),
+    Backward: grad * (softmax(logits) - one_hot(target)). Logits (N, C, inner),
     target (N, inner) of class indices, output (N, inner).
     """
 

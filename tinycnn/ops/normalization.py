@@ -13,7 +13,7 @@ from tinycnn.kernels.versions import changing
 class BatchNorm(Function):
     """y = (x - mean) / sqrt(var + eps) * weight + bias, for each channel of x (N, C, ...).
 
-    In training, mean and (biased) variance are the batch's, and backward counts how x moves them. The running
+    In training, mean and (biased) variance are the batch's, and backward includes their dependence on x. The running
     statistics move towards them, towards the unbiased variance, which is n / (n - 1) times larger. In evaluation they
     are constants. A communicator joins the batches of all its ranks.
     """
@@ -59,7 +59,7 @@ class BatchNorm(Function):
 
 
 def _joined(count, mean, var, communicator):
-    """Count, mean and variance over all ranks: of the ranks' means, then of deviations from the joined mean."""
+    """Return count, mean and variance over all ranks: of the ranks' means, then of deviations from the joined mean."""
     total, *sums = communicator.allreduce(np.append(count, count * mean.astype(np.float64))).wait()
     if total < 2:
         raise ValueError("training needs more than one value for each channel")
@@ -69,7 +69,7 @@ def _joined(count, mean, var, communicator):
 
 
 def _planes(x):
-    """(N, C, ...) as (N, C, inner), also for an empty batch."""
+    """Return (N, C, ...) as (N, C, inner), also for an empty batch."""
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 

@@ -6,7 +6,7 @@ from tinycnn.autograd import Function
 
 
 class MaxPool2d(Function):
-    """The largest of each window. Backward: each gradient goes to the element that was taken, the first of equals."""
+    """The largest element of each window. Backward: each gradient goes to that element, the first of equals."""
 
     returns_new = True
 
@@ -23,7 +23,7 @@ class MaxPool2d(Function):
 
 
 class AvgPool2d(Function):
-    """The average of each window. Backward: each gradient is spread evenly over its window."""
+    """The average of each window. Backward: each gradient is distributed evenly over its window."""
 
     returns_new = True
 

@@ -63,7 +63,7 @@ class Var(Function):
 
 
 class MaxAll(Function):
-    """The largest of all elements. Backward: shared equally by all that are largest."""
+    """The largest of all elements. Backward: the gradient is divided equally among all that are largest."""
 
     returns_new = True
 
@@ -80,7 +80,7 @@ class MaxAll(Function):
 
 
 class MaxAlong(Function):
-    """The largest along one dimension. Backward: to the element that was taken (the first of equals)."""
+    """The largest along one dimension. Backward: the gradient goes to that element (the first of equals)."""
 
     returns_new = True
 

@@ -49,7 +49,9 @@ class BroadcastTo(Function):
 
 
 class GetItem(Function):
-    """x[index]. Backward: each gradient is added where its element came from (an element may be taken many times)."""
+    """x[index]. Backward: each gradient is added to the element that it belongs to (one element may be taken many
+    times).
+    """
 
     returns_new = True
 
@@ -75,17 +77,17 @@ class GetItem(Function):
 
 
 def _axes_in_memory(array: np.ndarray) -> tuple[int, ...]:
-    """The dimensions, those whose neighbours lie farthest apart first."""
+    """Return the dimensions ordered by stride, the largest first."""
     return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
 
 
 def _new(kernels: Kernels, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> Any:
-    """A new array that lies in memory in this order of dimensions."""
+    """Return a new array whose memory has this order of dimensions."""
     return kernels.empty(tuple(shape[axis] for axis in axes), dtype).transpose(np.argsort(axes))
 
 
 def _takes_once(index: Any) -> bool:
-    """Whether an index can take no element twice: numbers, slices, None and Ellipsis, but no arrays."""
+    """True if an index takes no element twice: numbers, slices, None and Ellipsis, but no arrays."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts)
 

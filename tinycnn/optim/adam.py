@@ -14,7 +14,7 @@ from tinycnn.tensor import Tensor
 
 
 class Adam(Optimizer):
-    """Steps scaled by running means of the gradient and its square (Kingma and Ba 2015, algorithm 1).
+    """Adam: steps scaled by running means of the gradient and its square (Kingma and Ba 2015, algorithm 1).
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2;
     parameter -= lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps).

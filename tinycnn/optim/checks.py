@@ -38,7 +38,7 @@ def check_numbers(owner: str, names: Mapping[str, Any], options: Mapping[str, An
 
 
 def describe(groups: Sequence[Mapping[str, Any]], number: int) -> str:
-    """Return the words of messages for a parameter: its number, group, shape and, where it was given, name."""
+    """Return the words that messages use for a parameter: its number, group, shape and, where it was given, name."""
     first = 0
     for place, group in enumerate(groups):
         members = group["params"]

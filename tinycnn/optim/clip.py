@@ -1,4 +1,4 @@
-"""Keep gradients from exploding."""
+"""Gradient clipping."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Hold every element of every gradient between -``clip_value`` and ``clip_value``."""
+    """Limit every element of every gradient to -``clip_value`` ... ``clip_value``."""
     limit = _as_limit("clip_grad_value_: clip_value", clip_value)
     holders = _with_gradients("clip_grad_value_", parameters)
     _change(holders, lambda grad: _clip(grad, limit))
 
 
 def _as_limit(what: str, value: Any) -> float:
-    """The number, checked to be at least 0."""
+    """Return the number, checked to be at least 0."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -68,7 +68,7 @@ def _as_limit(what: str, value: Any) -> float:
 
 
 def _with_gradients(function: str, parameters: Any) -> list[Tensor]:
-    """Each tensor that has a gradient, once."""
+    """Return each tensor that has a gradient, once."""
     if isinstance(parameters, Tensor):
         parameters = [parameters]
     if hasattr(parameters, "parameters"):

@@ -52,7 +52,7 @@ class Optimizer:
         seen: set[int] = set()
         for group in self._as_groups(params):
             self._add_group(group, defaults, seen)
-        self._known = [parameter for _, parameter, _ in self._members()]  # whose state is kept under which number
+        self._known = [parameter for _, parameter, _ in self._members()]  # number to parameter
         if not any(group["params"] for group in self.param_groups):
             raise ValueError(
                 f"{type(self).__name__}: the list of parameters is empty; layers in a plain list are not found "
@@ -60,7 +60,7 @@ class Optimizer:
             )
 
     def _as_groups(self, params: Any) -> list[Mapping[str, Any]]:
-        """The argument as a list of group dicts."""
+        """Return the argument as a list of group dicts."""
         name = type(self).__name__
         if hasattr(params, "parameters"):
             raise TypeError(f"{name}: a {type(params).__name__} came, expected its .parameters()")
@@ -121,11 +121,11 @@ class Optimizer:
             check_range(type(self).__name__, option, options[option], low, high)
 
     def _check_changed_options(self, options: Mapping[str, Any]) -> None:
-        """Raise ValueError if an option, which may have been changed by hand, is not a number any more."""
+        """Raise ValueError if an option, which the user may have changed, is not a number any more."""
         check_numbers(type(self).__name__, self.ranges, options)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget all gradients, or with ``set_to_none=False`` replace them by zeros."""
+        """Set all gradients to None, or with ``set_to_none=False`` to zeros."""
         for _, parameter, _ in self._members():
             if parameter.grad is not None:
                 parameter.grad = None if set_to_none else np.zeros_like(parameter.grad)
@@ -164,14 +164,14 @@ class Optimizer:
                 self._update(device, parameter, state, group)
 
     def _largest(self, group: Mapping[str, Any]) -> float:
-        """The largest number among a group's options."""
+        """Return the largest number among a group's options."""
         return max([abs(float(group[name])) for name in self.ranges], default=0.0)
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
 
     def _members(self) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
-        """All parameters, numbered in the order in which they were given, with their group."""
+        """Return all parameters with their groups, numbered in the order in which they were given."""
         number = 0
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -179,7 +179,7 @@ class Optimizer:
                 number += 1
 
     def _follow_members(self) -> None:
-        """Let the state follow its parameters where ``param_groups`` was changed by hand; new ones start without."""
+        """Move the state with its parameters if the user changed ``param_groups``; new ones begin without state."""
         members = [parameter for group in self.param_groups for parameter in group["params"]]
         if len(members) == len(self._known) and all(map(operator.is_, members, self._known)):
             return
@@ -189,11 +189,11 @@ class Optimizer:
         self._known = members
 
     def _place(self, number: int) -> str:
-        """The words of messages for a parameter."""
+        """Return the words that messages use for a parameter."""
         return describe(self.param_groups, number)
 
     def state_dict(self) -> dict[str, Any]:
-        """Options and state as plain numbers and arrays: ``{"groups": [...], "state": {number: {...}}}``.
+        """Return options and state as plain numbers and arrays: ``{"groups": [...], "state": {number: {...}}}``.
 
         ``params`` of a group is the list of its parameters' numbers. The arrays are not copies: save or copy them
         before the next step.

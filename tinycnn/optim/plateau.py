@@ -1,4 +1,4 @@
-"""The schedule that watches a number and lowers the rate when it no longer improves."""
+"""A schedule that lowers the rate when a watched number no longer improves."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from tinycnn.tensor import Tensor
 
 
 class ReduceLROnPlateau:
-    """Multiply the rate by ``factor`` when a watched number has not improved for more than ``patience`` steps.
+    """A schedule that multiplies the rate by ``factor`` when a number has not improved for more than ``patience``
+    steps.
 
     Parameters
     ----------
     optimizer : Optimizer
     mode : "min" or "max"
-        Whether lower or higher is better.
+        "min" if lower is better, "max" if higher is.
     factor : float
     patience : int
     threshold : float
         Change that counts as an improvement.
     threshold_mode : "rel" or "abs"
-        Whether ``threshold`` is a part of the best number's size, or a difference.
+        "rel" if ``threshold`` is a part of the best number's size, "abs" if it is a difference.
     cooldown : int
-        Steps after a reduction in which nothing is counted.
+        Steps after a reduction that are not counted.
     min_lr : float, or one for each group
     eps : float
-        Reductions by no more than this are left out.
+        Reductions by at most this are left out.
 
     Notes
     -----
@@ -83,7 +84,7 @@ class ReduceLROnPlateau:
         optimizer._rates.loaded(optimizer)
 
     def step(self, metrics: Any) -> None:
-        """Take note of the watched number: a float, or a tensor or array of one element."""
+        """Record the watched number: a float, or a tensor or array of one element."""
         self.optimizer._rates.claim(self)
         metric = _as_float(metrics)
         if self._improved(metric):
@@ -106,7 +107,7 @@ class ReduceLROnPlateau:
     def _reduce(self) -> None:
         current, rates = rates_of(self.optimizer), self.optimizer._rates
         alone = len(rates.schedules) == 1
-        if alone and current != rates.last:  # set by hand: what the next schedule starts from
+        if alone and current != rates.last:  # set by the user: the next schedule begins from it
             self.base_lrs, self.factors = list(current), [1.0] * len(current)
         for i, (group, lr, least) in enumerate(zip(self.optimizer.param_groups, current, self.min_lrs)):
             reduced = max(lr * self.factor, least)
@@ -125,11 +126,11 @@ class ReduceLROnPlateau:
         return self.factors[group]
 
     def get_last_lr(self) -> list[float]:
-        """The rate of each group."""
+        """Return the rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers (rates are in the optimiser's state)."""
+        """Return plain numbers (rates are in the optimiser's state)."""
         return {
             "best": self.best,
             "bad_steps": self.bad_steps,
@@ -165,7 +166,7 @@ class ReduceLROnPlateau:
 
 
 def _as_float(value: Any) -> float:
-    """The number that a tensor or array of one element holds."""
+    """Return the number in a tensor or array of one element."""
     try:
         if isinstance(value, (Tensor, np.ndarray)) and value.size == 1:
             return float(value.item())

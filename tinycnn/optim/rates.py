@@ -27,9 +27,9 @@ class Rates:
     Attributes
     ----------
     schedules : dict of int to schedule
-        In the order in which they were made.
+        In the order of their creation.
     last : list of float
-        The rates that were set last; others in the optimiser were set by hand.
+        The rates that were set last; if the optimiser has others, the user set them.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Rates:
         self._made += 1
 
     def claim(self, schedule: Factor) -> None:
-        """Let this schedule, rather than a copy of it, count.
+        """Make this schedule, rather than a copy of it, the one that counts.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Rates:
         self.loaded(optimizer)
 
     def loaded(self, optimizer: Optimizer) -> None:
-        """Take note of rates that were not set by hand."""
+        """Record rates that a checkpoint set, not the user."""
         self.last = rates_of(optimizer)
 
 

@@ -2,8 +2,8 @@
 
 A schedule holds the optimiser's starting rates (``base_lrs``) and sets ``lr`` of every group when it is made and at
 each ``step()``. With several schedules on one optimiser each rate is the starting rate times the factors of all of
-them, as with PyTorch's. A rate that is set by hand holds until the next ``step()`` (PyTorch would go on from it; here
-a rate is a function of the step alone, which is what makes a resumed run equal).
+them, as with PyTorch's. A rate that is set by hand holds until the next ``step()`` (PyTorch would continue from it;
+here a rate is a function of the step alone, which makes a resumed run equal).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tinycnn.optim.optimizer import Optimizer
 
 
 class Schedule:
-    """Base class: a subclass defines ``factor(t)``, by which the starting rate is multiplied at step t = 0, 1, 2 ..."""
+    """Base class of schedules: ``factor(t)`` of a subclass multiplies the starting rate at step t = 0, 1, 2 ..."""
 
     optimizer: Optimizer
     base_lrs: list[float]
@@ -36,7 +36,7 @@ class Schedule:
         self._apply()
 
     def factor(self, t: int) -> float:
-        """The rate at step ``t`` divided by the starting rate."""
+        """Return the rate at step ``t`` divided by the starting rate."""
         raise NotImplementedError(f"{type(self).__name__}: factor is not defined")
 
     def step(self) -> None:
@@ -46,22 +46,22 @@ class Schedule:
         self._apply()
 
     def get_last_lr(self) -> list[float]:
-        """The rate of each group."""
+        """Return the rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _apply(self) -> None:
         self.optimizer._rates.apply(self.optimizer)
 
     def _rate(self, base: float, group: int) -> float:
-        """The rate of a group at this step if this is the only schedule."""
+        """Return the rate of a group at this step if this is the only schedule."""
         return base * self.factor(self.last_step)
 
     def _ratio(self, base: float, group: int) -> float:
-        """The factor by which this schedule multiplies the rate of a group."""
+        """Return the factor by which this schedule multiplies the rate of a group."""
         return self.factor(self.last_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return plain numbers."""
         return {name: getattr(self, name) for name in ("base_lrs", "last_step", *self._saved)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -95,7 +95,7 @@ class StepLR(Schedule):
         super().__init__(optimizer)
 
     def factor(self, t: int) -> float:
-        """The formula."""
+        """Return the factor."""
         return self.gamma ** (t // self.step_size)
 
 
@@ -111,7 +111,7 @@ class MultiStepLR(Schedule):
         super().__init__(optimizer)
 
     def factor(self, t: int) -> float:
-        """The formula."""
+        """Return the factor."""
         return self.gamma ** sum(t >= milestone for milestone in self.milestones)
 
 
@@ -124,12 +124,12 @@ class ExponentialLR(Schedule):
         super().__init__(optimizer)
 
     def factor(self, t: int) -> float:
-        """The formula."""
+        """Return the factor."""
         return self.gamma**t
 
 
 class CosineAnnealingLR(Schedule):
-    """From the starting rate to ``eta_min`` along half a cosine over ``T_max`` steps (Loshchilov and Hutter 2017).
+    """Half a cosine from the starting rate to ``eta_min`` over ``T_max`` steps (Loshchilov and Hutter 2017).
 
     lr = eta_min + (base - eta_min) (1 + cos(pi t / T_max)) / 2.
     """
@@ -141,7 +141,7 @@ class CosineAnnealingLR(Schedule):
         super().__init__(optimizer)
 
     def factor(self, t: int) -> float:
-        """The part of the way from ``eta_min`` to the starting rate."""
+        """Return the factor, which falls from 1 to ``eta_min`` / base."""
         return (1 + math.cos(math.pi * t / self.T_max)) / 2
 
     def _rate(self, base: float, group: int) -> float:
@@ -154,7 +154,7 @@ class CosineAnnealingLR(Schedule):
 class WarmUp(Schedule):
     """The rates of another schedule, multiplied in the first ``steps`` steps by (t + 1) / (steps + 1).
 
-    A large rate on fresh weights can diverge; He et al. 2015 (section 4.2) warm up to train ResNet-110.
+    A large rate can diverge on untrained weights; He et al. 2015 (section 4.2) warm up to train ResNet-110.
     """
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
@@ -168,7 +168,7 @@ class WarmUp(Schedule):
         self._apply()
 
     def factor(self, t: int) -> float:
-        """The ramp."""
+        """Return the factor: the ramp."""
         return min(1.0, (t + 1) / (self.steps + 1))
 
     def step(self) -> None:
@@ -178,7 +178,7 @@ class WarmUp(Schedule):
         self.schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return plain numbers."""
         return {"last_step": self.last_step, "schedule": self.schedule.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

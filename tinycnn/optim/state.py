@@ -1,4 +1,4 @@
-"""Saved optimiser states: checked against the optimiser that shall continue from them."""
+"""Saved optimiser states: checked against the optimiser that continues from them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _checked_groups(optimizer: Optimizer, saved: Any) -> list[dict[str, Any]]:
 def _checked_group(
     optimizer: Optimizer, place: int, own: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The options of one saved group; states that were saved without ``params`` have no sizes to compare."""
+    """Return the options of one saved group; states that were saved without ``params`` have no sizes to compare."""
     members = given.get("params")
     if members is not None and (not isinstance(members, (list, tuple)) or len(members) != len(own["params"])):
         count = len(members) if isinstance(members, (list, tuple)) else repr(members)
@@ -95,7 +95,7 @@ def _checked_values(optimizer: Optimizer, saved: Any) -> dict[int, dict[str, Any
 
 
 def _number(key: Any) -> int:
-    """A parameter's number, which text files hold as text; -1 if it is none."""
+    """Return a parameter's number, which text files store as text; -1 if it is not one."""
     if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 10:
         return int(key)
     return int(key) if isinstance(key, (int, np.integer)) and not isinstance(key, bool) else -1
@@ -127,7 +127,7 @@ def _checked_parameter(optimizer: Optimizer, number: int, parameter: Tensor, val
 
 
 def _checked_array(what: str, value: Any, parameter: Tensor) -> np.ndarray:
-    """A copy of a saved array, in its parameter's dtype as in PyTorch."""
+    """Return a copy of a saved array, in its parameter's dtype as in PyTorch."""
     array = value.data if isinstance(value, Tensor) else value
     array = on_host(array)
     if not isinstance(array, np.ndarray):

@@ -1,4 +1,4 @@
-"""Callbacks: what happens beside the arithmetic of training is told to them, event by event."""
+"""Callbacks: objects that the trainer notifies of each event of a training."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Subclass it to watch a training: each method gets the :class:`Trainer`. The order is that of the methods."""
+    """Base class of callbacks; each method gets the :class:`Trainer`. They are called in this order."""
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Before the first epoch."""
+        """Act before the first epoch."""
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
-        """Before the first batch of an epoch."""
+        """Act before the first batch of an epoch."""
 
     def on_batch_begin(self, trainer: Trainer, images: Any) -> None:
-        """Before the forward pass of a batch."""
+        """Act before the forward pass of a batch."""
 
     def on_loss(self, trainer: Trainer, loss: Tensor, logits: Tensor, labels: np.ndarray) -> None:
-        """After the forward pass."""
+        """Act after the forward pass."""
 
     def on_gradients(self, trainer: Trainer) -> None:
-        """After the backward pass, before the step of the optimiser."""
+        """Act after the backward pass, before the step of the optimiser."""
 
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
-        """After each step of the optimiser."""
+        """Act after each step of the optimiser."""
 
     def on_epoch_close(self, trainer: Trainer) -> None:
-        """After the last batch of an epoch, before its evaluation."""
+        """Act after the last batch of an epoch, before its evaluation."""
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """After the epoch's evaluation; its row is ``trainer.history[-1]``."""
+        """Act after the epoch's evaluation; its row is ``trainer.history[-1]``."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last epoch, and after an error too."""
+        """Act after the last epoch, and after an error too."""
 
 
 def notify(callbacks: list[Callback], event: str, *values: Any) -> None:

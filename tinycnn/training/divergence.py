@@ -1,4 +1,4 @@
-"""Training that diverged: the first image, parameter or layer output that is not finite."""
+"""Diagnosis of a training that diverged: the first image, parameter or layer output that is not finite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinycnn.tensor import Tensor
 
 
 class TrainingError(TinyCNNError, ArithmeticError):
-    """Training cannot go on: the loss is not a finite number."""
+    """The error of a training that cannot continue because its loss is not a finite number."""
 
 
 def where_it_broke(model: Module, images: Any, loss: float) -> str:

@@ -19,7 +19,7 @@ from tinycnn.tensor import Tensor
 
 
 class Evaluation(NamedTuple):
-    """How a model does on a data set. ``confusion[i, j]`` counts images of class i that were taken for class j.
+    """The result of a model on a data set. ``confusion[i, j]`` counts images of class i that were taken for class j.
 
     An image whose output holds NaN is taken for no class: it counts as wrong and is in no column.
     """
@@ -45,7 +45,7 @@ def evaluate(
     model : Module
         Each of its modules is put back into the mode it was in, after an error too.
     loader : DataLoader
-        Not shuffled if the probabilities are to be matched with images.
+        Do not shuffle it if the probabilities are to be matched with images.
     quiet : bool
         Show no progress bar.
     title : str
@@ -69,7 +69,7 @@ def evaluate(
     count, classes = len(loader.dataset), len(loader.dataset.classes)
     _check_loader(loader, communicator)
     modes = [(module, module.training) for module in model.modules()]
-    # A rank fills the rows that it saw; the sum over all ranks is the whole.
+    # A rank fills the rows of its own images; the sum over all ranks is the whole.
     logits, labels = np.zeros((count, classes)), np.zeros(count)
     right = seen = 0
     try:

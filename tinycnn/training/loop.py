@@ -1,4 +1,4 @@
-"""The training loop: :class:`Trainer` runs the epochs. Everything beside the arithmetic is a callback."""
+"""The training loop: :class:`Trainer` runs the epochs. Everything else than the arithmetic is done by callbacks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tinycnn.training.state import restore, state_of
 
 
 class Trainer:
-    """Train a classifier by cross-entropy.
+    """A loop that trains a classifier by cross-entropy.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Trainer:
         Show no progress bar.
     communicator : Communicator
         Trains with all its ranks as one process would: each has a loader with its ``shard`` of the batches, gradients
-        are added up, and rank 0 starts the others off with its state, writes checkpoints and shows progress. Batch
+        are added up, and rank 0 sends its state to the others, writes checkpoints and shows progress. Batch
         norm is each rank's own unless :func:`tinycnn.distributed.synchronize_batch_norm` joins it.
 
     Raises
@@ -131,12 +131,11 @@ class Trainer:
         SystemExit
             The same for SIGTERM and SIGHUP.
         OSError
-            Before the first epoch if the checkpoint cannot be written where it should; later with the place where it
-            was saved instead.
+            Before the first epoch if the checkpoint cannot be written; later with the place where it was saved instead.
         TrainingError
             If the loss is NaN or infinite, with the layer where that began. The checkpoint is the last good one.
         DistributedError
-            If ranks differ in model, data or options, or one is gone or hangs. The last checkpoint stands.
+            If ranks differ in model, data or options, or one is gone or hangs. The last checkpoint is kept.
         """
         with self._started() as stop:
             while self.epoch < self.epochs and not self._any(stop()):
@@ -222,11 +221,11 @@ class Trainer:
     # -- the state -----------------------------------------------------------------------------------------------------
 
     def place(self) -> dict[str, int]:
-        """Return the state of a loader that continues where training is."""
+        """Return the state of a loader that continues at the trainer's place."""
         return {"seed": self.loader.seed, "epoch": self.epoch, "position": self.position}
 
     def kinds(self) -> dict[str, Any]:
-        """Return what must be the same for training to continue bit for bit."""
+        """Return the facts that must be the same for training to continue bit for bit."""
         return {
             "model": type(self.model).__name__,
             "optimizer": type(self.optimizer).__name__,
@@ -235,7 +234,7 @@ class Trainer:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training continues from."""
+        """Return everything that a training needs to continue."""
         return state_of(self)
 
     def save(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Measuring(Callback):
-    """Adds up what an epoch's batches give, over all ranks; refuses to continue from a loss that is not finite.
+    """The sums of an epoch's batches over all ranks, and the check that the loss is finite.
 
     On a GPU the loss is read after the backward pass was launched, so that the device does not wait for the host.
 
@@ -89,7 +89,7 @@ class Measuring(Callback):
             self._progress.update(int(self._count), **means)
 
     def row(self) -> dict[str, float]:
-        """Return the epoch's training columns of the history, and start anew."""
+        """Return the epoch's training columns of the history, and begin new sums."""
         sums, images = self.sums, max(self.sums["images"], 1)
         self.sums = self.no_sums()
         return {
@@ -100,7 +100,7 @@ class Measuring(Callback):
         }
 
     def close_progress(self) -> None:
-        """Take the progress bar away."""
+        """Close the progress bar."""
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
             self._progress = None

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Ranks(Callback):
-    """Starts all ranks from rank 0's state, adds up their gradients, and checks that their states stay equal."""
+    """The synchronisation of all ranks: they begin from rank 0's state, add up gradients, and check that states stay
+    equal.
+    """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         if trainer.communicator.size > 1:
@@ -40,7 +42,7 @@ class Ranks(Callback):
 
 
 def _facts(trainer: Trainer) -> dict[str, str]:
-    """Return what must be the same on all ranks, in words that differ where it does."""
+    """Return the facts that must be the same on all ranks, as text."""
     model, data, loader = trainer.model, trainer.loader.dataset, trainer.loader
     shapes = {name: (array.shape, array.dtype) for name, array in model.state_dict().items()}
     sample = data.batch(np.linspace(0, len(data) - 1, min(len(data), 64), dtype=int), np.random.default_rng(0))

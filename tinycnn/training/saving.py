@@ -1,4 +1,4 @@
-"""Checkpoints while a model trains: after each epoch, from time to time in between, and where a signal stopped it."""
+"""Checkpoints of a training: after each epoch, from time to time in between, and after a signal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAVE_EVERY = 120.0  # seconds
 
 
 class Saving(Callback):
-    """Writes checkpoints to a path; without one it only refuses a model whose parameters are not finite.
+    """The writing of checkpoints to a path; without one, only the check that all parameters are finite.
 
     Attributes
     ----------
@@ -53,9 +53,9 @@ class Saving(Callback):
         Raises
         ------
         TrainingError
-            If a parameter is not finite: the checkpoint that was there stands.
+            If a parameter is not finite: the older checkpoint is kept.
         OSError
-            If it cannot be written: the same, and the message names the place where it was saved instead.
+            If it cannot be written: the older one is kept, and the message names the place where this one was saved.
         """
         refuse_broken(trainer)
         if self.path is not None:

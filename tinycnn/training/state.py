@@ -62,7 +62,7 @@ def restore(trainer: Trainer, state: dict[str, Any] | str | Path) -> None:
 
 
 def _history(rows: Any) -> list[dict[str, float]]:
-    """Return the history in a checkpoint, checked to be rows with the numbers that a result is made of."""
+    """Return the history in a checkpoint, checked to be rows with the numbers of a result."""
     if not isinstance(rows, list) or not all(_has_numbers(row, _COLUMNS) for row in rows):
         raise ValueError("history is not a list of rows of numbers")
     return list(rows)

@@ -39,7 +39,7 @@ _OTHERS = {
 
 
 def load(path: str | Path, expected: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
-    """Read all arrays of a file, by name; its content is the format, whatever it is called.
+    """Read all arrays of a file, by name; the format is recognised by the content, whatever the file is called.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _load_tcz(path: str | Path, expected: Mapping[str, Any] | None) -> dict[str,
 
 
 def _kind_of(path: Path) -> str:
-    """The suffix of a file's format by its content, or by its name if the content is cut off.
+    """Return the suffix of a file's format by its content, or by its name if the content is cut off.
 
     A .tcz or zip file begins with letters that as the length of a safetensors header would be far too long, so it is
     looked for first.
@@ -109,7 +109,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _kind_of_archive(file: Any) -> str:
-    """The suffix for a zip archive, by its members."""
+    """Return the suffix for a zip archive, by its members."""
     members = Archive(file, 2**63).members
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in members):
         return ".pth"
@@ -126,7 +126,7 @@ def save(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     WeightsError
         If the suffix is unknown, or a name or dtype cannot be stored.
     OSError
-        If it cannot be written; an older file stands.
+        If it cannot be written; an older file is kept.
     """
     writer = _WRITERS.get(Path(path).suffix.lower())
     if writer is None:

@@ -30,7 +30,7 @@ def save_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     WeightsError
         If a name or a dtype cannot be stored.
     OSError
-        If it cannot be written; an older file stands.
+        If it cannot be written; an older file is kept.
     """
     ordered = host_arrays(arrays)
     for name, array in ordered.items():
@@ -63,7 +63,7 @@ def load_npz(
     Raises
     ------
     WeightsError
-        If the file is no archive, damaged, holds Python objects, or unpacks to more than the limit.
+        If the file is not an archive, is damaged, holds Python objects, or unpacks to more than the limit.
     """
     with open(path, "rb") as file:
         if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -92,7 +92,7 @@ def _read_arrays(archive: Archive, expected: Mapping[str, Any] | None) -> dict[s
 
 
 def _read_header(stream: Any, said: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, order, dtype and length of the header of one .npy member."""
+    """Return shape, order, dtype and length of the header of one .npy member."""
     start = stream.read(8)
     if start[:6] != b"\x93NUMPY" or start[6:] not in (b"\x01\x00", b"\x02\x00"):
         raise ValueError(f"not an .npz archive of arrays: {said} does not begin as a .npy file")

@@ -1,4 +1,4 @@
-"""A machine for the pickles in .pth files that cannot run code and cannot be made to take much time or memory.
+"""A machine that executes the pickles in .pth files but cannot run code or be made to take much time or memory.
 
 A pickle is a program for a stack machine. Python's own machine may call any function that it can import, hash any key
 and make its memo as large as the program asks for. This one imports and calls nothing: a name on the list of the caller
@@ -93,7 +93,7 @@ class Machine:
     ----------
     stream : Stream
     names : mapping of (module, name) to function or None
-        What may be named. None stands for a type whose objects are ignored.
+        The names that a pickle may use. None stands for a type whose objects are ignored.
     persistent : function, optional
         Makes a storage from a persistent id.
     """
@@ -141,7 +141,7 @@ class Machine:
         return Name(f"{module}.{name}", self.names[module, name])
 
     def call(self, name: Any, arguments: Any) -> Any:
-        """Return what a name on the list makes of arguments."""
+        """Call a name on the list, and return the result."""
         if type(name) is not Name or type(arguments) is not tuple:
             raise ValueError("it calls something that is not on the list of names")
         if len(arguments) > _MOST_ARGUMENTS:
@@ -212,7 +212,7 @@ def _dict_of(machine: Machine) -> dict[Any, Any]:
 
 
 def _build(machine: Machine) -> None:
-    """Drop the attributes of an object: there is nothing here that has any."""
+    """Drop the attributes of an object: no object here has any."""
     machine.stack.pop()
     if type(machine.stack[-1]) not in (dict, Ignored):
         raise ValueError(f"attributes are set on a {type(machine.stack[-1]).__name__}")

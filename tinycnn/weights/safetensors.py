@@ -87,7 +87,7 @@ def save_safetensors(
     WeightsError
         If a name or a dtype cannot be stored.
     OSError
-        If it cannot be written; an older file stands.
+        If it cannot be written; an older file is kept.
     """
     ordered = {name: np.asarray(array, order="C") for name, array in sorted(host_arrays(arrays).items())}
     header: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def save_safetensors(
 
 
 def _little_endian(array: np.ndarray) -> Any:
-    """The bytes of a C-contiguous array, not copied where they are in this order already."""
+    """Return the bytes of a C-contiguous array, not copied if they are in this order already."""
     return array.astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data
 
 
@@ -128,7 +128,7 @@ def _digest(start: bytes, bodies: Any) -> str:
 
 
 def _with_checksum(start: bytes, new: str, old: str = _BLANK) -> bytes:
-    """The header with another checksum; inside of JSON text its quotes would be escaped, so it is found once."""
+    """Return the header with another checksum; inside JSON text its quotes would be escaped, so it is found once."""
     return start.replace(f'"{CHECKSUM}":"{old}"'.encode(), f'"{CHECKSUM}":"{new}"'.encode(), 1)
 
 
@@ -166,7 +166,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[bytes, dict[str, Any]]:
-    """The bytes up to the first array, and the header in them."""
+    """Return the bytes up to the first array, and the header in them."""
     prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
     if size < 8 or length > size - 8:
@@ -189,7 +189,7 @@ def _read_header(file: BinaryIO, size: int) -> tuple[bytes, dict[str, Any]]:
 
 
 def _check_header(text: bytes) -> None:
-    """Refuse a header that is too long, or would take far more memory than it has bytes."""
+    """Raise ValueError for a header that is too long, or would take far more memory than it has bytes."""
     values = sum(map(text.count, (b"{", b"[", b",")))
     if len(text) > LONGEST_HEADER or values > _MOST_VALUES:
         raise WeightsError(
@@ -206,7 +206,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _span(name: str, entry: Any) -> _Span:
-    """Dtype, shape and bytes of one tensor, checked against each other."""
+    """Return dtype, shape and bytes of one tensor, checked against each other."""
     said = f"the entry of tensor {shorten(name, 100)!r}"
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -226,7 +226,7 @@ def _span(name: str, entry: Any) -> _Span:
 
 
 def _check_spans(spans: list[_Span], size: int) -> list[_Span]:
-    """The spans in the order of their bytes, which must follow each other and fill the file."""
+    """Return the spans in the order of their bytes, which must follow each other and fill the file."""
     spans = sorted(spans)
     at = 0
     for span in spans:

@@ -1,4 +1,4 @@
-"""The state dict inside what a .pth file holds, and the names in it."""
+"""The state dict in the tree of a .pth file, and the names in it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _Tensor = TypeVar("_Tensor")
 
 
 def find_state(tree: Any, kind: type[_Tensor]) -> dict[str, _Tensor]:
-    """Return the state dict of a tree: the tree itself, or what it holds under one of ``KEYS``, also nested.
+    """Return the state dict of a tree: the tree itself, or the dict under one of ``KEYS``, also nested.
 
     Tensors may stand beside it, such as the state of a generator.
     Entries ``_extra_state`` of modules are left out: they are Python objects of PyTorch's own layers, for which no

@@ -71,7 +71,7 @@ _SPARE = 32 * 2**20
 
 
 class Storage(NamedTuple):
-    """A flat run of elements, by the key under which its bytes are stored."""
+    """A run of elements, by the key under which its bytes are stored."""
 
     key: str
     dtype: str
@@ -125,7 +125,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Laz
 def _typed_tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
 ) -> LazyTensor:
-    """A tensor of an untyped storage (in bytes), with its own dtype."""
+    """Return a tensor of an untyped storage (in bytes), with its own dtype."""
     if not isinstance(storage, Storage) or not isinstance(dtype, _Type) or storage.dtype != "u1":
         raise ValueError("a tensor's storage or dtype is damaged")
     return _view(storage, dtype.dtype, offset, shape, strides)
@@ -154,7 +154,7 @@ def _parameter(tensor: Any, *_: Any) -> Any:
 
 
 def _with_attributes(build: Any, kind: Any, arguments: Any, *_: Any) -> Any:
-    """A tensor that has Python attributes; they are dropped."""
+    """Return a tensor without its Python attributes."""
     made = getattr(build, "build", None)
     if made not in (_tensor, _typed_tensor, _parameter) or not isinstance(arguments, tuple):
         raise ValueError("a tensor with attributes is damaged")
@@ -251,7 +251,7 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[Any, Storages]:
 
 
 def _storage(pid: Any) -> Storage:
-    """A storage from ("storage", type, key, location, number of elements, view)."""
+    """Return a storage from ("storage", type, key, location, number of elements, view)."""
     if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
         raise ValueError("a storage's description is damaged")
     kind, key, size = pid[1], pid[2], pid[4]
@@ -310,7 +310,7 @@ def _read_legacy(file: BinaryIO, size: int) -> tuple[Any, Storages]:
 
 
 def _check_sizes(state: dict[str, LazyTensor], size: int) -> None:
-    """Refuse tensors that lie outside of their storage, and those that are far larger than the file."""
+    """Raise ValueError for tensors that reach outside their storage, or are far larger than the file."""
     for name, tensor in state.items():
         if tensor.storage is None:
             raise ValueError(f"tensor {name} has no data (it was on the device meta)")
@@ -348,7 +348,7 @@ def _materialise(state: dict[str, LazyTensor], read: Storages) -> dict[str, np.n
 
 
 def _view_of(data: np.ndarray, tensor: LazyTensor, big_endian: bool, alone: bool) -> np.ndarray:
-    """Return a tensor of a storage; a copy, unless it is the only tensor there and all of it."""
+    """Return a tensor of a storage; a copy, unless the tensor is the only one and fills the storage."""
     width = itemsize(tensor.dtype)
     if 0 in tensor.shape:
         return np.empty(tensor.shape, decode(data[:0], tensor.dtype).dtype)
