@@ -55,7 +55,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("np.clip([start, start + k], 0, n)", "np.clip([start, start + k], 0, n - 1)"),
         ("ravel()[first % 4 :]", "ravel()"),
         ("(product1 >> 32) ^ b ^ key0", "(product1 >> 32) ^ b ^ key1"),
-        ("+ label_smoothing / C * w", "+ label_smoothing / C"),
+        ("+ label_smoothing * w / C", "+ label_smoothing / C"),
         (
             "_window_sum(grad * out / scale, (size - 1) // 2, size // 2)",
             "_window_sum(grad * out / scale, size // 2, size // 2)",

@@ -43,7 +43,7 @@ def _margins(size, kernel_size, stride, padding, dilation, out_size):
     return (0, 0), (0, 0), *((p, max(e - p - n, 0)) for p, e, n in zip(padding, need, size))
 
 
-# -- the average: an axis is a list of windows, each a slice and the number that it is divided by ----------------------
+# -- the average: a window of an axis is its number, a slice of pixels, and the number that they are divided by --------
 
 
 def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad):
@@ -63,30 +63,32 @@ def adaptive_avg_pool2d_backward(grad, input_shape):
     return _divide_among(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 
-def _average(x, windows_y, windows_x):
-    out = np.empty((*x.shape[:2], len(windows_y), len(windows_x)), x.dtype)  # (N, C, H_out, W_out)
-    for (y, (rows, height)), (z, (columns, width)) in itertools.product(enumerate(windows_y), enumerate(windows_x)):
-        out[:, :, y, z] = x[:, :, rows, columns].sum(axis=(2, 3)) / (height * width)  # (N, C)
+def _average(x, down, across):
+    out = np.empty((*x.shape[:2], len(down), len(across)), x.dtype)  # (N, C, H_out, W_out)
+    for (row, ys, height), (column, xs, width) in itertools.product(down, across):
+        out[:, :, row, column] = x[:, :, ys, xs].sum(axis=(2, 3)) / (height * width)  # (N, C)
     return out
 
 
-def _divide_among(grad, input_shape, windows_y, windows_x):
-    """The adjoint of the average."""
+def _divide_among(grad, input_shape, down, across):
+    """Return the adjoint of the average."""
     grad_input = np.zeros(input_shape, grad.dtype)  # (N, C, H, W)
-    for (y, (rows, height)), (z, (columns, width)) in itertools.product(enumerate(windows_y), enumerate(windows_x)):
-        grad_input[:, :, rows, columns] += grad[:, :, y, z, None, None] / (height * width)  # (N, C, 1, 1)
+    for (row, ys, height), (column, xs, width) in itertools.product(down, across):
+        grad_input[:, :, ys, xs] += grad[:, :, row, column, None, None] / (height * width)  # (N, C, 1, 1)
     return grad_input
 
 
 def _windows(input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    """Return the windows of each axis; zeros of the padding count with ``count_include_pad``, what is beyond never."""
     for n, k, s, p in zip(input_shape[2:], kernel_size, stride, padding):
         starts = [i * s - p for i in range(pooled_size(n, k, s, p, 1, ceil_mode))]
         pixels = [slice(*np.clip([start, start + k], 0, n)) for start in starts]
         with_padding = [min(start + k, n + p) - start for start in starts]
         counts = with_padding if count_include_pad else [max(len(range(n)[window]), 1) for window in pixels]
-        yield list(zip(pixels, counts))
+        yield list(zip(range(len(starts)), pixels, counts))
 
 
 def _adaptive_windows(n, count):
+    """Return the windows of an axis of n pixels: from floor(i n / count) to ceil((i + 1) n / count)."""
     edges = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
-    return [(slice(start, end), end - start) for start, end in edges]
+    return [(i, slice(start, end), end - start) for i, (start, end) in enumerate(edges)]

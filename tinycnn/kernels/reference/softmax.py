@@ -41,7 +41,7 @@ def _target_distribution(log_p, target, weight, ignore_index, label_smoothing):
     ignored = target == ignore_index  # (N, inner)
     one_hot = target[:, None] == np.arange(C)[:, None]  # (N, C, inner)
     on_target = np.where(one_hot, w, 0)  # (N, C, inner)
-    q = (1 - label_smoothing) * on_target + label_smoothing / C * w  # (N, C, inner)
+    q = (1 - label_smoothing) * on_target + label_smoothing * w / C  # (N, C, inner)
     outside = ~one_hot.any(axis=1)  # (N, inner): not a class
     q = np.where(ignored[:, None], 0, np.where(outside[:, None], np.nan, q))
     return q, np.where(ignored, 0, np.where(outside, np.nan, on_target.sum(axis=1)))
