@@ -69,7 +69,9 @@ def test_ctrl_c_while_figures_are_drawn_keeps_the_checkpoint_and_says_how_to_go_
         patch.setattr("tinycnn.runs.draw_figures", interrupted)
         assert run("train", *TINY, "--name", "a") == 130
     out = capsys.readouterr().out
-    assert "stopped; the checkpoint is kept" in out and f"go on with: tinycnn train --resume {Path('runs', 'a')}" in out
+    assert (
+        "stopped; the checkpoint is kept" in out and f"continue with: tinycnn train --resume {Path('runs', 'a')}" in out
+    )
     assert run("train", "--resume", "runs/a", "--quiet") == 0
     assert (folder / "runs" / "a" / "filters.png").exists()
 
@@ -106,7 +108,7 @@ def test_a_signal_in_training_saves_and_the_status_is_its_own(folder, capsys, mo
 
     monkeypatch.setattr(Measuring, "on_batch_end", lambda *_: signal.raise_signal(signal.SIGTERM))
     assert run("train", *TINY, "--name", "my run") == 128 + signal.SIGTERM
-    assert f"go on with: tinycnn train --resume '{Path('runs', 'my run')}'\n" in capsys.readouterr().out
+    assert f"continue with: tinycnn train --resume '{Path('runs', 'my run')}'\n" in capsys.readouterr().out
     names = {path.name for path in (folder / "runs" / "my run").iterdir()}
     assert {"checkpoint.safetensors", "settings.json"} <= names and not names & {MARKER, "result.json"}
 
@@ -347,7 +349,7 @@ def test_doctor_finds_everything(folder, capsys):
         (["train", "--bypass", "simple"], "resnet8 has no option --bypass"),
         (["train", "--resume", "nowhere"], "there is no run nowhere: neither nowhere nor"),
         (["train", "--resume", "nowhere", "--weight-decay", "0"], "keeps the run's settings; leave out --weight-decay"),
-        (["train", "--resume", "nowhere", "--name", "x"], "--resume goes on in the run's folder; leave out --name"),
+        (["train", "--resume", "nowhere", "--name", "x"], "--resume continues in the run's folder; leave out --name"),
         (["train", "--name", "../x"], "--name is '../x', expected a plain name; the folder of runs is --out"),
         (["train", "--width", "inf"], "--width is inf, expected above 0"),
         (["train", "--weight-decay", "inf"], "--weight-decay is inf, expected at least 0"),

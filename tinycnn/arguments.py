@@ -26,7 +26,7 @@ def integer(owner: str, name: str, value: Any, least: int, most: int | None = No
 
 
 def number(owner: str, name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
-    """Return a number in a range as a float; NaN is in none.
+    """Return a number in a range as a float; NaN is in no range.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def register_tensor_type(tensor_type: type[Tensor]) -> None:
 
 
 class Edge(NamedTuple):
-    """Where the gradient of one input goes (a node, or a leaf tensor), and the shape and dtype it must have."""
+    """The destination of one input's gradient (a node, or a leaf tensor), and the shape and dtype that it must have."""
 
     target: Function | Tensor
     shape: tuple[int, ...]
@@ -233,7 +233,9 @@ def _count_uses(root: Function | Tensor) -> Counter[Function | Tensor]:
 
 
 class _Sum:
-    """A running sum of gradients; ``owned`` if only the engine refers to the array, so that it may add in place."""
+    """A running sum of gradients; ``owned`` is true if only the engine refers to the array, so that it may add in
+    place.
+    """
 
     __slots__ = ("owned", "value")
 

@@ -23,14 +23,14 @@ _FIRST_FORMAT = "1"  # without a checksum; tuples came back as lists, keys as te
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write a tree of dicts, lists, tuples, plain values and arrays, which comes back exactly as it is.
+    """Write a tree of dicts, lists, tuples, plain values and arrays, which is read back exactly as it is.
 
     Raises
     ------
     CheckpointError
-        Naming the entry that would not come back as it is; nothing is written.
+        Naming the entry that would not be read back as it is; nothing is written.
     OSError
-        If it cannot be written (a full disk, say): the checkpoint that was there stands.
+        If it cannot be written (a full disk, say): the older checkpoint is kept.
     """
     arrays: dict[str, Any] = {}
     if type(state) is not dict:

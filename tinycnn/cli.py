@@ -62,7 +62,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports a wrong command line in one line, with the nearest word that would be right."""
+    """A parser that reports a wrong command line in one line, with the nearest valid word."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = sys.argv[1:] if args is None else list(args)

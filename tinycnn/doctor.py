@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and how to get it, in words."""
+"""Diagnosis of an installation: a sentence for each part that is installed or missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KERNEL_BYTES = 200_000  # of the largest compiled kernels on disk
 
 
 def examine() -> Iterator[Finding]:
-    """Findings, each ("ok", "note" or "problem") and a sentence."""
+    """Return findings, each ("ok", "note" or "problem") and a sentence."""
     for check in (_python, _packages, _threads, _cache, _kernels, _data, _gpu, _mpi, _reference):
         try:
             yield from check()
@@ -38,7 +38,7 @@ def examine() -> Iterator[Finding]:
 
 
 def report(say: Callable[[str], None]) -> bool:
-    """Print all findings; whether nothing is a problem."""
+    """Print all findings; return True if none is a problem."""
     marks = {"ok": "[ok]     ", "note": "[note]   ", "problem": "[problem]"}
     healthy = True
     for kind, sentence in examine():
@@ -166,7 +166,7 @@ if communicator.rank == 0:
 
 
 def _mpi() -> Iterator[Finding]:
-    """Whether mpiexec and mpi4py work together: two processes add 1 and 2."""
+    """Check that mpiexec and mpi4py work together: two processes add 1 and 2."""
     mpiexec = find_mpiexec()
     if mpiexec is None:
         missing = "no mpiexec is found" if util.find_spec("mpi4py") else "mpi4py is not installed"

@@ -1,4 +1,4 @@
-"""Errors that name the thing, what came and what was expected."""
+"""Errors that name the argument, its value and the expected value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CheckpointError(TinyCNNError, ValueError):
 
 
 class DeviceError(TinyCNNError, RuntimeError):
-    """A device that is not there, or too small."""
+    """A device that is not available, or too small."""
 
 
 class UnknownNameError(TinyCNNError, LookupError):
@@ -32,7 +32,7 @@ class UnknownNameError(TinyCNNError, LookupError):
 
 
 def unknown_name(kind: str, name: Any, known: Iterable[str]) -> UnknownNameError:
-    """The error for a misspelt name, with the nearest known ones.
+    """Return the error for a misspelt name, with the nearest known ones.
 
     >>> str(unknown_name("model", "resnet19", ["resnet18", "vgg11"]))
     "unknown model 'resnet19'; did you mean resnet18? Known: resnet18, vgg11"

@@ -33,7 +33,7 @@ _noted = False
 
 
 def drawn_length(text: str) -> int:
-    """Return how many characters a text has as it is drawn, where escapes are longer."""
+    """Return how many characters a text has when it is drawn, where escapes are longer."""
     return len(_drawable(text, FontProperties())[0])
 
 
@@ -43,7 +43,7 @@ class TextFigure(Figure):
     Attributes
     ----------
     names : sequence of str
-        The names in it in full, which an SVG file holds as its description: what is drawn may be shortened.
+        The names in full, which an SVG file holds as its description: drawn names may be shortened.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -52,7 +52,7 @@ class TextFigure(Figure):
         _Canvas(self)
 
     def savefig(self, fname: Any, **options: Any) -> None:  # type: ignore[override]
-        """Save, in SVG with names as text."""
+        """Save the figure, in SVG with names as text."""
         named = os.path.splitext(fname)[1] if isinstance(fname, (str, os.PathLike)) else ""
         kind = (options.get("format") or str(named).lstrip(".") or matplotlib.rcParams["savefig.format"]).lower()
         texts = [text.get_text() for text in self.findobj(Text)]
@@ -70,7 +70,7 @@ class _Canvas(FigureCanvasAgg):
     """A canvas for pixels whose renderer finds fonts for what it draws."""
 
     def get_renderer(self) -> Any:
-        """The renderer, made to look for fonts."""
+        """Return the renderer, changed to look for fonts."""
         renderer: Any = super().get_renderer()
         if not hasattr(renderer, "_tinycnn_text"):
             _look_for_fonts(renderer)
@@ -93,7 +93,7 @@ def _look_for_fonts(renderer: Any) -> None:
 
 
 def _drawable(text: str, properties: FontProperties) -> tuple[str, FontProperties]:
-    """Text and fonts with which each character is drawn."""
+    """Return text and fonts with which each character can be drawn."""
     if text.isascii():
         return text, properties
     has = _characters(font_manager.findfont(properties))
@@ -124,7 +124,7 @@ def _note(characters: list[str]) -> None:
 
 @cache
 def _characters(path: str) -> frozenset[int]:
-    """The characters of a font file; none if it cannot be used."""
+    """Return the characters of a font file; none if it cannot be used."""
     try:
         return frozenset(FT2Font(path).get_charmap())
     except (RuntimeError, OSError, ValueError):
@@ -133,7 +133,7 @@ def _characters(path: str) -> frozenset[int]:
 
 @cache
 def _font_with(character: str) -> str | None:
-    """The name of an installed font that draws a character."""
+    """Return the name of an installed font that draws a character."""
     for entry in font_manager.fontManager.ttflist:
         if _NO_FONT not in entry.name and ord(character) in _characters(entry.fname) and _draws(entry, character):
             return entry.name

@@ -30,7 +30,7 @@ class GradMode(Choice, default=True):
 
 
 class no_grad(GradMode):
-    """Do not record operations in this ``with`` block or decorated function: for evaluation and parameter updates.
+    """A ``with`` block or decorator in which operations are not recorded: for evaluation and parameter updates.
 
     >>> import tinycnn as tc
     >>> x = tc.Tensor([1.0], requires_grad=True)
@@ -48,6 +48,6 @@ class no_grad(GradMode):
 
 
 class enable_grad(GradMode):
-    """Record operations again inside a :class:`no_grad` block."""
+    """A ``with`` block or decorator in which operations are recorded again, inside a :class:`no_grad` block."""
 
     enabled = True

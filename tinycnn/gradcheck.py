@@ -1,4 +1,4 @@
-"""Does backward compute the derivative of forward? Finite differences know.
+"""Comparison of backward with finite differences.
 
 For one input element the derivative is close to ``(f(x + h) - f(x - h)) / 2h``. A function with many outputs is first
 reduced to one number by a random weighting of its outputs (a random cotangent: with weights of 1 the errors of
@@ -38,7 +38,7 @@ class _Slope(NamedTuple):
 
 
 class GradcheckError(AssertionError):
-    """Backward disagrees with finite differences; the message says where, by how much, and what it looks like."""
+    """The error that backward disagrees with finite differences: where, by how much, and the likely mistake."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Mismatch:
 
 @dataclass
 class Report:
-    """What a gradient check found.
+    """The result of a gradient check.
 
     Attributes
     ----------
@@ -66,9 +66,9 @@ class Report:
     max_error : float
         The largest relative error among them.
     worst : str
-        Where that was.
+        The place of that error.
     kinks : int
-        Derivatives left out because the function has a kink there.
+        Derivatives that are left out because the function has a kink there.
     mismatches : list of Mismatch
     problem : str
         Why the function cannot be checked at all; empty where it can.
@@ -137,7 +137,7 @@ class Report:
 
 
 def _is_kink(backward: float, larger: _Slope, smaller: _Slope) -> bool:
-    """Whether the slopes on both sides differ by as much as backward does, and by no less over a smaller step.
+    """True if the slopes on both sides differ by as much as backward does, and by no less over a smaller step.
 
     Where kinks are many the larger step meets more of them; then it counts that backward is the slope to one side.
     """
@@ -344,7 +344,7 @@ class _Objective:
         return ""
 
     def _forward(self) -> Tensor:
-        """One forward pass, from the same random state and running statistics every time."""
+        """Run one forward pass, from the same random state and running statistics every time."""
         self._generator.set_state(self._state)
         for name, array in self._model.named_buffers() if self._model else ():
             array[...] = self._buffers[name]
@@ -361,7 +361,9 @@ class _Objective:
         return gradients
 
     def _terms(self) -> np.ndarray:
-        """The weighted outputs, whose sum is the objective: differences are taken before summing, to round less."""
+        """Return the weighted outputs, whose sum is the objective: differences are taken before summing, to round
+        less.
+        """
         with no_grad(), np.errstate(all="ignore"):
             return self._forward().numpy() * self._cotangent
 
@@ -372,7 +374,7 @@ class _Objective:
             return _Slope(float((above - below).sum()) / (2 * step), bend, rounding)
 
     def along(self, tensor: Tensor, index: tuple[int, ...]) -> Callable[[float], _Slope]:
-        """The slope along one element, as a function of the step."""
+        """Return the slope along one element, as a function of the step."""
 
         def estimate(step: float) -> _Slope:
             centre = float(tensor.data[index])
@@ -387,7 +389,7 @@ class _Objective:
         return estimate
 
     def along_direction(self, direction: dict[str, np.ndarray]) -> Callable[[float], _Slope]:
-        """The slope along a direction through all tensors, as a function of the step."""
+        """Return the slope along a direction through all tensors, as a function of the step."""
 
         def estimate(step: float) -> _Slope:
             centre = {name: tensor.numpy().copy() for name, tensor in self._checked.items()}
@@ -414,12 +416,12 @@ def _scale(gradient: np.ndarray) -> float:
 
 
 def _typical(tensor: Tensor) -> float:
-    """The size of a tensor's elements, so that a direction moves each tensor by the same share of itself."""
+    """Return the size of a tensor's elements, so that a direction moves each tensor by the same share of itself."""
     return float(np.sqrt(np.mean(tensor.numpy() ** 2))) or 1.0 if tensor.size else 1.0
 
 
 def _sample_indices(gradient: np.ndarray, samples: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:
-    """The element with the largest gradient, and others at random."""
+    """Return the index of the element with the largest gradient, and others at random."""
     if not gradient.size:
         return
     flat = [int(np.abs(gradient).argmax()), *rng.integers(gradient.size, size=samples - 1)]
@@ -428,7 +430,7 @@ def _sample_indices(gradient: np.ndarray, samples: int, rng: np.random.Generator
 
 
 def _hint(mismatches: list[Mismatch]) -> str:
-    """What the ratio of the two numbers looks like."""
+    """Return a hint at the mistake that the ratio of the two numbers suggests."""
     if mismatches and all(m.backward == 0 for m in mismatches):
         return "backward is 0 everywhere: is the gradient returned for this input?"
     ratios = np.array([m.backward / m.numeric for m in mismatches if m.numeric])

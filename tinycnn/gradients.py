@@ -1,4 +1,4 @@
-"""What the engine does with one gradient: hooks see it, its shape and dtype are checked, a leaf adds it to ``grad``."""
+"""The engine's treatment of one gradient: hooks see it, its shape and dtype are checked, a leaf adds it to ``grad``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_hooks(place: str, hooks: dict[int, Callable], grad: Any) -> Any:
-    """Show a gradient to hooks; what one returns, unless None, replaces it.
+    """Pass a gradient to hooks; a result other than None replaces it.
 
     Hooks get a read-only view, because other parts of the graph may refer to the array.
 

@@ -19,7 +19,7 @@ class Vertex(NamedTuple):
 
 
 def dot(tensor: Tensor, names: dict[str, Tensor] | None = None) -> str:
-    """The graph in Graphviz's DOT language.
+    """Return the graph in Graphviz's DOT language.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def draw(tensor: Tensor, path: str | Path | None = None, names: dict[str, Tensor
 
 
 def _collect(tensor: Tensor, names: dict[str, Tensor]) -> tuple[list[Vertex], list[tuple[int, int]]]:
-    """All vertices, the output first, and the arrows from inputs to what is made of them."""
+    """Return all vertices, the output first, and the arrows from inputs to results."""
     if tensor.grad_fn is not None and tensor.grad_fn.freed:
         raise RuntimeError("the graph was freed by backward; draw it before, or call backward(retain_graph=True)")
     label_of = {id(t): name for name, t in names.items()}
@@ -111,7 +111,7 @@ def _vertex(target: Function | Tensor, label_of: dict[int, str]) -> Vertex:
 
 
 def _places(count: int, arrows: list[tuple[int, int]]) -> list[tuple[float, float]]:
-    """Column by the longest way to the output, row by order of discovery, each column centred."""
+    """Return positions: column by the longest way to the output, row by order of discovery, each column centred."""
     column = [0] * count
     consumers, waiting = defaultdict(list), [0] * count
     for source, consumer in arrows:
@@ -135,7 +135,7 @@ def _places(count: int, arrows: list[tuple[int, int]]) -> list[tuple[float, floa
 
 
 def _in_lines(label: str) -> str:
-    """A name, and the shape below it."""
+    """Return a name with the shape below it."""
     name, bracket, shape = label.rpartition(" (")
     return f"{plain(name, 40)}\n({shape}" if bracket else plain(label, 40)
 

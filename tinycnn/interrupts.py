@@ -1,4 +1,4 @@
-"""Signals that end a training: the first lets the step finish and be saved, the second ends at once.
+"""Signals that end a training: after the first, the step is finished and saved; the second ends at once.
 
 They are Ctrl-C (SIGINT), SIGTERM (a batch system, ``kill``), SIGHUP (a closed terminal, a lost connection) and on
 Windows Ctrl-Break (SIGBREAK).
@@ -22,7 +22,7 @@ Handler = Callable[[int, Any], None]
 
 
 class StopFlag:
-    """The signal that asked to stop, or 0. Calling it returns True after one."""
+    """The signal that asked to stop, or 0. A call returns True after a signal."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -32,7 +32,7 @@ class StopFlag:
 
 
 def stop_now(number: int, frame: Any = None) -> NoReturn:
-    """Raise what ends a program by a signal: KeyboardInterrupt, or SystemExit with status 128 + its number."""
+    """Raise the exception of a signal: KeyboardInterrupt, or SystemExit with status 128 + its number."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
@@ -44,8 +44,8 @@ def stop_flag(
 ) -> Iterator[StopFlag]:
     """Turn the first signal into a flag while something is unsaved; the second ends at once, by :func:`stop_now`.
 
-    So does the first where nothing is unsaved. A further SIGHUP is ignored: a terminal that closes sends several.
-    Outside the main thread, which alone gets signals, nothing is changed.
+    The first ends at once too if nothing is unsaved. A further SIGHUP is ignored: a terminal that closes sends several.
+    Outside the main thread, the only one that gets signals, nothing is changed.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ TERMINATING = ("SIGTERM", "SIGHUP", "SIGBREAK")
 
 @contextmanager
 def handlers(handler: Handler, names: tuple[str, ...] = TERMINATING) -> Iterator[None]:
-    """Handle the signals of these names that this system has; put the handlers of before back at the end.
+    """Handle the signals of these names that this system has; restore the former handlers at the end.
 
-    A signal that is ignored stays so (``nohup``), save Ctrl-C.
+    A signal that is ignored stays ignored (``nohup``), except Ctrl-C.
     """
     before: dict[int, Any] = {}
     try:

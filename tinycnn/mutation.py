@@ -19,7 +19,8 @@ from tinycnn.kernels.versions import version_of
 
 
 class detect_mutation(Choice, default=False):
-    """Notice every change of an array that an operation saves inside this ``with`` block, raw NumPy writes included.
+    """A ``with`` block in which every change of an array that an operation saved is detected, raw NumPy writes
+    included.
 
     ``backward`` raises RuntimeError if one changed. Costs a pass over each saved array, forward and backward; without
     it, only changes that tinycnn makes are noticed: item assignment, optimizer steps, ``load_state_dict``, running
@@ -62,7 +63,7 @@ class Snapshot(NamedTuple):
 
 
 def _digest(array: Any) -> bytes | None:
-    """Return a digest of an array's bytes, None for what is not an array."""
+    """Return a digest of an array's bytes, None for anything else."""
     if not hasattr(array, "shape"):
         return None
     values = np.ascontiguousarray(on_host(array))

@@ -1,6 +1,6 @@
 """Figures in one style, readable in print and by the colour-blind: no window, no global state.
 
-Colours are Okabe and Ito's, some darkened; what a colour says, a mark or a word says too.
+Colours are Okabe and Ito's, some darkened; nothing is encoded by colour alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SERIES = (
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that lays itself out."""
+    """Return an empty figure, in inches, with automatic layout."""
     from tinycnn.figure_text import TextFigure
 
     return TextFigure(figsize=(width, height), layout="constrained")
@@ -47,7 +47,7 @@ def save(figure: Figure, path: str | Path, **options: Any) -> None:
 
 
 def panels(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
-    """A figure (size in inches) and its axes, with a light grid: one, or an array of them."""
+    """Return a figure (size in inches) and its axes, with a light grid: one, or an array of them."""
     figure = new_figure(width, height)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
@@ -58,14 +58,14 @@ def panels(width: float, height: float, columns: int = 1, rows: int = 1) -> tupl
 
 
 def curve(axes: Axes, x: Any, y: Any, label: str, series: int = 0, marks: int = 12) -> None:
-    """A curve in the style of a series, with about so many marks on it."""
+    """Draw a curve in the style of a series, with about ``marks`` marks on it."""
     colour, line, marker = SERIES[series]
     every = max(1, -(-len(x) // marks))
     axes.plot(x, y, line, color=colour, marker=marker, markevery=every, markersize=4.5, label=legend(label))
 
 
 def bars(axes: Axes, names: Sequence[str], values: Sequence[float], form: str = "{:,.0f}", series: int = 0) -> None:
-    """Horizontal bars, the first on top, each with its value at its end."""
+    """Draw horizontal bars, the first on top, each with its value at its end."""
     colour = SERIES[series][0]
     drawn = axes.barh(range(len(values)), values, color=colour, height=0.62)
     axes.bar_label(drawn, [form.format(value) for value in values], padding=4, fontsize=9)
@@ -76,7 +76,7 @@ def bars(axes: Axes, names: Sequence[str], values: Sequence[float], form: str = 
 
 
 def errors(axes: Axes, x: Any, runs: Sequence[Sequence[float]], label: str, series: int = 0) -> None:
-    """The mean of several runs at each x with a bar of one standard deviation, and each run as a faint mark."""
+    """Draw the mean of several runs at each x with a bar of one standard deviation, and each run as a faint mark."""
     colour, line, marker = SERIES[series]
     for place, values in zip(x, runs):
         axes.plot([place] * len(values), values, marker, color=colour, markersize=4, alpha=0.35)
@@ -85,16 +85,17 @@ def errors(axes: Axes, x: Any, runs: Sequence[Sequence[float]], label: str, seri
 
 
 def heat(axes: Axes, values: np.ndarray, label: str, **options: Any) -> None:
-    """A heat map with its colour bar, the first row on top; ``options`` are those of ``imshow``."""
+    """Draw a heat map with its colour bar, the first row on top; ``options`` are those of ``imshow``."""
     image = axes.imshow(values, **{"aspect": "auto", "cmap": "cividis", "interpolation": "nearest"} | options)
     axes.grid(visible=False)
     axes.figure.colorbar(image, ax=axes, label=plain(label))
 
 
 def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quantity: str) -> Figure:
-    """A quantity (steps, layers) over depth at the first, a middle and the last step, and as a heat map of all steps.
+    """Draw a quantity (steps, layers) over depth at the first, a middle and the last step, and as a heat map of all
+    steps.
 
-    On a logarithmic scale, unless all of it is 0 or below; what is 0 or NaN is left blank.
+    The scale is logarithmic, unless all values are 0 or below; 0 and NaN are left blank.
     """
     figure, (left, right) = panels(10, 3.8, 2)
     logarithmic = bool((values > 0).any())
@@ -120,7 +121,7 @@ def flow(values: np.ndarray, steps: Sequence[int], layers: Sequence[str], quanti
 def trade_off(
     curves: Mapping[str, Sequence[tuple[float, float]]], trained: float, final: tuple[float, float]
 ) -> Figure:
-    """Accuracy over how many times smaller a model is: curves of (ratio, accuracy), and the file that was written.
+    """Draw accuracy over the compression ratio: curves of (ratio, accuracy), and the file that was written.
 
     A line marks the accuracy of the trained model, and a band one percentage point below it.
     """
@@ -145,7 +146,7 @@ def trade_off(
 
 
 def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
-    """Loss and accuracy by epoch, for training and test; each curve is named where it ends."""
+    """Draw loss and accuracy by epoch, for training and test; each curve is named at its end."""
     figure = new_figure(9, 3.6)
     epochs = [row["epoch"] for row in history]
     for axes, quantity, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("", "%")):
@@ -169,7 +170,7 @@ def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
 
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Name curves right of where they end, at least a line of text apart."""
+    """Name curves to the right of their ends, at least a line of text apart."""
     low, high = axes.get_ylim()
     apart = 0.07
     place = -apart
@@ -179,9 +180,9 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
-    """True class by row, predicted class by column, in per cent of the row; counts where there is room.
+    """Draw true class by row, predicted class by column, in per cent of the row; counts where there is room.
 
-    The colour grows with the square root of the share, so that a few mistakes are seen beside many right answers.
+    The colour grows with the square root of the share, so that a few mistakes are visible beside many right answers.
     """
     from matplotlib.colors import PowerNorm
 
@@ -229,7 +230,9 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
 def prediction_grid(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], count: int = 40
 ) -> Figure:
-    """Test images with predictions: mistakes first, of every kind the surest leading, then images that are right."""
+    """Draw test images with predictions: mistakes first, the surest of each kind leading, then images that are
+    right.
+    """
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = predicted != labels
     mistakes = _varied(np.flatnonzero(wrong), labels, predicted, sure)[: count // 2]
@@ -260,7 +263,7 @@ def prediction_grid(
 
 
 def _varied(mistakes: np.ndarray, labels: np.ndarray, predicted: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Mistakes in turns: the surest of each pair (true, predicted) first, then the second of each, and so on."""
+    """Return mistakes in turns: the surest of each pair (true, predicted) first, then the second of each, and so on."""
     turn: dict[tuple[int, int], int] = {}
     order = []
     for index in mistakes[np.argsort(-sure[mistakes], kind="stable")]:
@@ -271,12 +274,12 @@ def _varied(mistakes: np.ndarray, labels: np.ndarray, predicted: np.ndarray, sur
 
 
 def _percent(probability: float) -> str:
-    """Never 100 % of what is not certain."""
+    """Return a percentage, rounded down: only 1.0 prints as 100 %."""
     return f"{100 * probability:.0f} %" if probability < 0.995 else ">99 %"
 
 
 def _show_image(axes: Axes, image: np.ndarray) -> None:
-    """An image (C, H, W): bytes as they are, floats from their least to their greatest."""
+    """Draw an image (C, H, W): bytes as they are, floats from their smallest to their largest."""
     if image.dtype != np.uint8:
         image = (image - image.min()) / (np.ptp(image) or 1.0)
     picture = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
@@ -290,7 +293,7 @@ def _short(name: str) -> str:
 
 
 def filter_grid(weight: np.ndarray) -> Figure:
-    """The kernels of a first layer, (O, C, kH, kW): in colour for three channels, else each channel in grey."""
+    """Draw the kernels of a first layer, (O, C, kH, kW): in colour for three channels, else each channel in grey."""
     kernels = weight if weight.shape[1] == 3 else weight.reshape(-1, 1, *weight.shape[2:])
     kernels = kernels[:96]
     columns = min(16, max(8, int(np.ceil(np.sqrt(len(kernels))))))

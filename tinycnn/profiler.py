@@ -21,7 +21,7 @@ MIB = 2**20
 
 @dataclass
 class Row:
-    """What the calls of one operation, or those of it in one layer, took together.
+    """The total time and memory of one operation's calls, or of those in one layer.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Row:
 class profile:
     """Measure time and memory of every operation inside a ``with`` block.
 
-    Operations inside another operation count for themselves, not for the outer one. On a GPU the times are those of
+    An operation inside another one is counted separately, not in the outer one. On a GPU the times are those of
     launching the kernels. Only the thread that opened the block is measured.
 
     Parameters
@@ -57,7 +57,7 @@ class profile:
     Attributes
     ----------
     rows : list of Row
-        In the order in which operations first ran.
+        In the order of the operations' first calls.
     seconds : float
         The time of the block, Python between the operations included.
 
@@ -84,7 +84,7 @@ class profile:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows in the order in which operations first ran."""
+        """The rows in the order of the operations' first calls."""
         return list(self._rows.values())
 
     def __enter__(self) -> profile:
@@ -106,7 +106,7 @@ class profile:
         self._layers.pop()
 
     def _observe(self, node: autograd.Function, call: Callable, *arguments: Any, **options: Any) -> Any:
-        """Run one pass of an operation and note what it took."""
+        """Run one pass of an operation and record its time and memory."""
         forward = call.__name__ == "forward"
         if forward:
             layer = self._layers[-1]
@@ -131,7 +131,7 @@ class profile:
         return result
 
     def __str__(self) -> str:
-        """The table, the most expensive operations first."""
+        """Return the table, the most expensive operations first."""
         total = sum(row.forward + row.backward for row in self.rows)
         width = max([len(row.name) for row in self.rows] + [len("operation")])
         columns = ("forward", "ms"), ("backward", "ms"), ("share", "%"), ("output", "MiB"), ("saved", "MiB")

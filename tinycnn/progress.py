@@ -12,7 +12,7 @@ from tinycnn.kernels import numba_is_missing
 
 
 class _StandardError:
-    """Standard error for what may be lost: a closed stream or terminal is no reason to stop."""
+    """Standard error for output that may be lost: a closed stream or terminal does not stop the program."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
@@ -77,7 +77,7 @@ class Progress:
         self._compiling = _CompileListener(self._show) if numba_is_missing() is None else None
 
     def update(self, images: int, **numbers: float) -> None:
-        """Move on, and show numbers."""
+        """Advance the bar, and show numbers."""
         self._bar.set_postfix_str(", ".join(f"{k} {v:.3f}" for k, v in numbers.items()), refresh=False)
         self._bar.update(images)
 
@@ -98,7 +98,7 @@ class Progress:
 
 
 class _CompileListener:
-    """Calls ``show(name)`` when Numba begins to compile a function."""
+    """A listener that calls ``show(name)`` when Numba begins to compile a function."""
 
     def __init__(self, show: Any) -> None:
         from numba.core import event

@@ -35,8 +35,8 @@ class Generator:
     numpy : numpy.random.Generator
         For initial weights, shuffles and augmentation.
     row : int
-        Where this process has a part of a batch: the part's first row. Dropout then draws what one process would draw
-        for that part of the whole batch.
+        The first row of this process's part of a batch. Dropout draws the same numbers as one process would draw for
+        that part of the whole batch.
 
     Notes
     -----
@@ -62,7 +62,7 @@ class Generator:
             return self._streams
 
     def get_state(self) -> dict[str, Any]:
-        """Return the whole state, made of plain numbers and strings; what is drawn later does not change it."""
+        """Return the whole state, made of plain numbers and strings; later draws do not change it."""
         return {"seed": self.seed, "streams": self._streams, "numpy": self.numpy.bit_generator.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ class Generator:
         self.numpy.bit_generator.state = fresh.state
 
     def __copy__(self) -> Generator:
-        """Return a generator that draws the same numbers from here on, and leaves this one alone."""
+        """Return a generator that draws the same numbers from here on, without changing this one."""
         return copy.deepcopy(self)
 
 
@@ -101,7 +101,7 @@ _default = Generator(0)
 
 
 def default_generator() -> Generator:
-    """Return the generator that is used where none is passed, one for the whole process."""
+    """Return the generator that is used if none is passed, one for the whole process."""
     return _default
 
 

@@ -1,4 +1,4 @@
-"""Folders of runs: made without a race, found by name, and cleaned of what killed commands left."""
+"""Folders of runs: creation without a race, search by name, and removal of those that killed commands left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ABANDONED_AFTER = 86400.0  # seconds, where there are no locks to tell a comman
 
 
 def new_folder(out: Path, name: str) -> Path:
-    """Make ``out/name``, or ``out/name-2`` and so on if it exists: no run overwrites another."""
+    """Make ``out/name``, or ``out/name-2`` and so on if it exists, so that no run overwrites another."""
     number = 1
     folder = out / name
     try:
@@ -84,7 +84,7 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def remove_abandoned(out: Path, name: str = "*") -> None:
-    """Remove the folders in ``out`` that killed commands left before they had anything to keep."""
+    """Remove the folders in ``out`` that killed commands left before their first result."""
     with suppress(OSError):
         for path in out.glob(f"{name}/{MARKER}"):
             with suppress(OSError):
@@ -109,7 +109,7 @@ def find_run(given: Path, out: Path) -> Path:
     Raises
     ------
     CheckpointError
-        If there is none, with the names of those that are there.
+        If it does not exist, with the names of those that do.
     """
     for folder in (given, out / given):
         if folder.is_file() or (folder / CHECKPOINT).is_file():
@@ -124,7 +124,7 @@ def find_run(given: Path, out: Path) -> Path:
 
 
 def newest_run(out: Path) -> Path:
-    """Return the run in a folder whose checkpoint was written last."""
+    """Return the run in a folder whose checkpoint is the newest."""
     runs = sorted(out.glob(f"*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise CheckpointError(f"there is no run in {out}: train one with `tinycnn train`, or name one")

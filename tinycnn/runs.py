@@ -109,7 +109,7 @@ def check_classes(data: ArrayDataset, classes: Sequence[str], owner: str) -> Non
 
 
 def build_model(settings: Settings, classes: int, image_shape: tuple[int, ...]) -> Module:
-    """The network for images of a shape (C, H, W); below 96 pixels with its stem for small images."""
+    """Return the network for images of a shape (C, H, W); below 96 pixels with its stem for small images."""
     options: dict[str, Any] = {"num_classes": classes, "in_channels": image_shape[0], "width": settings.width}
     options["small_input"] = image_shape[1] < SMALL
     for name in ("dropout", "bypass"):
@@ -141,7 +141,7 @@ def check_model_size(model: str, width: float, **options: Any) -> None:
 
 
 def build_optimizer(settings: Settings, model: Module) -> Optimizer:
-    """The optimiser; weight decay spares biases and batch norm."""
+    """Return the optimiser; weight decay spares biases and batch norm."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -155,7 +155,7 @@ def build_optimizer(settings: Settings, model: Module) -> Optimizer:
 
 
 def build_schedule(settings: Settings, optimizer: Optimizer, steps: int) -> Schedule | WarmUp | None:
-    """The schedule over all steps, after a warm-up of a twentieth of them."""
+    """Return the schedule over all steps, after a warm-up of a twentieth of them."""
     if settings.schedule == "constant":
         return None
     if settings.schedule == "step":
@@ -168,7 +168,7 @@ def build_schedule(settings: Settings, optimizer: Optimizer, steps: int) -> Sche
 def build_trainer(
     settings: Settings, folder: Path, quiet: bool, communicator: Communicator = ALONE, device: str = "cpu"
 ) -> tuple[Trainer, ArrayDataset]:
-    """A trainer with everything that it needs, and the test set."""
+    """Return a trainer with everything that it needs, and the test set."""
     settings.check()
     tc.manual_seed(settings.seed)
     train, test = datasets(settings)
@@ -212,9 +212,7 @@ def build_trainer(
 
 
 def _augmentation(settings: Settings, size: int) -> list[Any]:
-    """Random crops for photographs and mirrored ones where left and right do not matter; glyphs are varied as
-    they are.
-    """
+    """Return random crops for photographs, mirrored where left and right do not matter; glyphs stay as they are."""
     kind = settings.augment or {"cifar10": "crop-flip", "cifar100": "crop-flip"}.get(settings.data, "none")
     crop = [transforms.RandomCrop(size, max(1, size // 8))] if "crop" in kind else []
     return [*crop, *([transforms.RandomHorizontalFlip()] if "flip" in kind else [])]
@@ -228,10 +226,10 @@ def train(
     communicator: Communicator = ALONE,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Train into a folder and return the result (also in result.json), or with ``interrupted`` set after a signal.
+    """Train into a folder and return the result (also in result.json), with ``interrupted`` set after a signal.
 
-    Of several ranks, rank 0 reads and writes the folder. Figures come last: one that cannot be drawn is a note, not an
-    error.
+    Of several ranks, rank 0 reads and writes the folder. Figures are drawn last: one that cannot be drawn is a note,
+    not an error.
     """
     start, first = time.perf_counter(), communicator.rank == 0
     trainer, test = build_trainer(settings, folder, quiet, communicator, device)
@@ -329,7 +327,7 @@ def load_run(folder: Path) -> tuple[Module, dict[str, Any]]:
 
 
 def settings_in(path: Path) -> tuple[Settings, dict[str, Any]]:
-    """Return the settings of a run, and its whole checkpoint, of which what else commands read is checked.
+    """Return the settings of a run, and its whole checkpoint; the entries that commands read are checked.
 
     Raises
     ------

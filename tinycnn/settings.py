@@ -34,7 +34,7 @@ _KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str}
 
 @dataclass
 class Settings:
-    """What a training run is made of. None stands for what suits the data."""
+    """The settings of a training run. None stands for a default that suits the data."""
 
     model: str = "resnet8"
     data: str = "glyphs"

@@ -1,4 +1,4 @@
-"""Standard output and error that stop no command: closed, a broken pipe, a terminal that is gone, any encoding."""
+"""Standard output and error that never stop a command: closed, a broken pipe, a terminal that is gone, any encoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO)
 
 
 class LenientStream:
-    """A text stream whose reader may go away: what is written from then on is lost, and the command continues.
+    """A text stream whose reader may disappear: later output is lost, and the command continues.
 
     Attributes
     ----------
@@ -33,13 +33,13 @@ class LenientStream:
         return getattr(self._stream if self._stream is not None else sys.__stdout__, name)
 
     def write(self, text: str) -> int:
-        """Write, unless the reader is gone."""
+        """Write, unless the reader has gone."""
         if not self._gone:
             self._guard(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, unless the reader is gone."""
+        """Flush, unless the reader has gone."""
         if not self._gone:
             self._guard(self._stream.flush)
 
@@ -63,7 +63,7 @@ class LenientStream:
             self._forget_what_is_buffered()
 
     def _forget_what_is_buffered(self) -> None:
-        """Let the buffer flow into the null device: Python would fail to flush it at its end."""
+        """Flush the buffer into the null device: Python would fail to flush it at exit."""
         if self._stream in (sys.__stdout__, sys.__stderr__):
             with suppress(OSError, ValueError):
                 null = os.open(os.devnull, os.O_WRONLY)
@@ -73,7 +73,7 @@ class LenientStream:
 
 @contextmanager
 def lenient_streams() -> Iterator[LenientStream]:
-    """Put lenient streams in the place of standard output and error; the former is returned."""
+    """Replace standard output and error by lenient streams; return the former."""
     _plug_closed_descriptors()
     before = sys.stdout, sys.stderr
     output, error = LenientStream(sys.stdout), LenientStream(sys.stderr)
@@ -92,7 +92,7 @@ def lenient_streams() -> Iterator[LenientStream]:
 def _plug_closed_descriptors() -> None:
     """Open the null device where standard input, output or error is closed.
 
-    The next file that is opened would get their number, and what is written to them would land in it.
+    Otherwise the next file that is opened would get their number, and output would be written into it.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -63,7 +63,7 @@ class Summary:
         Its class.
     input_shape : (C, H, W)
     rows : list of Row
-        Layers in the order in which they ran.
+        The layers, in running order.
     parameters : int
         All of the model's.
     """
@@ -102,10 +102,10 @@ class Summary:
 
 
 def summary(model: nn.Module, input_shape: tuple[int, ...] = (3, 224, 224)) -> Summary:
-    """The layer table of a model for one image.
+    """Return the layer table of a model for one image.
 
-    Layers are the modules that have no modules inside, and those with parameters of their own. What
-    ``forward`` does between them (an addition, say) has no row, but counts for the receptive field.
+    Layers are the modules that have no modules inside, and those with parameters of their own. An operation of
+    ``forward`` between them (an addition, say) has no row, but counts for the receptive field.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def summary(model: nn.Module, input_shape: tuple[int, ...] = (3, 224, 224)) -> S
 
 
 def _add_rows(model: nn.Module, rows: list[Row], fields: _Fields) -> list[Any]:
-    """Hooks that add a row whenever a layer has run."""
+    """Register hooks that add a row whenever a layer has run."""
     counted: set[int] = set()
 
     def hook(name: str) -> Callable[[nn.Module, tuple, Any], None]:
@@ -191,14 +191,14 @@ class _Field(NamedTuple):
 
 
 class _Fields:
-    """Receptive fields of the tensors made from an image, by what is known of the graph behind them."""
+    """Receptive fields of the tensors made from an image, computed from the graph behind them."""
 
     def __init__(self, image: Tensor) -> None:
         self.image = image
         self.known: dict[Function | Tensor, _Field] = {image: _Field()}
 
     def of(self, tensor: Tensor) -> int | tuple[int, int]:
-        """The receptive field of a tensor: one number where height and width agree."""
+        """Return the receptive field of a tensor: one number if height and width agree."""
         stack: list[Any] = [tensor.grad_fn or self.image]
         while stack:
             node = stack[-1]
@@ -214,12 +214,12 @@ class _Fields:
         return height if height == width else (height, width)
 
     def _edges(self, node: Function) -> list[Any]:
-        """The inputs of a node that come from the image rather than from parameters."""
+        """Return the inputs of a node that come from the image rather than from parameters."""
         edges = (edge for edge in node.edges if edge is not None)
         return [edge for edge in edges if edge.target is self.image or isinstance(edge.target, Function)]
 
     def _after(self, node: Function, edges: list[Any]) -> _Field:
-        """The field of a node's output: the largest of its inputs', grown by its window."""
+        """Return the field of a node's output: the largest of its inputs', grown by its window."""
         inputs = [_of_edge(self.known[edge.target], edge.shape) for edge in edges] or [_Field()]
         size, jump, read = (tuple(max(values) for values in zip(*(f[i] for f in inputs))) for i in range(3))
         windows = [_window(node, axis) for axis in (0, 1)]
@@ -228,7 +228,7 @@ class _Fields:
 
 
 def _of_edge(field: _Field, shape: tuple[int, ...]) -> _Field:
-    """The field of an input: a vector made from a map sees all of the map."""
+    """Return the field of an input: a vector made from a map sees all of the map."""
     if len(shape) == 4:
         return field._replace(read=shape[2:])
     seen = tuple(n + (count - 1) * j for n, j, count in zip(field.size, field.jump, field.read))
@@ -236,7 +236,7 @@ def _of_edge(field: _Field, shape: tuple[int, ...]) -> _Field:
 
 
 def _window(node: Function, axis: int) -> tuple[int, int]:
-    """How many elements beyond the first an output of the node sees along an axis, and its stride."""
+    """Return how many elements beyond the first an output of the node sees along an axis, and its stride."""
     if isinstance(node, Conv2d):
         stride, _, dilation = node.geometry[:3]
         return dilation[axis] * (node.saved[1].shape[2 + axis] - 1), stride[axis]
@@ -266,7 +266,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _memory(count: int) -> str:
-    """Bytes in thousands or millions."""
+    """Return bytes in thousands or millions."""
     return f"{count / 1e6:,.2f} MB" if count >= 1e6 else f"{count / 1e3:,.2f} kB"
 
 

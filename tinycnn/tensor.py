@@ -30,7 +30,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
         Copied. Python floats become float32; float64 arrays stay float64; integers and booleans are allowed (labels,
         masks) but cannot require gradients.
     requires_grad : bool
-        Whether ``backward`` shall fill ``grad``.
+        If True, ``backward`` fills ``grad``.
     dtype : data type, optional
         Convert to it.
 
@@ -51,7 +51,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
     """
 
     __slots__ = ("__weakref__", "_after", "_data", "_grad", "_hooks", "_node", "_requires_grad")
-    __array_ufunc__ = None  # so that array * tensor asks the tensor
+    __array_ufunc__ = None  # so that array * tensor calls Tensor.__rmul__
 
     _data: np.ndarray
     _grad: np.ndarray | None
@@ -87,7 +87,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
 
     @classmethod
     def _of(cls, array: np.ndarray) -> Tensor:
-        """Wrap an array that nobody else writes to, without a copy."""
+        """Wrap an array that no other code writes to, without a copy."""
         tensor = Tensor.__new__(Tensor)
         tensor._data, tensor._grad = array, None
         tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, False
@@ -95,11 +95,11 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
 
     @staticmethod
     def _constant(data: Any, dtype: Any) -> Tensor:
-        """Return a tensor for an operand that is not one."""
+        """Return a tensor for an operand that is not a tensor."""
         return Tensor(data, dtype=dtype)
 
     def _set_data(self, value: Any) -> None:
-        """Replace the array by another, which may have another shape, or by a tensor's.
+        """Replace the array by another, also of another shape, or by a tensor's.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was made by hand rather than by a recorded operation."""
+        """True if the user made it, rather than a recorded operation."""
         return self._node is None
 
     @property
@@ -132,7 +132,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to or through this tensor."""
+        """True if gradients flow to or through this tensor."""
         return self._requires_grad or self._node is not None
 
     @requires_grad.setter
@@ -155,7 +155,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
         Raises
         ------
         TypeError, ValueError
-            If what is set does not have the shape, dtype and device of ``data``.
+            If the value does not have the shape, dtype and device of ``data``.
         """
         return self._grad
 
@@ -199,7 +199,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
     # -- out of the graph ----------------------------------------------------------------------------------------------
 
     def detach(self) -> Tensor:
-        """The same values outside the graph, sharing memory."""
+        """Return the same values outside the graph, sharing memory."""
         return Tensor._of(self.data)
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -218,7 +218,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
     # -- the backward pass ---------------------------------------------------------------------------------------------
 
     def register_hook(self, hook: Callable[[np.ndarray], np.ndarray | None]) -> Hook:
-        """Call ``hook(grad)`` when this tensor's gradient is known; what it returns, unless None, replaces it.
+        """Call ``hook(grad)`` when this tensor's gradient is complete; a result other than None replaces the gradient.
 
         Returns
         -------
@@ -296,7 +296,7 @@ def _added_by_subclass(tensor: Tensor) -> tuple[dict[str, Any] | None, dict[str,
 
 
 def _rebuild(kind: type[Tensor], data: Any, grad: Any, device: str, requires_grad: bool) -> Tensor:
-    """Make a leaf from what :meth:`Tensor.__reduce_ex__` gave. Hooks belong to the original and are not copied."""
+    """Make a leaf from the result of :meth:`Tensor.__reduce_ex__`. Hooks belong to the original and are not copied."""
     to_device = for_device(device).as_array
     tensor = kind.__new__(kind)
     tensor._data, tensor._grad = to_device(data), None if grad is None else to_device(grad)

@@ -1,4 +1,4 @@
-"""Text that users brought, such as class names: data, whatever characters it holds."""
+"""Text from users, such as class names: data, whatever characters it holds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Trees of dicts, lists, plain values and arrays as JSON text and a table of arrays, and back exactly as they were.
 
 JSON has fewer types than Python. A dict with keys that are all text, a list, text, a number, a truth value and None are
-themselves. Everything else becomes a dict of one entry, whose key says what it is; a dict of the user's that looks like
+themselves. Everything else becomes a dict of one entry, whose key names the type; a dict of the user's that looks like
 one is written as ``{"items": [[key, value], ...]}``, as is a dict with other keys than text.
 """
 
@@ -23,12 +23,12 @@ _EXPECTED = "expected dicts, lists, tuples, text, bytes, numbers, None and array
 
 
 def take_out(value: Any, arrays: dict[str, np.ndarray], path: tuple[str, ...] = ()) -> Any:
-    """Return a tree for JSON, with each array replaced by a reference to its name in ``arrays``, where it is put.
+    """Return a tree for JSON, with each array moved to ``arrays`` and replaced by a reference to its name there.
 
     Raises
     ------
     TypeError
-        Naming the entry that could not come back as it is.
+        Naming the entry that could not be read back as it is.
     """
     if len(path) > DEEPEST:
         raise TypeError(f"{_where(path[:5])}/... is nested more than {DEEPEST} levels deep, or holds itself")
@@ -104,7 +104,7 @@ def _where(path: tuple[str, ...]) -> str:
 
 
 def put_back(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Return the tree that :func:`take_out` took arrays out of.
+    """Return the tree from which :func:`take_out` took the arrays.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def put_back(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def put_back_first_format(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Return the tree of a checkpoint of format 1, which knew arrays only: tuples are lists there, keys are text."""
+    """Return the tree of a checkpoint of format 1, which stored arrays only: tuples are lists there, keys are text."""
     if isinstance(tree, dict):
         if list(tree) == ["array"]:
             return arrays[tree["array"]]
@@ -160,7 +160,7 @@ def _items(item: Any, arrays: Mapping[str, np.ndarray]) -> dict[Any, Any]:
 
 
 def _key(key: Any) -> Any:
-    """A key; each NaN is one of its own, though JSON's reader gives the same object for all."""
+    """Return a key; each NaN is a key of its own, though JSON's reader gives the same object for all."""
     return float("nan") if type(key) is float and math.isnan(key) else key
 
 

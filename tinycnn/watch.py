@@ -1,4 +1,4 @@
-"""Watching a network learn: how large activations and gradients are in each layer, step by step."""
+"""The record of a network's training: the size of activations and gradients in each layer, step by step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Watch:
         self._hooks.append(model.register_forward_hook(self._end_step))
 
     def _follow(self, name: str, module: nn.Module) -> None:
-        """Put hooks on a layer. They keep numbers, never an array or a node of the graph."""
+        """Put hooks on a layer. They store numbers, never an array or a node of the graph."""
         latest: dict[str, Any] = {}
 
         def forward(layer: nn.Module, _: tuple, output: Any) -> None:
@@ -95,7 +95,7 @@ class Watch:
             self.steps += 1
 
     def remove(self) -> None:
-        """Take the hooks off the model; what was recorded stays."""
+        """Remove the hooks from the model; the rows stay."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -111,7 +111,7 @@ class Watch:
     def table(
         self, quantity: str = "gradient", kinds: tuple[type[nn.Module], ...] = WEIGHTED
     ) -> tuple[list[int], list[str], np.ndarray]:
-        """A quantity by step and layer.
+        """Return a quantity by step and layer.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Watch:
         return steps, layers, values
 
     def figure(self, quantity: str = "gradient", kinds: tuple[type[nn.Module], ...] = WEIGHTED) -> Figure:
-        """The gradient-flow figure: a quantity layer by layer, and its course over the training."""
+        """Draw the gradient-flow figure: a quantity layer by layer, and its course over the training."""
         from tinycnn import plotting
 
         steps, layers, values = self.table(quantity, kinds)
@@ -173,9 +173,9 @@ def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] =
     ----------
     model : Module
     every : int
-        Record every so many steps.
+        Record each ``every``-th step.
     kinds : tuple of Module classes
-        What to watch: layers with weights, and activation functions.
+        The layers to watch: by default those with weights, and activation functions.
 
     Returns
     -------
@@ -202,7 +202,9 @@ def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] =
 
 
 def _statistics(array: np.ndarray) -> dict[str, float]:
-    """Size, mean, deviation, zeros and dead channels of an output (N, C, ...); gradients are not known yet."""
+    """Return size, mean, standard deviation, zeros and dead channels of an output (N, C, ...); gradients are not
+    known yet.
+    """
     size = _size(array)
     mean = float(array.mean(dtype=np.float64))
     zeros = 1 - np.count_nonzero(array) / max(array.size, 1)
@@ -219,7 +221,7 @@ def _statistics(array: np.ndarray) -> dict[str, float]:
 
 
 def _size(array: np.ndarray) -> float:
-    """The root of the mean square, in float64 where the squares leave float32."""
+    """Return the root of the mean square, in float64 where the squares leave float32."""
     flat = on_host(array).ravel(order="K")
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = float(np.vdot(flat, flat))

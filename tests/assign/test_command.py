@@ -122,8 +122,8 @@ def test_selftest_says_what_is_not_as_it_should_be(toy, capsys):
     ("arguments", "message"),
     [
         (["release", "A99", "x"], "there is no assignment 'A99'; there are A01_geometry"),
-        (["check", "nowhere"], "nowhere is no assignment: there is no task.toml in it"),
-        (["reset", "nowhere"], "nowhere is no assignment"),
+        (["check", "nowhere"], "nowhere is not an assignment: there is no task.toml in it"),
+        (["reset", "nowhere"], "nowhere is not an assignment"),
         (["grade", "nowhere", "--out", "out"], "nowhere: No such file or directory"),
         (["grade", "nowhere", "--out", "out", "--format", "jsn"], "unknown format 'jsn'; did you mean json?"),
         (["similarity", "nowhere", "--assignment", "A3"], "nowhere: No such file or directory"),

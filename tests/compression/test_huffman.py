@@ -98,7 +98,7 @@ DAMAGED = {
     "too many short words": (b"\x11\x10\x00", 1, 4, "more words than a prefix code"),
     "more words than bits": (b"\x11\x00", 9, 2, "cannot hold 9 words"),
     "an unknown word": (b"\x10\xff", 1, 2, "unknown"),
-    "bytes that are left": (b"\x11\x00\x00", 3, 2, "go on too long"),
+    "bytes that are left": (b"\x11\x00\x00", 3, 2, "are too long"),
     "words that end too early": (b"\x22\x22\x00", 5, 4, "too early"),
 }
 

@@ -1,8 +1,8 @@
 """Submissions of the careless and the clever, each of which must get no points and do no harm.
 
-Most are files in ``lessons/assignments/attacks/``, written so that they fit any assignment: what is asked of a module
-that has it not goes to its ``__getattr__``. Added here are answers that take no work, archives that lead elsewhere, and
-the right answers to questions that were asked of somebody else.
+Most are files in ``lessons/assignments/attacks/``, written so that they fit any assignment: missing names fall through
+to the module's ``__getattr__``. Added here are answers that take no work, archives with paths that lead elsewhere, and
+the right answers to another student's questions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LAZY_FILE = "def __getattr__(name):\n    return lambda *arguments, **options: {
 
 @dataclass(frozen=True)
 class Attack:
-    """A submission: what it is called, where it is, and the protection without which it is not tried."""
+    """A submission: its name, its path, and the protection without which it is not tried."""
 
     name: str
     path: Path
@@ -53,7 +53,7 @@ class Attack:
 
 
 def lazy(task: Task, folder: Path) -> Iterator[Attack]:
-    """Answers that take no work."""
+    """Return answers that take no work."""
     for name, answer in _LAZY.items():
         path = folder / name.replace(" ", "_")
         path.mkdir()
@@ -62,7 +62,7 @@ def lazy(task: Task, folder: Path) -> Iterator[Attack]:
 
 
 def hostile(task: Task, folder: Path) -> Iterator[Attack]:
-    """Code that does something else than what it is asked for."""
+    """Return code that does something else than compute an answer."""
     for source in sorted((catalogue() / "attacks").glob("*.py")):
         text = source.read_text(encoding="utf-8")
         needs = re.search(r'^""".*Needs: (\w+)\."""', text)
@@ -73,7 +73,7 @@ def hostile(task: Task, folder: Path) -> Iterator[Attack]:
 
 
 def smuggled(task: Task, folder: Path) -> Iterator[Attack]:
-    """The solution itself, by ways that must not be followed, and archives that are larger than they look."""
+    """Return the solution by ways that must not be followed, and archives that are larger than they look."""
     ways: dict[str, Callable[[Task, Path], None]] = {
         "link to the master": _link,
         "folder that is a link": _linked_folder,
@@ -160,7 +160,7 @@ def __getattr__(name):
 
 
 def by_heart(task: Task, folder: Path) -> Iterator[Attack]:
-    """Right answers to the tests as they are drawn at home, and as another student has them."""
+    """Return the right answers to the tests as they are drawn at home, and as another student has them."""
     for name, draw in (("answers by heart", PUBLIC), ("answers of another student", Draw(b"selftest", "another"))):
         path = folder / name.replace(" ", "_")
         path.mkdir()
@@ -170,7 +170,7 @@ def by_heart(task: Task, folder: Path) -> Iterator[Attack]:
 
 
 def _recorded(task: Task, draw: Draw) -> dict[str, Any]:
-    """The digest of every question in the tests, and the solution's answer."""
+    """Return the digest of every question in the tests, and the solution's answer."""
     with _Recorder(task, task.master.read_bytes()) as sandbox:
         for name, function in functions_of(task).items():
             student = Student(sandbox)

@@ -1,6 +1,6 @@
-"""A folder of submissions graded by several processes; each report is kept at once, so that nothing is graded twice.
+"""The grading of a folder of submissions by several processes; each report is saved at once and never graded twice.
 
-Workers (:mod:`.worker`) are processes of their own: whatever ends one of them, the batch goes on.
+Workers (:mod:`.worker`) are processes of their own: whatever ends one of them, the batch continues.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRIES = 2
 
 
 def secret_of(path: Path) -> bytes:
-    """The course's secret, from a file that is made where there is none yet."""
+    """Return the course's secret, from a file that is made if it does not exist."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
@@ -40,12 +40,12 @@ def secret_of(path: Path) -> bytes:
 
 
 def guess_task(folder: Path) -> Task:
-    """The assignment whose file is among the submissions.
+    """Return the assignment whose file is among the submissions.
 
     Raises
     ------
     AssignmentError
-        If that is none, or not only one.
+        If there is no such assignment, or more than one.
     """
     paths = submission.collect(folder).values()
     found = []
@@ -61,7 +61,7 @@ def guess_task(folder: Path) -> Task:
 
 @dataclass
 class Batch:
-    """What is to be graded, and what came of it.
+    """The submissions to grade, and the reports on them.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Batch:
     reports : dict of str to Report
         By student.
     failures : dict of str to str
-        Where the grader failed: these students have no report.
+        Students without a report because the grader failed, and why.
     """
 
     task: Task
@@ -89,7 +89,7 @@ class Batch:
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, jobs: int = 1, say: Callable[[str], Any] = print) -> None:
-        """Grade what has no report yet."""
+        """Grade the submissions that have no report yet."""
         paths = submission.collect(self.folder)
         (self.out / RESULTS).mkdir(parents=True, exist_ok=True)
         left: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -122,7 +122,7 @@ class Batch:
         return self.out / RESULTS / f"{student}.json"
 
     def _kept(self, student: str, handed_in: Submission) -> Report | None:
-        """The report of an earlier run, if a new one would be the same."""
+        """Return the report of an earlier run, if a new one would be the same."""
         try:
             report = Report.from_json(json.loads(self._path(student).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
@@ -135,7 +135,7 @@ class Batch:
 
 
 class _Worker(threading.Thread):
-    """Takes students from one queue and puts reports into another; a process of its own does the work."""
+    """A thread that takes students from one queue and puts reports into another; a process of its own does the work."""
 
     def __init__(self, batch: Batch, paths: dict[str, Path], left: queue.SimpleQueue, done: queue.SimpleQueue) -> None:
         super().__init__(daemon=True)
@@ -152,12 +152,12 @@ class _Worker(threading.Thread):
                 break
             try:
                 self.done.put((student, self._graded(student)))
-            except Exception as error:  # whatever it is, the batch waits for an answer
+            except Exception as error:  # whatever happens, the batch waits for an answer
                 self.done.put((student, f"{type(error).__name__}: {error}"))
         self.stop()
 
     def stop(self) -> None:
-        """End the process, in the middle of its work if it has any."""
+        """End the process, even in the middle of its work."""
         self.stopped = True
         if self.process:
             self.process.kill()
@@ -209,13 +209,13 @@ class _Worker(threading.Thread):
 
 
 def warm(task: Task, folder: Path) -> Path | None:
-    """See that the grader works here: the solution has full marks. Its compiled kernels are kept for what comes.
+    """Check that the grader works here: the solution has full marks. Its compiled kernels are kept for the submissions.
 
     Parameters
     ----------
     task : Task
     folder : Path
-        Where tinycnn with its compiled kernels goes, if the assignment uses it.
+        The folder for tinycnn with its compiled kernels, if the assignment uses it.
 
     Returns
     -------

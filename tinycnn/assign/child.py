@@ -1,9 +1,9 @@
-"""The process that runs a student's code: it is asked for a function's value, computes, and answers in plain arrays.
+"""The process that runs a student's code: it reads the name of a function, computes, and answers in plain arrays.
 
-It starts as ``python -I -S child.py`` in a folder of its own. The first line on standard input is JSON with what it may
-do; then come requests. It never sees what a right answer is, so whatever the student's code does to this process, it
-cannot answer better than by computing. This file and its neighbours ``wire`` and ``confine`` are copied to where
-nothing else of the package is.
+It starts as ``python -I -S child.py`` in a folder of its own. The first line on standard input is JSON with its
+settings, and requests follow. It never sees a right answer, so whatever the student's code does to this process, it
+cannot answer better than by computing. This file and its neighbours ``wire`` and ``confine`` are copied to a folder
+without the rest of the package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST_TEXT = 2000
 
 
 class _Allowed(importlib.machinery.PathFinder):
-    """Finds the packages that the assignment may use, and nothing else of those that are installed."""
+    """A finder of the packages that the assignment may use, and of no other installed ones."""
 
     places: ClassVar[dict[str, str]] = {}
 
@@ -35,7 +35,7 @@ class _Allowed(importlib.machinery.PathFinder):
 
 
 class Missing(LookupError):
-    """The student's file has no such function."""
+    """The error that the student's file has no such function."""
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    os.dup2(2, 1)  # what the student prints goes to the log
+    os.dup2(2, 1)  # the student's output goes to the log
     settings = json.loads(requests.readline())
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.append(here)
@@ -71,7 +71,7 @@ def _serve(requests: BinaryIO, replies: BinaryIO, settings: dict[str, Any]) -> N
 
 
 def _sendable(reply: dict[str, Any], request: dict[str, Any], largest: int) -> bytes:
-    """The reply as bytes, or what is wrong with it."""
+    """Return the reply as bytes, or as an error if it cannot be sent."""
     import wire
 
     try:
@@ -88,7 +88,7 @@ def _sendable(reply: dict[str, Any], request: dict[str, Any], largest: int) -> b
 
 
 def _answer(request: dict[str, Any], modules: list[ModuleType], settings: dict[str, Any]) -> dict[str, Any]:
-    """The value asked for, or the error that came of it. The first request has the files imported."""
+    """Return the requested value, or the error that was raised. The first request imports the files."""
     import wire
 
     try:
@@ -116,7 +116,7 @@ def _load(path: str) -> ModuleType:
 
 
 def _function(modules: list[ModuleType], name: str) -> Any:
-    """The adapter's function, which gets the student's module first, or the student's own."""
+    """Return the adapter's function, which gets the student's module first, or the student's own."""
     student, *adapters = modules
     for adapter in adapters:
         if name in vars(adapter):
@@ -130,7 +130,7 @@ def _function(modules: list[ModuleType], name: str) -> Any:
 
 
 def _described(error: BaseException, path: str) -> dict[str, Any]:
-    """An error in plain words: its type, its text, and the line of the student's file that it comes from."""
+    """Return an error in plain words: its type, its text, and the line of the student's file that raised it."""
     try:
         lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == path]
         line = lines[-1] if lines else 0

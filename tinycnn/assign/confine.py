@@ -1,8 +1,9 @@
-"""A process gives up what a student's function does not need: files, network, other processes, memory without end.
+"""Confinement of a process that runs a student's function: no files, network or other processes, and limited memory.
 
-Nothing here takes privileges; what the system cannot do is left out, and :func:`confine` says what holds. Linux has it
-all: resource limits, seccomp (system calls that fail from now on; Drewry 2012) and Landlock (files that can be reached;
-Salaün 2021). macOS has the limits, Windows none of it. The child imports this file by itself: standard library only.
+Nothing here needs privileges; protections that the system lacks are left out, and :func:`confine` returns those that
+hold. Linux has all of them: resource limits, seccomp (system calls that fail from now on; Drewry 2012) and Landlock
+(files that can be reached; Salaün 2021). macOS has the limits, Windows none of them. The child imports this file by
+itself: standard library only.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def confine(settings: dict[str, Any]) -> list[str]:
     Parameters
     ----------
     settings : dict
-        ``memory`` and ``file_size`` in bytes, ``seconds`` of processor time, ``files`` open at once, ``user``: whether
-        to become nobody, ``read`` and ``write``: the paths that stay reachable.
+        ``memory`` and ``file_size`` in bytes, ``seconds`` of processor time, ``files`` open at once, ``user``: True to
+        become an unprivileged user, ``read`` and ``write``: the paths that stay reachable.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def _become_nobody() -> None:
 
 
 def _drop_capabilities() -> None:
-    """Root without its powers: limits cannot be raised again."""
+    """Drop root's capabilities: limits cannot be raised again."""
     header, none = struct.pack("<Ii", 0x20080522, 0), bytes(24)  # the third version of the kernel's structures
     _libc().capset(header, none)
 
@@ -109,7 +110,7 @@ _OF_A_FILE = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE
 
 
 def _hide_files(read: list[str], write: list[str]) -> bool:
-    """From now on only these paths, and what lies beneath them, can be reached."""
+    """Restrict file access to these paths and the files beneath them."""
     syscall = _libc().syscall
     version = syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
@@ -131,7 +132,7 @@ def _hide_files(read: list[str], write: list[str]) -> bool:
 def _allow(syscall: Any, ruleset: int, path: str, rights: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:  # there is no such path: nothing to reach
+    except OSError:  # the path does not exist
         return
     rights &= rights if os.path.isdir(path) else _OF_A_FILE
     syscall(_ADD_RULE, ruleset, 1, struct.pack("<Qi", rights, place), 0)
@@ -190,7 +191,7 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in the kernel's st
 
 
 def _refuse_calls() -> bool:
-    """From now on these calls return EPERM, in this thread and those it starts."""
+    """Make these calls return EPERM, in this thread and those that it starts."""
     if platform.machine() not in _MACHINES or sys.maxsize < 2**32:
         return False
     code = b"".join(struct.pack("<HBBI", *line) for line in _program(*_MACHINES[platform.machine()]))
@@ -200,7 +201,7 @@ def _refuse_calls() -> bool:
 
 
 def _program(column: int, architecture: int) -> list[tuple[int, int, int, int]]:
-    """The filter: lines of (operation, lines to skip if true, if false, operand)."""
+    """Return the filter: lines of (operation, lines to skip if true, if false, operand)."""
     refuse = (_RETURN, 0, 0, _FAIL | _EPERM)
     allow = (_RETURN, 0, 0, _ALLOW)
     lines = [

@@ -1,4 +1,4 @@
-"""What a wrong answer looks like: the signature that a typical mistake leaves in the numbers."""
+"""Diagnosis of wrong answers by the signature that a typical mistake leaves in the numbers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _EQUAL = 1e-6  # of the largest value
 
 
 def diagnose(got: Array, expected: Array, inputs: Sequence[Any] = (), wrong: Mapping[str, Any] | None = None) -> str:
-    """The first signature that fits, in words; empty if none does.
+    """Return the first signature that fits, in words; empty if none does.
 
     Parameters
     ----------
     got, expected : ndarray
         They differ.
     inputs : sequence
-        What the student's function was given; arrays among it explain factors and missing terms.
+        The arguments of the student's function; arrays among them explain factors and missing terms.
     wrong : mapping of str to array or callable, optional
-        What a test knows of its own typical mistakes: in words, and the value that each gives.
+        Typical mistakes that the test knows: in words, and the value that each gives.
     """
     for words, value in (wrong or {}).items():
         if _same(got, np.asarray(value() if callable(value) else value)):

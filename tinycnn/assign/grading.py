@@ -23,16 +23,16 @@ TestFunction = Callable[[Student, np.random.Generator, Check], None]
 
 @dataclass(frozen=True)
 class Draw:
-    """Where a student's inputs come from: a keyed hash of assignment, student and test.
+    """The source of a student's inputs: a keyed hash of assignment, student and test.
 
-    The same secret gives the same inputs again; without it they cannot be foretold.
+    The same secret gives the same inputs again; without it they cannot be predicted.
     """
 
     secret: bytes
     student: str
 
     def rng(self, assignment: str, test: str) -> np.random.Generator:
-        """The generator of one test's inputs."""
+        """Return the generator of one test's inputs."""
         text = "\0".join((assignment, self.student, test)).encode()
         return np.random.default_rng(int.from_bytes(hmac.digest(self.secret, text, "sha256")))
 
@@ -42,7 +42,7 @@ PUBLIC = Draw(b"public", "")
 
 @dataclass
 class Result:
-    """What a test gave.
+    """The result of one test.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Result:
     text : str
         For the student; empty if all is right.
     hint : str
-        What the mistake looks like.
+        The likely mistake.
     """
 
     name: str
@@ -64,13 +64,13 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether it has all its points."""
+        """True if it has all its points."""
         return self.score == self.points
 
 
 @dataclass
 class Report:
-    """What a submission gave.
+    """The result of a submission.
 
     Attributes
     ----------
@@ -79,11 +79,11 @@ class Report:
     notes : list of str
         On the submission as a whole.
     printed : str
-        The end of what the student's code printed: for students at home and teachers.
+        The end of the student's printed output: for students at home and teachers.
     leaderboard : list of dict
         ``name``, ``value`` and ``order``: "asc" where less is better, else "desc".
     protections : list of str or None
-        What held while the student's code ran; None if it did not run.
+        The protections that held while the student's code ran; None if it did not run.
     seconds : float
     digest : str
         Of all that decides the grade.
@@ -107,26 +107,26 @@ class Report:
 
     @property
     def points(self) -> int:
-        """What could be had."""
+        """The points that can be reached."""
         return sum(result.points for result in self.results)
 
     def lost(self) -> dict[str, int]:
-        """The points lost in each test that does not have all; tests marked by hand are left out."""
+        """Return the points lost in each test that does not have all; tests marked by hand are left out."""
         return {r.name: r.points - r.score for r in self.results if r.kind != "manual" and not r.passed}
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return it as plain data."""
         return {**asdict(self), "score": self.score, "points": self.points}
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> Report:
-        """The inverse of :meth:`to_json`."""
+        """Return the inverse of :meth:`to_json`."""
         table = {name: value for name, value in table.items() if name not in ("score", "points")}
         return cls(**{**table, "results": [Result(**result) for result in table["results"]]})
 
 
 def digest_of(task: Task, submission: Submission, draw: Draw) -> str:
-    """Changes when a regrade could give another grade."""
+    """Return a digest that changes when a regrade could give another grade."""
     secret = hmac.digest(draw.secret, draw.student.encode(), "sha256")
     parts = (task.digest.encode(), secret, submission.source or b"", "\n".join(submission.notes).encode())
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
@@ -139,7 +139,7 @@ def grade(
     framework: Path | None = None,
     keep: Path | None = None,
 ) -> Report:
-    """Run the tests that are there on a submission.
+    """Run the available tests on a submission.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def grade(
     Raises
     ------
     GraderError
-        If the grader does not work here. Whatever a student's file does ends in a report.
+        If the grader does not work here. Every failure of a student's file ends in a report.
     """
     start = time.perf_counter()
     results = [Result(test.name, test.title, test.kind, test.points) for test in task.tests]
@@ -182,7 +182,7 @@ def grade(
 
 
 def functions_of(task: Task) -> dict[str, TestFunction]:
-    """The tests by name, from ``public.py`` and, where it is, ``hidden.py``."""
+    """Return the tests by name, from ``public.py`` and, if it exists, ``hidden.py``."""
     functions: dict[str, TestFunction] = {}
     for kind in ("public", "hidden"):
         tests = task.of_kind(kind)
@@ -194,7 +194,7 @@ def functions_of(task: Task) -> dict[str, TestFunction]:
 def _run(
     function: TestFunction, sandbox: Sandbox, test: Test, result: Result, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Fill in the result of one test; its leaderboard entries."""
+    """Fill in the result of one test; return its leaderboard entries."""
     student = Student(sandbox)
     check = Check(student)
     whole = True

@@ -1,8 +1,8 @@
-"""From the instructor's master to the student's stub and to mutants.
+"""Conversion of the instructor's master to the student's stub and to mutants.
 
-Markers are nbgrader's: what stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` becomes
-``raise NotImplementedError()`` in the stub, and nothing but a comment where it is not indented. One more:
-commented lines after ``### INSTEAD`` are what the stub gets in that place, for code with a fault to be found.
+Markers are nbgrader's: the lines between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` become
+``raise NotImplementedError()`` in the stub, or a comment if they are not indented. One more marker: the stub gets the
+commented lines after ``### INSTEAD`` in that place, for code with a fault to be found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHORTEST = 12  # characters: shorter lines, such as `return out`, give nothing 
 
 @dataclass
 class _Region:
-    """A solution: where it begins, its indentation, its lines, and those that stand in its place."""
+    """A solution: its first line, its indentation, its lines, and the lines that replace them."""
 
     line: int
     indent: str
@@ -33,7 +33,7 @@ class _Region:
 
 
 def _parse(text: str, name: str) -> list[str | _Region]:
-    """Lines and regions in their order."""
+    """Return lines and regions in their order."""
     parts: list[str | _Region] = []
     inside: _Region | None = None
     for number, line in enumerate(text.splitlines(), 1):
@@ -62,7 +62,7 @@ def _parse(text: str, name: str) -> list[str | _Region]:
 
 
 def stub(text: str, name: str = "master") -> str:
-    """What students get: the master without its solutions.
+    """Return the stub that students get: the master without its solutions.
 
     Raises
     ------
@@ -87,7 +87,9 @@ def stub(text: str, name: str = "master") -> str:
 
 
 def secret_lines(text: str, name: str = "master") -> set[str]:
-    """Lines of solutions that no student may find: those that say something and stand nowhere else in the master."""
+    """Return the lines of solutions that no student may find: those that are informative and occur nowhere else in
+    the master.
+    """
     parts = _parse(text, name)
     shown = {line.strip() for part in parts for line in (part.stub() if isinstance(part, _Region) else [part])}
     solved = {line.strip() for part in parts if isinstance(part, _Region) for line in part.solution}
@@ -95,7 +97,9 @@ def secret_lines(text: str, name: str = "master") -> set[str]:
 
 
 def leaks(text: str, name: str, files: dict[str, str]) -> list[str]:
-    """Where files show the secret lines of a master: whole lines of code, also in comments, and passages of texts."""
+    """Return messages on files that show secret lines of a master: lines of code, also in comments, and passages of
+    texts.
+    """
     found = []
     for file, content in files.items():
         lines = {line.strip().lstrip("# ") for line in content.splitlines()}
@@ -105,7 +109,7 @@ def leaks(text: str, name: str, files: dict[str, str]) -> list[str]:
 
 
 def mutated(text: str, mutant: Mutant) -> str:
-    """The master with a mutant's passage replaced.
+    """Return the master with a mutant's passage replaced.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""For tests of modules: the student's is filled with drawn parameters, and must agree with the right one."""
+"""Tests of modules: the student's is filled with drawn parameters, and must agree with the right one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def compare(
     images: np.ndarray,
     training: bool = False,
 ) -> None:
-    """Output and gradient in float64, with parameters that the grader draws. The adapter has ``output_and_gradient``.
+    """Compare output and gradient in float64, with parameters that the grader draws. The adapter has
+    ``output_and_gradient``.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def pack(task: Task, path: Path, secret: bytes, wheels: Path | None = None) -> l
 
 
 def _members(task: Task, secret: bytes, wheels: Path | None) -> Iterator[tuple[str, bytes, int]]:
-    """Names, contents and modes."""
+    """Return names, contents and modes."""
     yield "setup.sh", _SETUP.encode(), 0o755
     yield "run_autograder", _RUN.encode(), 0o755
     yield "requirements.txt", "".join(f"{line}\n" for line in _requirements()).encode(), 0o644
@@ -110,7 +110,7 @@ def _members(task: Task, secret: bytes, wheels: Path | None) -> Iterator[tuple[s
 
 
 def _requirements() -> list[str]:
-    """What tinycnn needs, without its extras."""
+    """Return the requirements of tinycnn, without its extras."""
     try:
         return [line for line in metadata.requires("tinycnn") or () if "extra ==" not in line]
     except metadata.PackageNotFoundError as error:
@@ -120,7 +120,7 @@ def _requirements() -> list[str]:
 
 
 def run(root: Path) -> None:
-    """What ``run_autograder`` does: grade ``submission/``, write ``results/results.json``."""
+    """Grade ``submission/`` and write ``results/results.json``, as ``run_autograder`` does."""
     results = root / "results" / "results.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     results.write_text(json.dumps({"score": 0, "output": _BROKEN}), encoding="utf-8")
@@ -132,7 +132,7 @@ def run(root: Path) -> None:
 
 
 def _student(path: Path) -> str:
-    """Who handed in: the addresses of all in the group; so a regrade draws the same inputs."""
+    """Return who handed in: the addresses of all in the group, so that a regrade draws the same inputs."""
     try:
         users = json.loads(path.read_text(encoding="utf-8"))["users"]
         return ",".join(sorted(str(user.get("email") or user.get("id")) for user in users))

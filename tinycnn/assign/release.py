@@ -1,4 +1,4 @@
-"""The folder that students get, and proof that it gives nothing away."""
+"""The folder that students get, and a check that it holds no solution."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def release(task: Task, out: Path) -> list[Path]:
     task : Task
         A teacher's.
     out : Path
-        A folder that is not there yet, or empty.
+        A folder that does not exist yet, or is empty.
 
     Returns
     -------
     list of Path
-        What was written.
+        The files that were written.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def release(task: Task, out: Path) -> list[Path]:
 
 
 def student_files(task: Task) -> dict[str, str]:
-    """What a student gets, by name."""
+    """Return the files that a student gets, by name."""
     stub = master.stub(task.master.read_text(encoding="utf-8"), task.file)
     beside = [path for path in (task.folder / "README.md", task.folder / "public.py", task.adapter) if path]
     texts = {path.name: path.read_text(encoding="utf-8") for path in beside}
@@ -60,7 +60,7 @@ def student_files(task: Task) -> dict[str, str]:
 
 
 def _how_to(task: Task) -> str:
-    """The end of every README: how to check and what to hand in."""
+    """Return the end of every README: how to check and what to hand in."""
     hidden, by_hand = task.hidden_points, sum(test.points for test in task.of_kind("manual"))
     longer = [test for test in task.of_kind("public") if test.seconds != task.seconds]
     rest = f"{hidden} more are in hidden tests" + (f", {by_hand} are given by hand" if by_hand else "")
@@ -86,7 +86,7 @@ _HOW_TO = """
 
 
 def _task_of_students(task: Task) -> str:
-    """``task.toml`` without hidden tests and mutants."""
+    """Return ``task.toml`` without hidden tests and mutants."""
     names = ("title", "file", "lesson", "packages", "reserved", "seconds", "memory_mb", "largest_kb", "hidden_points")
     top: dict[str, Any] = {"assignment": task.name} | {name: getattr(task, name) for name in names}
     lines = [_toml(name, value) for name, value in top.items()]
@@ -102,7 +102,9 @@ def _toml(name: str, value: Any) -> str:
 
 
 def _prove(task: Task, files: dict[str, str]) -> None:
-    """The stub can be imported and passes nothing; no line of a solution is in what students get."""
+    """Check that the stub can be imported and passes nothing, and that no line of a solution is in the student's
+    files.
+    """
     if found := master.leaks(task.master.read_text(encoding="utf-8"), task.file, files):
         raise AssignmentError(found[0])
     report = grade(task, Submission("stub", files[task.file].encode()))
@@ -119,11 +121,11 @@ def reset(folder: Path, task: Task) -> Path | None:
     Returns
     -------
     Path or None
-        Where the file that was there is kept now, such as ``convolution.1.py``.
+        The new name of the former file, such as ``convolution.1.py``.
     """
     original, path = folder / ORIGINAL / task.file, folder / task.file
     if not original.is_file():
-        raise AssignmentError(f"{folder} has no {original.relative_to(folder)}: it is no folder that was released")
+        raise AssignmentError(f"{folder} has no {original.relative_to(folder)}: it is not a folder that was released")
     kept = None
     if path.exists():
         names = (path.with_suffix(f".{number}{path.suffix}") for number in itertools.count(1))

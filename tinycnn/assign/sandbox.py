@@ -28,17 +28,17 @@ from tinycnn.assign.task import Task
 from tinycnn.errors import TinyCNNError
 
 LARGEST_MESSAGE = 64 * 2**20
-_COUNTS = {"S": 1.0, "": 0.25}  # what a second on the clock counts: asleep; where the system does not say
-_COUNTS_OTHERWISE = 0.05  # at work or stopped, by a machine that has other work
+_COUNTS = {"S": 1.0, "": 0.25}  # share of wall time charged: sleeping process; no /proc
+_COUNTS_OTHERWISE = 0.05  # running or stopped (CPU time is charged separately)
 _STARTING = 120.0
 _MOST_ON_DISK = 64 * 2**20
 _LONGEST_LOG, _LONGEST_KIND = 4000, 80
-_COMPANIONS = ("numba", "llvmlite")  # what tinycnn needs beside NumPy
+_COMPANIONS = ("numba", "llvmlite")  # the packages that tinycnn needs beside NumPy
 _HERE = Path(__file__).parent
 
 
 class GraderError(TinyCNNError, RuntimeError):
-    """The grader itself does not work here: no student's fault."""
+    """The error that the grader itself does not work here; the student is not to blame."""
 
 
 class StudentError(Exception):
@@ -49,11 +49,11 @@ class StudentError(Exception):
     kind : str
         The exception's type, or "Timeout", "Died", "Unsendable", "Forged".
     text : str
-        What there is to say; may repeat what a student's code made up.
+        The message; may repeat text that a student's code made up.
     line : int
         In the student's file; 0 where unknown.
     fatal : bool
-        Whether the process is gone.
+        True if the process has ended.
     """
 
     def __init__(self, kind: str, text: str, line: int = 0, fatal: bool = False) -> None:
@@ -72,16 +72,16 @@ class Sandbox:
     framework : Path, optional
         The copy of tinycnn that the child gets a copy of, with its compiled kernels; by default the one that runs here.
     keep : Path, optional
-        Where the child's copy goes at the end, with what it has compiled: only for code that can be trusted.
+        The folder for the child's copy at the end, with its compiled kernels: only for code that can be trusted.
 
     Attributes
     ----------
     protections : list of str or None
-        What holds, of :data:`tinycnn.assign.confine.PROTECTIONS`; None before the start.
+        Those of :data:`tinycnn.assign.confine.PROTECTIONS` that hold; None before the start.
     printed : str
-        The end of what the student's code printed.
+        The end of the student's printed output.
     changed : list of int
-        Which arguments the last call changed.
+        The arguments that the last call changed.
     left : float
         Seconds of processor time that calls may still take.
     """
@@ -109,9 +109,9 @@ class Sandbox:
         Raises
         ------
         StudentError
-            If the import ends with an error, or not at all.
+            If the import raises an error, or does not end.
         GraderError
-            If the child does not get as far as the student's file.
+            If the child does not reach the student's file.
         """
         self._place = tempfile.TemporaryDirectory(prefix=f"tinycnn-of-{os.getpid()}-", ignore_cleanup_errors=True)
         folder = Path(self._place.name)
@@ -140,7 +140,7 @@ class Sandbox:
         self._exchange("", (), {})
 
     def _furnish(self, place: Path) -> dict[str, Any]:
-        """Fill the child's folder; what to tell the child."""
+        """Fill the child's folder; return the settings for the child."""
         own, home, task = place / "own", place / "home", self.task
         for folder in (own, home):
             folder.mkdir()
@@ -158,7 +158,7 @@ class Sandbox:
             copy_framework(place / "lib", task.reserved, self.framework)
             packages["tinycnn"] = str(place / "lib")
             write.append(str(place / "lib"))
-        user = _can_become_nobody((sys.executable, *read))
+        user = _can_drop_root((sys.executable, *read))
         if user:
             for path in [place, *place.rglob("*")]:
                 os.chown(path, 65534, 65534)
@@ -200,12 +200,12 @@ class Sandbox:
     # -- questions and answers -----------------------------------------------------------------------------------------
 
     def ask(self, function: str, *arguments: Any, **options: Any) -> Any:
-        """The value of a student's function.
+        """Return the value of a student's function.
 
         Raises
         ------
         StudentError
-            If it raises, does not end, or returns something that is no plain value.
+            If it raises, does not end, or returns something that is not a plain value.
         """
         if self._process is None:
             self.start()
@@ -236,7 +236,7 @@ class Sandbox:
         threading.Thread(target=_write_all, args=(self._process.stdin, data), daemon=True).start()
 
     def _receive(self) -> Any:
-        """The next message, within the time that is left."""
+        """Return the next message, within the time that is left."""
         assert self._process and self._place
         folder, pid = Path(self._place.name), self._process.pid
         seconds, asleep, before = self.left, 0.0, _activity(pid)[1]
@@ -320,9 +320,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _activity(pid: int) -> tuple[str, float]:
-    """What a process does ("R": it works, or would if it could; "S": it sleeps), and the processor time it has used.
+    """Return a process's state ("R": running or runnable; "S": sleeping), and the processor time that it has used.
 
-    Nothing and 0 where the system does not say.
+    Return "" and 0 if the system does not tell.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -343,7 +343,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Nothing of the grader's environment but what Windows needs to start a program."""
+    """Return an environment without the grader's variables, except those that Windows needs to start a program."""
     one = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "NUMBA_DISABLE_JIT") if name in os.environ}
     places = dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE"), str(home))
@@ -351,14 +351,14 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _with_companions(packages: tuple[str, ...]) -> list[str]:
-    """Packages and those that they need, in the order in which they are imported."""
+    """Return packages and those that they need, in the order in which they are imported."""
     more = _COMPANIONS if {"tinycnn", "numba"} & set(packages) else ()
     return list(dict.fromkeys(("numpy", *more, *packages)))
 
 
 @cache
 def _place_of(name: str) -> str:
-    """The folder that holds an installed package."""
+    """Return the folder that holds an installed package."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise GraderError(f"{name} is not installed, but the assignment uses it: pip install {name}")
@@ -366,14 +366,14 @@ def _place_of(name: str) -> str:
 
 
 def _paths_of(name: str) -> list[str]:
-    """A package and the libraries that its wheel brought along."""
+    """Return a package and the libraries of its wheel."""
     place = Path(_place_of(name))
     return [str(place / name), str(place / f"{name}.libs")]
 
 
 @cache
 def _readable() -> tuple[str, ...]:
-    """Python's standard library and the system's libraries, without anything that was installed for Python."""
+    """Return Python's standard library and the system's libraries, without any package installed for Python."""
     standard = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
     system = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/proc/cpuinfo"]
     allowed = [Path(path).resolve() for path in (*standard, *system) if os.path.exists(path)]
@@ -390,7 +390,7 @@ def _is_standard(path: Path, standard: list[str]) -> bool:
 
 
 def _without(place: Path, hidden: list[Path]) -> Iterator[Path]:
-    """A folder, or what is in it, so that hidden folders are not part of it."""
+    """Return a folder, or its entries, so that hidden folders are not part of it."""
     if place in hidden:
         return
     if any(place in path.parents for path in hidden) and place.is_dir():
@@ -400,8 +400,8 @@ def _without(place: Path, hidden: list[Path]) -> Iterator[Path]:
         yield place
 
 
-def _can_become_nobody(paths: tuple[str, ...]) -> bool:
-    """Whether the grader is root, and a process of nobody's could still read Python."""
+def _can_drop_root(paths: tuple[str, ...]) -> bool:
+    """True if the grader is root, and a process of the unprivileged user could still read Python."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return False
     places = {folder for path in paths if os.path.exists(path) for folder in Path(path).resolve().parents}
@@ -428,5 +428,5 @@ def __getattr__(name):
 
 
 def missing(protections: list[str]) -> list[str]:
-    """What a platform cannot give, in words."""
+    """Return a message on the protections that the platform lacks."""
     return [text for name, text in PROTECTIONS.items() if name not in protections]

@@ -1,4 +1,6 @@
-"""The grader graded: every solution has full marks, every stub none, every mutant what it should, every attack none."""
+"""A test of the grader: every solution has full marks, every stub none, every mutant its known points, every attack
+none.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _QUICKLY = 1.0  # seconds for each call, where most calls will never end
 class Row:
     """One submission with a known grade.
 
-    ``remark`` says what is wrong, ``skipped`` why it was not tried.
+    ``remark`` is the fault, ``skipped`` the reason why it was not tried.
     """
 
     task: str
@@ -35,16 +37,16 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Whether it got what it should, or could not be tried here."""
+        """True if it got the expected grade, or could not be tried here."""
         return not self.remark and (bool(self.skipped) or self.score == self.expected)
 
 
 HOSTILE = ("A3", "A9")  # an assignment on NumPy alone, and one on tinycnn: the others are graded in the same way
-FAST = ("A1", "A2", "A3", "A4", "A7", "A8", "A11", "A13")  # what takes neither a compiler nor a training
+FAST = ("A1", "A2", "A3", "A4", "A7", "A8", "A11", "A13")  # those that need neither a compiler nor a training
 
 
 def rows(task: Task, hostile: bool | None = None, slow: bool = True) -> Iterator[Row]:
-    """All that is known of an assignment, graded.
+    """Grade every known submission of an assignment.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def rows(task: Task, hostile: bool | None = None, slow: bool = True) -> Iterator
 
 @dataclass
 class _Grader:
-    """Grades texts and files of one assignment, with compiled kernels kept from the solution's run."""
+    """A grader of texts and files of one assignment, with compiled kernels kept from the solution's run."""
 
     task: Task
     framework: Path | None
@@ -96,7 +98,7 @@ def _mutant_row(task: Task, mutant: Mutant, report: Report) -> Row:
 
 
 def _attacked(grader: _Grader, place: Path, hostile: bool, slow: bool) -> Iterator[Row]:
-    """Attacks, each of which must get no points and leave everything as it was."""
+    """Grade attacks, each of which must get no points and leave everything as it was."""
     task = grader.task
     folder = place / "home"  # looks like a neighbour's, with the solution in it
     folder.mkdir()
@@ -122,7 +124,7 @@ def _attacked(grader: _Grader, place: Path, hostile: bool, slow: bool) -> Iterat
 
 
 def _harm(canary: Path) -> str:
-    """What an attack left behind; empty if nothing."""
+    """Return a message on the files or processes that an attack left behind; empty if there are none."""
     if not canary.is_file() or canary.read_text("utf-8") != "alive":
         return f"{canary} was changed"
     places = {canary.parent, Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")}
@@ -132,7 +134,7 @@ def _harm(canary: Path) -> str:
 
 
 def _is_stray(path: Path) -> bool:
-    """Whether a process is a child of a grader that has ended it, or descends from one."""
+    """True if a process is a child of a grader that has ended it, or descends from one."""
     try:
         return b"child.py" in (text := path.read_bytes()) and f"-of-{os.getpid()}-".encode() in text
     except OSError:

@@ -1,8 +1,8 @@
-"""Who wrote the same as whom: fingerprints of programs that renaming and rearranging do not change.
+"""Pairs of similar programs: fingerprints that renaming and rearranging do not change.
 
 A program becomes a sequence of tokens in which every name is the same, and every number. All runs of ``K`` tokens are
 hashed, and the smallest hash in every window of ``W`` is a fingerprint (winnowing; Schleimer, Wilkerson and Aiken
-2003). What the stub has is common to all and does not count. This finds pairs to read; it proves nothing.
+2003). The stub's fingerprints are common to all and are not counted. This finds pairs to read; it proves nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 K, W = 12, 6
-_COMMON = 0.5  # a fingerprint that more than this share of all programs have says nothing; counts from 6 programs on
-_COPY = 0.9  # where two programs share so much, that others have it too is no excuse
+_COMMON = 0.5  # a fingerprint that more than this share of all programs have is ignored; counts from 6 programs on
+_COPY = 0.9  # above this overlap, common fingerprints count as well
 _SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
 
 
@@ -33,14 +33,14 @@ class Pair:
 
 
 def pairs(sources: dict[str, bytes], stub: str, least: float = 0.3) -> list[Pair]:
-    """The pairs that share at least so much, the most similar first.
+    """Return the pairs that share at least ``least``, the most similar first.
 
     Parameters
     ----------
     sources : dict
         Programs by student.
     stub : str
-        What all of them began with.
+        The stub that students began with.
     least : float
         From 0 to 1.
     """
@@ -61,13 +61,13 @@ def pairs(sources: dict[str, bytes], stub: str, least: float = 0.3) -> list[Pair
 
 
 def _share(one: set[int], other: set[int]) -> tuple[float, set[int]]:
-    """What both have, as a share of the smaller one."""
+    """Return the common fingerprints as a share of the smaller program's."""
     shared = one & other
     return len(shared) / max(1, min(len(one), len(other))), shared
 
 
 def fingerprints(source: bytes) -> dict[int, int]:
-    """Hashes, and the line where each is first.
+    """Return hashes, and the line where each is first.
 
     >>> fingerprints(b"f = [3 * x for x in xs if x > 1]") == fingerprints(b"g = [7*a for a in b if a > 2]  # mine")
     True
@@ -88,7 +88,9 @@ def fingerprints(source: bytes) -> dict[int, int]:
 
 
 def _tokens(source: bytes) -> Iterator[tuple[str, int]]:
-    """What a token is, without its name or value, and its line; as many as there are in a broken file."""
+    """Return the type of each token, without its name or value, and its line; a broken file gives those before the
+    error.
+    """
     try:
         for token in tokenize.tokenize(io.BytesIO(source).readline):
             if token.type == tokenize.NAME:
@@ -102,7 +104,7 @@ def _tokens(source: bytes) -> Iterator[tuple[str, int]]:
 
 
 def spans(pair: Pair) -> str:
-    """Lines of one that correspond to lines of the other, in short."""
+    """Return the lines of one that correspond to lines of the other, as short text."""
     runs: list[list[int]] = []
     for one, other in pair.lines:
         if runs and one - runs[-1][1] <= 3 and abs(other - runs[-1][3]) <= 3:

@@ -1,7 +1,7 @@
-"""What people hand in: a file, a folder, an archive; misnamed, empty, a notebook, or hostile. Nothing is unpacked.
+"""Submissions: a file, a folder, an archive; misnamed, empty, a notebook, or hostile. Nothing is unpacked.
 
 Only the one file that the assignment asks for is read, into memory and up to its largest size. So links, paths that
-lead out of an archive, and archives that grow without end lead nowhere.
+lead out of an archive, and archives that grow without end do no harm.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Submission:
     ----------
     student : str
     source : bytes or None
-        None where nothing can be run; then notes say why.
+        None if nothing can be run; notes hold the reason.
     notes : list of str
-        What the student should know.
+        Messages to the student.
     """
 
     student: str
@@ -63,7 +63,7 @@ class _Refused(Exception):
 
 
 def read(path: Path, task: Task, student: str = "") -> Submission:
-    """Read what a student handed in; it never raises for what is in there."""
+    """Read a submission; nothing in it makes this raise."""
     student = student or _student_of(path)
     notes: list[str] = []
     try:
@@ -78,7 +78,7 @@ def read(path: Path, task: Task, student: str = "") -> Submission:
 
 
 def collect(folder: Path) -> dict[str, Path]:
-    """The submissions in a folder, by student: one file, folder or archive each.
+    """Return the submissions in a folder, by student: one file, folder or archive each.
 
     Raises
     ------
@@ -99,7 +99,9 @@ def collect(folder: Path) -> dict[str, Path]:
 
 
 def _student_of(path: Path) -> str:
-    """The name without its ending; one that no report's file could have is cut, and told from others by its hash."""
+    """Return the name without its suffix; one too long for a report's file name is cut, and a hash keeps it
+    distinct.
+    """
     suffix = next((end for end in (*_ARCHIVES, ".py", ".ipynb", ".txt") if path.name.lower().endswith(end)), "")
     name = printable(path.name[: len(path.name) - len(suffix)] or path.name)
     data = name.encode()
@@ -109,7 +111,7 @@ def _student_of(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that every file can hold: with marks for what is no character, as names of files can have it."""
+    """Return text that every file can hold: a mark replaces each invalid character, which file names may have."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -117,14 +119,14 @@ def printable(text: str) -> str:
 
 
 def _files(path: Path, largest: int) -> Iterator[tuple[str, Reader]]:
-    """Names, with slashes, and readers of the regular files in a submission."""
+    """Return names, with slashes, and readers of the regular files in a submission."""
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         raise _Refused(f"{path.name} is a link; hand in the file itself")
     if stat.S_ISDIR(mode):
         return _in_folder(path)
     if not stat.S_ISREG(mode):
-        raise _Refused(f"{path.name} is no file")
+        raise _Refused(f"{path.name} is not a file")
     if not path.name.lower().endswith(_ARCHIVES):
         return iter([(path.name, _reader(path))])
     if path.stat().st_size > _MOST_ARCHIVE:
@@ -137,7 +139,7 @@ def _reader(path: Path) -> Reader:
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with open(os.open(path, flags), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _Refused(f"{path.name} is no file")
+                raise _Refused(f"{path.name} is not a file")
             return file.read(size)
 
     return read
@@ -192,7 +194,7 @@ def _in_tar(path: Path, largest: int) -> Iterator[tuple[str, Reader]]:
 
 
 def _is_safe(name: str) -> bool:
-    """A path that stays inside, and is not clutter."""
+    """True for a path that stays inside, and is not clutter."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     return 0 < len(parts) <= _DEEPEST and not any(p in ("..", "/") or ":" in p or _is_clutter(p) for p in parts)
 
@@ -205,7 +207,7 @@ def _is_clutter(name: str) -> bool:
 
 
 def _choose(files: dict[str, Reader], task: Task, notes: list[str]) -> tuple[str, bytes]:
-    """The file that the assignment asks for, or the one that must have been meant."""
+    """Return the file that the assignment asks for, or the one that was probably meant."""
     exact = sorted((n for n in files if PurePosixPath(n).name == task.file), key=lambda n: (n.count("/"), n))
     supplied = ("public.py", "adapter.py", "check.py")
     scripts = sorted(n for n in files if n.lower().endswith((".py", ".txt")) and PurePosixPath(n).name not in supplied)
@@ -230,7 +232,7 @@ _NOTEBOOK = "a notebook was handed in, expected {file}: save it as a Python scri
 
 
 def _check(name: str, source: bytes, task: Task) -> None:
-    """Refuse what is no Python file at all."""
+    """Raise _Refused for contents that are not Python source."""
     if len(source) > task.largest_kb * 1024:
         raise _Refused(f"{name} has more than {task.largest_kb} kB")
     if not source.strip():
@@ -238,6 +240,6 @@ def _check(name: str, source: bytes, task: Task) -> None:
     if source[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise _Refused(f"{name} is encoded as UTF-16; save it as UTF-8")
     if source.startswith((b"PK\x03\x04", b"\x7fELF", b"%PDF", b"\x1f\x8b")) or b"\0" in source:
-        raise _Refused(f"{name} is no text, expected a Python script")
+        raise _Refused(f"{name} is not text, expected a Python script")
     if source.lstrip()[:1] == b"{" and b'"nbformat"' in source:
         raise _Refused(_NOTEBOOK.format(file=task.file))

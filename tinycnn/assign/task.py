@@ -2,7 +2,7 @@
 
 ``lessons/assignments/A03_convolution/`` holds ``task.toml``, the master under the name of the file that students hand
 in, ``public.py`` and ``hidden.py`` with a function for each test, ``README.md`` for students, and, where values alone
-do not say enough, ``adapter.py``: functions that run beside the student's and call them.
+are not enough, ``adapter.py``: functions that run beside the student's and call them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 from tinycnn.errors import TinyCNNError
 
 FULL_MARKS = 100
-MOST_HIDDEN = 40  # points: what is hidden has a public cousin
+MOST_HIDDEN = 40  # points; each hidden test has a public counterpart
 KINDS = ("public", "hidden", "manual")
 
 
 class AssignmentError(TinyCNNError, ValueError):
-    """An assignment that does not exist, or is not written as assignments are."""
+    """An assignment that does not exist, or whose folder is not valid."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """A test: its function's name, points, who sees it, what it is about, and seconds of processor time it may take."""
+    """A test: its function's name, points, visibility, subject, and seconds of processor time that it may take."""
 
     name: str
     points: int
@@ -65,7 +65,7 @@ class Task:
     packages : tuple of str
         What a student's file may import beside the standard library.
     reserved : tuple of str
-        Modules of tinycnn that are the task itself, and not there.
+        Modules of tinycnn that are the task itself, and therefore missing.
     seconds : float
         Of processor time for a test, where the table ``slow`` has no other.
     memory_mb, largest_kb : int
@@ -91,7 +91,7 @@ class Task:
 
     @property
     def number(self) -> str:
-        """Such as A3."""
+        """The number, such as A3."""
         return f"A{int(self.name[1:3])}"
 
     @property
@@ -107,16 +107,16 @@ class Task:
 
     @property
     def automatic_points(self) -> int:
-        """What is not marked by hand."""
+        """The points that are not given by hand."""
         return sum(test.points for test in self.tests if test.kind != "manual")
 
     def of_kind(self, kind: str) -> list[Test]:
-        """The public, hidden or manual tests."""
+        """Return the public, hidden or manual tests."""
         return [test for test in self.tests if test.kind == kind]
 
     @cached_property
     def digest(self) -> str:
-        """Changes when anything that decides a grade does."""
+        """A digest that changes when anything that decides a grade does."""
         digest = hashlib.sha256()
         for path in sorted(self.folder.glob("*.*")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -135,7 +135,7 @@ def read(folder: Path) -> Task:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise AssignmentError(f"{folder} is no assignment: there is no task.toml in it") from error
+        raise AssignmentError(f"{folder} is not an assignment: there is no task.toml in it") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AssignmentError(f"{path}: {error}") from error
     try:
@@ -162,7 +162,7 @@ def _task(folder: Path, table: dict[str, Any]) -> Task:
             for name, n in points.items()
         ]
     if slow and "hidden_points" not in table:
-        raise ValueError(f"[slow] names {', '.join(slow)}, which is no test")
+        raise ValueError(f"[slow] names {', '.join(slow)}, which is not a test")
     mutants = tuple(Mutant(**mutant) for mutant in table.pop("mutants", []))
     name, own = table.pop("assignment", folder.name), sum(test.points for test in tests)
     hidden = table.pop("hidden_points", sum(test.points for test in tests if test.kind == "hidden"))
@@ -189,7 +189,7 @@ def _whole(name: str, points: Any) -> int:
 
 
 def _titles(path: Path) -> dict[str, str]:
-    """What each test of a file is about: its name and the first line of its docstring.
+    """Return the title of each test of a file: its name and the first line of its docstring.
 
     Tests are the functions of ``(student, rng, check)``.
     """
@@ -203,7 +203,7 @@ def _titles(path: Path) -> dict[str, str]:
 
 
 def catalogue() -> Path:
-    """Where the assignments are: in the checkout, or in the installed package.
+    """Return the folder of the assignments: in the checkout, or in the installed package.
 
     Raises
     ------
@@ -218,17 +218,17 @@ def catalogue() -> Path:
 
 
 def tasks() -> list[Task]:
-    """All assignments, by number."""
+    """Return all assignments, by number."""
     return [read(path.parent) for path in sorted(catalogue().glob("A[0-9][0-9]_*/task.toml"))]
 
 
 def find(word: str) -> Task:
-    """An assignment by its number (A3, a03, 3), its name, or a folder that holds one.
+    """Return an assignment by its number (A3, a03, 3), its name, or a folder that holds one.
 
     Raises
     ------
     AssignmentError
-        If there is none, with those that there are.
+        If it does not exist, with those that do.
     """
     if (Path(word) / "task.toml").is_file():
         return read(Path(word))

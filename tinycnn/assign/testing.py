@@ -1,8 +1,8 @@
-"""What an assignment's tests are written with.
+"""The vocabulary of an assignment's tests: :class:`Student`, :class:`Check` and diagnosis of wrong answers.
 
 A test is a function ``name(student, rng, check)``. It runs in the grader: it draws inputs from ``rng``, calls the
 student's functions as ``student.function(...)``, which run in a process of their own and return plain arrays, and
-compares by ``check``. Its docstring's first line says what holds, and is all that students are told of a hidden test.
+compares by ``check``. The first line of its docstring is all that students are told of a hidden test.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Wrong(Exception):
     brief : str
         Without inputs and expected values: for hidden tests.
     hint : str
-        What the mistake looks like; may be empty.
+        The likely mistake; may be empty.
     """
 
     def __init__(self, text: str, brief: str, hint: str = "") -> None:
@@ -44,7 +44,7 @@ class Wrong(Exception):
 
 @dataclass
 class Call:
-    """What was called, and with what."""
+    """A call of a function: its name and arguments."""
 
     function: str
     arguments: tuple[Any, ...]
@@ -56,14 +56,14 @@ class Call:
 
 
 class Student:
-    """The student's functions, and the adapter's, as if they were here: ``student.conv2d(x, weight)``."""
+    """The functions of the student and of the adapter, called as if they were local: ``student.conv2d(x, weight)``."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self.last_call = Call("", (), {})
 
     def restart(self) -> None:
-        """Go on in a new process, which knows nothing of what was asked before."""
+        """Continue in a new process, without any state of earlier calls."""
         self._sandbox.close()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -95,7 +95,7 @@ class Check:
 
     @contextlib.contextmanager
     def part(self) -> Iterator[None]:
-        """A part of a test: the test's points are shared among its parts, and the others go on if one fails."""
+        """Begin a part of a test: parts have equal shares of its points, and the others continue if one fails."""
         self.parts += 1
         try:
             yield
@@ -107,7 +107,7 @@ class Check:
     def close(
         self, got: Any, expected: Any, wrong: Mapping[str, Any] | None = None, tolerance: float | None = None
     ) -> None:
-        """The numbers agree to rounding, in an array of the same shape.
+        """Check that the numbers agree to rounding, in an array of the same shape.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Check:
         if array.shape == expected.shape:
             smaller = min((max(a.dtype.itemsize, 4) for a in (array, expected) if a.dtype.kind == "f"), default=8)
             allowed = (_TOLERANCE[smaller] if tolerance is None else tolerance) * _scale(expected)
-            with np.errstate(invalid="ignore"):  # whatever is not finite is off
+            with np.errstate(invalid="ignore"):  # values that are not finite are off
                 off = ~(np.abs(array.astype(np.float64) - expected) <= allowed)
             if not off.any():
                 return
@@ -133,7 +133,7 @@ class Check:
         raise Wrong(f"{call} {_difference(array, expected, off)}", brief, hint)
 
     def _numbers(self, got: Any) -> np.ndarray:
-        """An array of numbers, or :class:`Wrong`."""
+        """Return an array of numbers, or raise :class:`Wrong`."""
         call = self.student.last_call
         number = isinstance(got, (int, float)) and not isinstance(got, bool)
         if not (number or (isinstance(got, np.ndarray) and got.dtype.kind in "iuf")):
@@ -143,9 +143,9 @@ class Check:
         return np.asarray(got)
 
     def equal(self, got: Any, expected: Any, wrong: Mapping[str, Any] | None = None, what: str = "") -> None:
-        """The same whole numbers, words or sequences of them, exactly; a float is no whole number.
+        """Check for the same whole numbers, words or sequences of them, exactly; a float is not a whole number.
 
-        ``what`` says what was compared if that is not the value itself, such as "the number of arrays".
+        ``what`` names the compared quantity if it is not the value itself, such as "the number of arrays".
         """
         if _plain(got) == _plain(expected) and _kinds(got) == _kinds(expected):
             return
@@ -161,7 +161,7 @@ class Check:
         raise Wrong(text, f"{call.function}{f': {what} is not right' if what else ' returned another value'}", hint)
 
     def refuses(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        """The student's function raises ValueError. Only beside a call that it must not refuse."""
+        """Check that the student's function raises ValueError. Only beside a call that it must not refuse."""
         try:
             value = function(*arguments, **options)
         except StudentError as error:
@@ -174,22 +174,22 @@ class Check:
         )
 
     def rank(self, name: str, value: float, order: str = "desc") -> None:
-        """An entry of the leaderboard; "asc" where less is better."""
+        """Add an entry to the leaderboard; "asc" if less is better."""
         self.leaderboard.append({"name": name, "value": value, "order": order})
 
     def true(self, holds: Any, text: str, hint: str = "") -> None:
-        """A property holds; ``text`` says what does not, without values."""
+        """Check that a property holds; ``text`` names the failure, without values."""
         if not holds:
             raise Wrong(text, text, hint)
 
 
 def beside(file: str, name: str) -> SimpleNamespace:
-    """What another file of the same folder defines: ``beside(__file__, "public.py")`` in hidden tests."""
+    """Return a definition in another file of the same folder: ``beside(__file__, "public.py")`` in hidden tests."""
     return SimpleNamespace(**runpy.run_path(str(Path(file).with_name(name)), run_name=name))
 
 
 def numeric_gradient(function: Callable[[np.ndarray], Any], x: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """Central differences of a function's value (a number), for each element of x."""
+    """Return central differences of a function's value (a number), for each element of x."""
     gradient = np.empty_like(x)
     for place in np.ndindex(*x.shape):
         values = []
@@ -202,7 +202,7 @@ def numeric_gradient(function: Callable[[np.ndarray], Any], x: np.ndarray, step:
 
 
 def describe(value: Any) -> str:
-    """A value in a few words.
+    """Return a value in a few words.
 
     >>> describe(np.zeros((2, 3))), describe(4), describe((1, 2))
     ('array (2, 3) float64', '4', '(1, 2)')
@@ -217,10 +217,10 @@ def describe(value: Any) -> str:
 
 
 def explain(error: Exception, public: bool, allowed: tuple[str, ...], function: str) -> tuple[str, str]:
-    """What to tell a student of a failure, and the hint that goes with it."""
+    """Return the message to a student on a failure, and its hint."""
     if isinstance(error, Wrong):
         return (error.text if public else error.brief), error.hint
-    if not isinstance(error, StudentError):  # the test stumbled over what it was given
+    if not isinstance(error, StudentError):  # the test failed on the value that it was given
         return (
             f"what {function} returned cannot be used: {error}" if public else f"{function} returned the wrong kind"
         ), ""
@@ -243,12 +243,12 @@ def explain(error: Exception, public: bool, allowed: tuple[str, ...], function: 
 
 
 def _scale(expected: np.ndarray) -> float:
-    """The largest expected value; 1 if all are 0."""
+    """Return the largest expected value; 1 if all are 0."""
     return float(np.abs(expected).max(initial=0.0)) or 1.0
 
 
 def _difference(got: np.ndarray, expected: np.ndarray, off: np.ndarray) -> str:
-    """Shapes and dtypes, and the first place where two arrays differ."""
+    """Return shapes and dtypes, and the first place where two arrays differ."""
     if got.shape != expected.shape:
         return f"returned {describe(got)}, expected shape {expected.shape}"
     if not expected.ndim:
@@ -276,7 +276,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Sequences as lists, NumPy's numbers as Python's."""
+    """Return sequences as lists, NumPy's numbers as Python's."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -26,16 +26,16 @@ _MOST_DIMENSIONS = 16
 
 
 class WireError(ValueError):
-    """A value that cannot be sent, or bytes that are no message."""
+    """A value that cannot be sent, or bytes that are not a message."""
 
 
 def encode(value: Any) -> bytes:
-    """A message that holds a value.
+    """Return a message that holds a value.
 
     Raises
     ------
     WireError
-        If something in it is not plain; the text names its type.
+        If part of it is not plain; the text names its type.
     """
     arrays: list[bytes] = []
     try:
@@ -64,12 +64,12 @@ def _packed(value: Any, arrays: list[bytes]) -> Any:
 
 
 def decode(message: bytes) -> Any:
-    """The value in a message.
+    """Return the value in a message.
 
     Raises
     ------
     WireError
-        If the bytes are no message: nothing in them is trusted.
+        If the bytes are not a message: nothing in them is trusted.
     """
     try:
         (length,) = _LENGTH.unpack_from(message)
@@ -85,7 +85,7 @@ def decode(message: bytes) -> Any:
 
 
 def _unpacked(node: Any, message: bytes, at: int) -> tuple[Any, int]:
-    """The value of a JSON node, whose arrays begin at a byte; and the byte behind them."""
+    """Return the value of a JSON node, whose arrays begin at a byte; and the byte behind them."""
     if isinstance(node, list):
         return _sequence(node, message, at)
     if isinstance(node, str):  # JSON can hold halves of characters, which no file takes

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinycnn.commands.options import whole_number
 
-# What takes time to import is imported by the action that needs it.
+# Modules that take time to import are imported by the action that needs them.
 
 
 def add_assign(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -36,14 +36,14 @@ def add_assign(commands: Any, shared: argparse.ArgumentParser) -> None:
         action = add(name, run, text)
         action.add_argument("folder", nargs="?", type=Path, default=Path(), help="your folder (default: this one)")
 
-    grade = add("grade", _grade, "teachers: grade a folder of submissions; goes on where it was stopped")
+    grade = add("grade", _grade, "teachers: grade a folder of submissions; continues where it was stopped")
     grade.add_argument(
         "submissions", type=Path, metavar="SUBMISSIONS", help="a file, folder or archive for each student"
     )
     grade.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for reports")
     grade.add_argument("--assignment", help="a number or a name (default: by the names of the files)")
     grade.add_argument(
-        "--jobs", type=whole_number(1, 1024), default=1, metavar="N", help="so many at a time (default: 1)"
+        "--jobs", type=whole_number(1, 1024), default=1, metavar="N", help="number of processes (default: 1)"
     )
     grade.add_argument("--format", default="json,csv,html", help="json, csv, html, junit, gradescope, classroom50")
     grade.add_argument(
@@ -67,13 +67,15 @@ def add_assign(commands: Any, shared: argparse.ArgumentParser) -> None:
         "--least", type=whole_number(0, 100), default=40, metavar="PERCENT", help="shared part (default: 40)"
     )
 
-    selftest = add("selftest", _selftest, "solutions, stubs, mutants and attacks: does each get what it should?")
+    selftest = add(
+        "selftest", _selftest, "grade solutions, stubs, mutants and attacks, and compare with their known points"
+    )
     selftest.add_argument("assignments", nargs="*", metavar="ASSIGNMENT", help="numbers or names (default: all)")
     selftest.add_argument(
         "--fast", action="store_true", help="half a minute: some assignments, and attacks that end by themselves"
     )
     selftest.add_argument(
-        "--jobs", type=whole_number(1, 1024), default=1, metavar="N", help="so many at a time (default: 1)"
+        "--jobs", type=whole_number(1, 1024), default=1, metavar="N", help="number of processes (default: 1)"
     )
 
 
@@ -124,7 +126,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _say_what_is_missing(reports: list[Any]) -> None:
-    """The protections that this platform cannot give, on standard error."""
+    """Print the protections that this platform lacks to standard error."""
     from tinycnn.assign.sandbox import missing
 
     held = next((report.protections for report in reports if report.protections is not None), None)
@@ -216,7 +218,7 @@ def _selftest(options: argparse.Namespace) -> int:
 
 
 def _rows(chosen: list[Any], jobs: int, slow: bool) -> Iterator[Any]:
-    """The rows of all assignments, in their order."""
+    """Return the rows of all assignments, in their order."""
     from tinycnn.assign.selftest import rows
 
     if jobs == 1:

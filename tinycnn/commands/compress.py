@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# What takes time to import is imported when the command runs.
+# Modules that take time to import are imported when the command runs.
 if TYPE_CHECKING:
     from tinycnn.compression.pipeline import Result
     from tinycnn.runs import Settings
@@ -25,7 +25,7 @@ def add_compress(commands: Any, shared: argparse.ArgumentParser) -> None:
         description="Deep Compression (Han et al. 2016): a trained network as a small file, and what it costs.",
     )
     parser.add_argument("run_folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
-    parser.add_argument("--target", type=float, default=30.0, help="how many times smaller (default: 30)")
+    parser.add_argument("--target", type=float, default=30.0, help="target: times smaller (default: 30)")
     parser.add_argument(
         "--against",
         metavar="MODEL",
@@ -97,7 +97,7 @@ def _say(line: str) -> None:
 
 
 def _bytes_of(name: str, settings: Settings, extra: dict[str, Any]) -> int:
-    """Bytes of a network's weights in float32, with the width, the classes and the images of a run."""
+    """Return the bytes of a network's weights in float32, with the width, the classes and the images of a run."""
     from dataclasses import replace
 
     from tinycnn import runs
@@ -133,7 +133,7 @@ def _report(result: Result, folder: Path, own: int) -> None:
     try:
         figure = plotting.trade_off(curves, first.accuracy, (own / last.bytes, last.accuracy))
         plotting.save(figure, folder / "trade_off.png")
-    except Exception as error:  # the result is there
+    except Exception as error:  # the result is saved already
         note(f"the figure of the trade-off could not be drawn: {error}")
         return
     print(folder / "trade_off.png")

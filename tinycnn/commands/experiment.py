@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinycnn.commands.options import number, whole_number
 
-# What takes time to import is imported when the command runs.
+# Modules that take time to import are imported when the command runs.
 if TYPE_CHECKING:
     from tinycnn.lesson.experiment import Experiment
 
@@ -46,7 +46,7 @@ def _run(parser_class: Any, shared: argparse.ArgumentParser, outer: argparse.Nam
     try:
         rows = experiment.run(cells, folder, partial(print, flush=True))
     except KeyboardInterrupt:
-        print(f"stopped; what is measured is kept in {folder / RESULTS}: the same command goes on from there")
+        print(f"stopped; what is measured is kept in {folder / RESULTS}: the same command continues from there")
         raise
     print("\n".join(experiment.table(rows)))
     _draw(experiment, rows, folder)

@@ -1,4 +1,4 @@
-"""How commands report what went wrong."""
+"""Error messages of commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EXPECTED = (TinyCNNError, ValueError, TypeError, RuntimeError, OSError, MemoryE
 
 
 def describe(error: BaseException) -> str:
-    """Return what went wrong in one line, without the words of the operating system's tables."""
+    """Return the failure in one line, without the words of the operating system's tables."""
     if isinstance(error, MemoryError):
         return f"out of memory: {error}; take a smaller --width, --batch-size or image size"
     if isinstance(error, OSError) and error.strerror:
@@ -21,7 +21,7 @@ def describe(error: BaseException) -> str:
 
 
 def let_rank_0_speak() -> bool:
-    """Return True on another rank than 0, after rank 0 has had time to speak before mpiexec sees this one end."""
+    """Return True on another rank than 0, after rank 0 has had time to print before mpiexec sees this one end."""
     from tinycnn.distributed.mpi import launched_rank
 
     if launched_rank() == 0:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# What takes time to import is imported by the command that needs it.
+# Modules that take time to import are imported by the command that needs them.
 if TYPE_CHECKING:
     from tinycnn.lesson.source import Cell, Lesson
 
@@ -73,7 +73,7 @@ def _print_prose(cell: Cell) -> None:
 
 
 def _chosen(words: list[str]) -> list[Lesson]:
-    """The lessons that were asked for, or all."""
+    """Return the lessons of the command line, or all."""
     from tinycnn.lesson.source import find, lessons
 
     return [find(word) for word in words] if words else lessons()

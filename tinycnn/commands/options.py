@@ -1,4 +1,4 @@
-"""Options that several commands share, and types that refuse numbers out of range."""
+"""Options that several commands have, and types that refuse numbers out of range."""
 
 from __future__ import annotations
 

@@ -53,14 +53,14 @@ def add_train(commands: Any, shared: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=kind, help=text if default is None else f"{text} (default: {default})")
     parser.add_argument("--name", help="name of the run (default: model-data)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, bit for bit")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue an interrupted run, bit for bit")
     add_device(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> int:
-    """Train; started by mpiexec, together with the other ranks, of which the first speaks."""
+    """Train; under mpiexec, together with the other ranks, of which the first prints."""
     from tinycnn.distributed import DistributedError, world
 
     try:
@@ -125,7 +125,7 @@ def _train_into(folder: Path, settings: dict[str, Any], communicator: Any, optio
 
 
 def _prepare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """Return the settings that the options mean, and the folder of the run, which exists then."""
+    """Return the settings that the options mean, and the folder of the run, which then exists."""
     from dataclasses import asdict
 
     from tinycnn import runs
@@ -136,7 +136,7 @@ def _prepare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
             wrong = min(chosen.keys() - {"epochs"}).replace("_", "-")
             raise ValueError(f"--resume keeps the run's settings; leave out --{wrong}")
         if options.name is not None:
-            raise ValueError("--resume goes on in the run's folder; leave out --name")
+            raise ValueError("--resume continues in the run's folder; leave out --name")
         folder = run_folder(options.resume, options.out)
         folder = folder.parent if folder.is_file() and folder.name == runs.CHECKPOINT else folder
         settings = _settings_to_resume(folder, chosen.get("epochs"))
@@ -176,16 +176,16 @@ def _by_ranks(communicator: Any) -> str:
 
 
 def _stopped(folder: Path, how: str, status: Any, new: bool) -> int:
-    """Print how to go on after a signal, and return the exit status."""
+    """Print how to continue after a signal, and return the exit status."""
     if new and _remove_if_nothing_was_learned(folder):
         print(f"{how} before the first checkpoint: nothing is kept")
     else:
-        print(f"{how}; the checkpoint is kept\ngo on with: tinycnn train --resume {shlex.quote(str(folder))}")
+        print(f"{how}; the checkpoint is kept\ncontinue with: tinycnn train --resume {shlex.quote(str(folder))}")
     return status
 
 
 def _remove_if_nothing_was_learned(folder: Path) -> bool:
-    """Remove a new run that cannot be gone on with; return True if it was one."""
+    """Remove a new run that cannot be resumed; return True if it was one."""
     from tinycnn import runs
 
     if (folder / runs.CHECKPOINT).exists():
@@ -195,7 +195,7 @@ def _remove_if_nothing_was_learned(folder: Path) -> bool:
 
 
 def _settings_to_resume(folder: Path, epochs: int | None) -> Any:
-    """Return the settings of a run that is to go on, perhaps with another number of epochs."""
+    """Return the settings of a run to resume, perhaps with another number of epochs."""
     from tinycnn import runs
 
     path = folder / runs.CHECKPOINT

@@ -133,7 +133,7 @@ def decode(data: bytes, count: int, alphabet: int) -> np.ndarray:
     order = np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :].astype(np.uint8)
     symbols, read = bitstream.unpack(np.frombuffer(data[size:], np.uint8), count, sizes, order)
     if read < 0 or -(-read // 8) != len(data) - size:
-        raise WeightsError("the words of a Huffman code end too early, go on too long, or are unknown")
+        raise WeightsError("the words of a Huffman code end too early, are too long, or are unknown")
     return symbols
 
 

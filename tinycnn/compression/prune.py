@@ -111,7 +111,7 @@ class Pruning(Callback):
         The share of weights that stay in the end.
     scope : "layer" or "global"
     ramp : float
-        The share of the training in which pruning goes on; after it the rest is trained.
+        The share of the training in which weights are pruned; afterwards the rest is trained.
     every : int
         Steps between two prunings; 1 for a deep net without batch norm, which is lost when much goes at once.
     schedule : callable

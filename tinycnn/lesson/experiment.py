@@ -1,7 +1,7 @@
 """Experiments: a grid of cells, each measured once, kept in a CSV file, and drawn.
 
 An experiment is a script in ``lessons/experiments/`` that defines ``EXPERIMENT``. Every option is a list of values;
-their product is the grid. What was measured is written after each cell, so that an interrupted run goes on from there.
+their product is the grid. Results are written after each cell, so that an interrupted run continues from there.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Conversion(Facts):
         return AsType.apply(self, dtype=wanted)
 
     def to(self, target: Any) -> Tensor:
-        """Move to a device (a name) or convert to a dtype. A tensor of the graph is converted inside the graph.
+        """Move to a device (a name) or convert to a dtype. A tensor in a graph is converted inside the graph.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Conversion(Facts):
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        """Return the values as an array that shares memory with the tensor; from a GPU a copy of them."""
+        """Return the values as an array that shares memory with the tensor; from a GPU, a copy."""
         return on_host(self.data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a tensor is: the base of all families of methods."""
+"""The facts of a tensor, such as its shape: the base of all families of methods."""
 
 from __future__ import annotations
 

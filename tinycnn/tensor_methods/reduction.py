@@ -17,7 +17,7 @@ Dim = int | tuple[int, ...] | None
 
 
 class MaxResult(NamedTuple):
-    """The largest values along a dimension, and where they were."""
+    """The largest values along a dimension, and their indices."""
 
     values: Tensor
     indices: Tensor
@@ -43,8 +43,8 @@ class Reduction(Facts):
     def max(self, dim: int | None = None, keepdim: bool = False) -> Tensor | MaxResult:
         """Return the largest element, or along ``dim`` the pair (values, indices).
 
-        NaN counts as largest. Over all elements the gradient is shared by equals; along a dimension it goes to the
-        index that is returned.
+        NaN is largest. Over all elements the gradient is divided among equals; along a dimension it goes to the index
+        that is returned.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a grade looks like, for people and for platforms: a module for each kind."""
+"""Reports on grades, for people and for platforms: a module for each format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS: dict[str, Writer] = {
 
 
 def check(formats: Iterable[str]) -> list[str]:
-    """The formats, if they are all known.
+    """Return the formats, if they are all known.
 
     Raises
     ------
@@ -38,6 +38,6 @@ def check(formats: Iterable[str]) -> list[str]:
 
 
 def write(formats: Iterable[str], task: Task, reports: list[Report], out: Path) -> list[Path]:
-    """Write reports in some formats; the files and folders written."""
+    """Write reports in some formats; return the files and folders written."""
     out.mkdir(parents=True, exist_ok=True)
     return [path for name in formats for path in FORMATS[name](task, reports, out)]

@@ -22,7 +22,7 @@ pre { background: #f6f6f6; padding: .6em; overflow: auto; }
 
 
 def write_html(task: Task, reports: list[Report], out: Path) -> list[Path]:
-    """``html/STUDENT.html`` for each, and ``grades.html``, which links to them."""
+    """Write ``html/STUDENT.html`` for each, and ``grades.html``, which links to them."""
     folder = out / "html"
     folder.mkdir(parents=True, exist_ok=True)
     for report in reports:
@@ -33,7 +33,7 @@ def write_html(task: Task, reports: list[Report], out: Path) -> list[Path]:
 
 
 def student_page(task: Task, report: Report) -> str:
-    """One student's report."""
+    """Return one student's report."""
     notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
     rows = "".join(map(_row, report.results))
     lesson = f"<p>To read again: <code>tinycnn lesson run {escape(task.lesson)}</code></p>" if task.lesson else ""
@@ -69,13 +69,13 @@ def _index(task: Task, reports: list[Report]) -> str:
 
 
 def _remark(report: Report) -> str:
-    """Notes, and where points were lost."""
+    """Return notes, and the tests in which points were lost."""
     lost = ", ".join(report.lost()) if report.score else "" if report.notes else "everything"
     return "; ".join([*report.notes, *([lost] if lost else [])])
 
 
 def _leaderboard(reports: list[Report]) -> str:
-    """A table of those who have entries, the best first; later entries decide among equals."""
+    """Return a table of those who have entries, the best first; later entries decide among equals."""
     ranked = sorted((report for report in reports if report.leaderboard), key=_place)
     if not ranked:
         return ""

@@ -17,12 +17,12 @@ _VISIBILITY = {"public": "visible", "hidden": "after_due_date", "manual": "visib
 
 
 def write_json(task: Task, reports: list[Report], out: Path) -> list[Path]:
-    """All that is known of all submissions, in ``grades.json``."""
+    """Write everything that is known of all submissions to ``grades.json``."""
     return [_write(out / "grades.json", [report.to_json() for report in reports])]
 
 
 def write_gradescope(task: Task, reports: list[Report], out: Path) -> list[Path]:
-    """A ``results.json`` for each student, in ``gradescope/``."""
+    """Write a ``results.json`` for each student, in ``gradescope/``."""
     folder = _folder(out / "gradescope")
     for report in reports:
         _write(folder / f"{report.student}.json", gradescope(report))
@@ -30,7 +30,7 @@ def write_gradescope(task: Task, reports: list[Report], out: Path) -> list[Path]
 
 
 def write_classroom50(task: Task, reports: list[Report], out: Path) -> list[Path]:
-    """A ``result.json`` for each student, in ``classroom50/``."""
+    """Write a ``result.json`` for each student, in ``classroom50/``."""
     folder = _folder(out / "classroom50")
     for report in reports:
         _write(folder / f"{report.student}.json", classroom50(report))
@@ -38,7 +38,7 @@ def write_classroom50(task: Task, reports: list[Report], out: Path) -> list[Path
 
 
 def gradescope(report: Report) -> dict[str, Any]:
-    """A report as Gradescope reads it (its "Autograder Specifications", output format)."""
+    """Return a report as Gradescope reads it (its "Autograder Specifications", output format)."""
     table: dict[str, Any] = {
         "execution_time": round(report.seconds),
         "output": "\n".join([report.title, *report.notes]),
@@ -66,7 +66,7 @@ def _gradescope_test(result: Result) -> dict[str, Any]:
 
 
 def classroom50(report: Report) -> dict[str, Any]:
-    """A report as Classroom 50 reads it; what the platform knows comes from its environment variables."""
+    """Return a report as Classroom 50 reads it; environment variables hold what the platform knows."""
     names = {
         "classroom": "CLASSROOM",
         "submission": "SUBMISSION_TAG",

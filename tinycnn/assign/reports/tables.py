@@ -1,4 +1,4 @@
-"""Reports as tables: CSV for a spreadsheet, JUnit's XML for what shows test results."""
+"""Reports as tables: CSV for spreadsheets, JUnit's XML for programs that show test results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HAND = "hand.csv"
 
 
 def write_csv(task: Task, reports: list[Report], out: Path) -> list[Path]:
-    """A row for each student: all points, those of each test, and notes."""
+    """Write a row for each student: all points, those of each test, and notes."""
     head = ["student", "score", "points", *(test.name for test in task.tests), "notes"]
     rows = [
         [r.student, r.score, r.points, *(result.score for result in r.results), "; ".join(r.notes)] for r in reports
@@ -30,12 +30,12 @@ def _write(path: Path, rows: list[list]) -> Path:
 
 
 def _harmless(cell: object) -> object:
-    """Text that no spreadsheet takes for a formula."""
+    """Return text that no spreadsheet takes for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def write_junit(task: Task, reports: list[Report], out: Path) -> list[Path]:
-    """A test suite for each student, in ``grades.xml``; a test that has not all its points has failed."""
+    """Write a test suite for each student to ``grades.xml``; a test without all its points has failed."""
     root = ElementTree.Element("testsuites", name=task.name)
     for report in reports:
         failed = sum(not result.passed for result in report.results)
@@ -61,7 +61,7 @@ def write_junit(task: Task, reports: list[Report], out: Path) -> list[Path]:
 
 
 def _printable(text: str) -> str:
-    """Without what XML cannot hold."""
+    """Return text without the characters that XML cannot hold."""
     return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
 
 
@@ -69,7 +69,7 @@ def _printable(text: str) -> str:
 
 
 def write_hand(task: Task, reports: list[Report], out: Path) -> Path | None:
-    """The texts to be marked by hand, with a column for points; the points that are there stay."""
+    """Write the texts to be marked by hand, with a column for points; existing points stay."""
     if not task.of_kind("manual"):
         return None
     rows: list[list] = [["student", "test", "points", "of", "text"]]
@@ -83,12 +83,12 @@ def write_hand(task: Task, reports: list[Report], out: Path) -> Path | None:
 
 
 def read_hand(task: Task, out: Path) -> dict[tuple[str, str], int]:
-    """The points that a teacher has filled in, by student and test.
+    """Return the points that a teacher has filled in, by student and test.
 
     Raises
     ------
     ValueError
-        If they are no whole numbers from 0 to what the test is worth.
+        If they are not whole numbers from 0 to the points of the test.
     """
     most = {test.name: test.points for test in task.of_kind("manual")}
     given: dict[tuple[str, str], int] = {}

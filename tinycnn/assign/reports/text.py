@@ -12,7 +12,7 @@ _COLOURS = {"ok": "32", "part": "33", "no": "31", "hand": "36"}
 
 
 def lines(report: Report, lesson: str = "", colour: bool = False) -> list[str]:
-    """Each test with its points and, where some are missing, why."""
+    """Return each test with its points and, where some are missing, the reason."""
     out = [f"note: {note}" for note in report.notes]
     for result in report.results:
         mark = _mark(result)
@@ -26,7 +26,7 @@ def lines(report: Report, lesson: str = "", colour: bool = False) -> list[str]:
 
 
 def feedback(result: Result) -> list[str]:
-    """What to tell about a result that is not full; empty for one that is."""
+    """Return the feedback on a result without full points; empty for one that has them."""
     if result.passed or not result.text:
         return []
     text = result.text if result.kind == "public" else f"{result.text} (a hidden test: its inputs are not shown)"
@@ -34,7 +34,7 @@ def feedback(result: Result) -> list[str]:
 
 
 def verdict(report: Report, task: Task) -> str:
-    """The last line of ``check``: what public tests say, and what they do not."""
+    """Return the last line of ``check``: the points of public tests, and the points that they do not cover."""
     public = [result for result in report.results if result.kind == "public"]
     score, points = sum(r.score for r in public), sum(r.points for r in public)
     rest = f"{task.hidden_points} points are hidden"
