@@ -132,9 +132,9 @@ def test_both_languages_say_the_same_things(path):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_index_links_to_every_lesson(language):
-    shelf = [lesson.in_language(language) for lesson in lessons()]
-    page = index_page(shelf, language, LANGUAGES)
-    for lesson in shelf:
+    all_lessons = [lesson.in_language(language) for lesson in lessons()]
+    page = index_page(all_lessons, language, LANGUAGES)
+    for lesson in all_lessons:
         assert f'href="{lesson.name}{"" if language == "en" else ".zh"}.html"' in page and lesson.number in page
 
 

@@ -123,14 +123,14 @@ def test_notebooks_and_pages_speak_their_language(path):
     """Text and claims that follow one another are one stream; captions and claims are translated."""
     path.write_text(SMALL.replace("# %%\ncheck(", "# %%\nprint(1)\ncheck(") + "print(2)\n", encoding="utf-8")
     (path.parent / "02_other.py").write_text(SMALL.replace("01 · A", "02 · Another"), encoding="utf-8")
-    shelf = [lesson.in_language("zh") if lesson.number == "01" else lesson for lesson in source.lessons()]
-    lesson, recording = shelf[0], record_here(source.parse(path))
+    all_lessons = [lesson.in_language("zh") if lesson.number == "01" else lesson for lesson in source.lessons()]
+    lesson, recording = all_lessons[0], record_here(source.parse(path))
     cells = to_notebook(lesson, recording)["cells"]
     assert [output["output_type"] for output in cells[1]["outputs"]] == ["stream", *["display_data"] * 2, "stream"]
     assert cells[1]["outputs"][1]["data"]["text/plain"] == ["一条线。"]
     (stream,) = cells[2]["outputs"]
     assert stream["text"] == ["1\n", "holds: 一就是一\n", "2\n"]
-    pages = [lesson_page(one, recording, shelf, "zh", ["en", "zh"]) for one in shelf]
+    pages = [lesson_page(one, recording, all_lessons, "zh", ["en", "zh"]) for one in all_lessons]
     assert "<li>一就是一</li>" in pages[0] and "一条线。" in pages[0] and "图 1." in pages[0]
     assert "02 →" in pages[0] and "← " not in pages[0]
     assert "← 01" in pages[1] and " →" not in pages[1]

@@ -97,14 +97,14 @@ def _html(options: argparse.Namespace) -> None:
     from tinycnn.lesson.source import lessons
 
     languages = [options.lang] if options.lang else list(LANGUAGES)
-    shelves = {language: [lesson.in_language(language) for lesson in lessons()] for language in languages}
+    lessons_by_language = {language: [lesson.in_language(language) for lesson in lessons()] for language in languages}
     for chosen in _chosen(options.lessons):
         recording = record(chosen, options.fast)
-        for language, shelf in shelves.items():
-            page = lesson_page(chosen.in_language(language), recording, shelf, language, languages)
+        for language, all_lessons in lessons_by_language.items():
+            page = lesson_page(chosen.in_language(language), recording, all_lessons, language, languages)
             _write(options.out / f"{chosen.name}{_suffix(language)}.html", page, recording.seconds)
-    for language, shelf in shelves.items():
-        _write(options.out / f"index{_suffix(language)}.html", index_page(shelf, language, languages))
+    for language, all_lessons in lessons_by_language.items():
+        _write(options.out / f"index{_suffix(language)}.html", index_page(all_lessons, language, languages))
 
 
 def _write(path: Path, text: str, seconds: float | None = None) -> None:

@@ -1,6 +1,6 @@
-"""Streams of code words of different lengths: the loops behind Huffman coding, and behind runs of zeros.
+"""Streams of code words of different lengths: the loops of Huffman coding and of runs of zeros.
 
-Words lie one after another, the highest bit of a byte first; the last byte is filled up with zeros.
+Words follow one another, the highest bit of a byte first; the last byte is filled up with zeros.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LONGEST_WORD = 15
 
 
 def pack(symbols: np.ndarray, words: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The bytes of a sequence of code words.
+    """Return the bytes of a sequence of code words.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def unpack(data: np.ndarray, count: int, sizes: np.ndarray, order: np.ndarray) -
 
 
 def spread(symbols: np.ndarray, top: int, values: np.ndarray, size: int) -> np.ndarray | None:
-    """Put each value behind its run of zeros.
+    """Put each value after its run of zeros.
 
     Parameters
     ----------
     symbols : uint8 array
-        Before each value, and at the end, as many zeros; ``top`` stands for that many with no value behind them.
+        The zeros before each value, and at the end; ``top`` stands for that many zeros without a value after them.
     top : int
     values : unsigned integer array
     size : int
@@ -97,7 +97,7 @@ def _pack_loop(begin, end, symbols, words, lengths, out):
                 bits -= 8
                 out[place] = waiting >> bits & 255
                 place += 1
-            waiting &= 255  # no more than 7 bits still wait
+            waiting &= 255  # at most 7 bits are not written yet
         if bits:
             out[place] = waiting << (8 - bits) & 255
 

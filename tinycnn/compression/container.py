@@ -1,12 +1,12 @@
-"""The ``.tcz`` file: arrays by name, coded without loss, safe to read from anybody.
+"""The ``.tcz`` file: arrays by name, coded without loss, safe to read from any source.
 
-It is lossless for every array; what makes it small is that pruned weights are zeros and shared weights have few values.
+It is lossless for every array. It is small because pruned weights are zeros and shared weights have few values.
 Of each array it stores the form that takes the fewest bytes:
 
 - values: as they are (in half precision where that changes no bit), or a code book of at most 256 values and the
   Huffman-coded index of each element in it;
 - all of them, or only those that are not zero, with the Huffman-coded run of zeros before each. Runs are symbols of
-  2 to 8 bits, and the highest symbol stands for that many zeros with no value behind them.
+  2 to 8 bits, and the highest symbol stands for that many zeros without a value after them.
 
 =============  =================================================================
 bytes          meaning
@@ -94,7 +94,7 @@ def load(path: str | Path, limit: int = LIMIT, expected: Mapping[str, Any] | Non
 
 
 def encode(arrays: Mapping[str, np.ndarray], huffman_coded: bool = True) -> bytes:
-    """The bytes of a file; without Huffman coding all words of a code are equally long."""
+    """Return the bytes of a file; without Huffman coding all words of a code have the same length."""
     entries, parts = [], []
     for name, array in host_arrays(arrays).items():
         if array.dtype.name not in _DTYPES:
@@ -130,7 +130,7 @@ def decode(data: bytes, limit: int = LIMIT, expected: Mapping[str, Any] | None =
 
 
 def entries(data: bytes) -> list[Entry]:
-    """What the header says of each array, without reading any."""
+    """Return the header's entry of each array, without reading any array."""
     return _header(data)[0]
 
 
@@ -138,13 +138,13 @@ def entries(data: bytes) -> list[Entry]:
 
 
 def _bits_of(array: np.ndarray) -> np.ndarray:
-    """The elements as unsigned integers, so that equal means equal in every bit: 0.0 is not -0.0."""
+    """Return the elements as unsigned integers, so that equal means equal in every bit: 0.0 is not -0.0."""
     array = np.ascontiguousarray(array, _DTYPES[array.dtype.name])
     return array.reshape(-1).view(f"<u{array.itemsize}")
 
 
 def _smallest(bits: np.ndarray, single: bool, huffman_coded: bool) -> tuple[dict[str, Any], bytes]:
-    """The form of an array, and its bytes in that form."""
+    """Return the form of an array that takes the fewest bytes, and those bytes."""
     form, part = _code_values(bits, single, huffman_coded)
     places = np.flatnonzero(bits)
     if len(places) < len(bits):
@@ -156,7 +156,7 @@ def _smallest(bits: np.ndarray, single: bool, huffman_coded: bool) -> tuple[dict
 
 
 def _code_values(bits: np.ndarray, single: bool, huffman_coded: bool) -> tuple[dict[str, Any], bytes]:
-    """Values as they are, or a code book and indices."""
+    """Return values as they are, or a code book and indices."""
     half, raw = _narrow(bits, single)
     if len(np.unique(bits[:4096])) > 256:
         return half, raw
@@ -170,7 +170,7 @@ def _code_values(bits: np.ndarray, single: bool, huffman_coded: bool) -> tuple[d
 
 
 def _narrow(bits: np.ndarray, single: bool) -> tuple[dict[str, Any], bytes]:
-    """The bytes of values, of single precision ones in half precision if that gives back every bit."""
+    """Return the bytes of values, of single precision ones in half precision if that restores every bit."""
     if single and len(bits):
         with np.errstate(over="ignore", invalid="ignore"):
             halves = bits.view("<f4").astype("<f2")
@@ -180,7 +180,7 @@ def _narrow(bits: np.ndarray, single: bool) -> tuple[dict[str, Any], bytes]:
 
 
 def _code_runs(places: np.ndarray, count: int, huffman_coded: bool) -> tuple[dict[str, Any], bytes]:
-    """The runs of zeros before each of ``places`` and at the end, in symbols of the best number of bits."""
+    """Return the runs of zeros before each of ``places`` and at the end, in symbols of the best number of bits."""
     runs = np.diff(places, prepend=-1, append=count) - 1
     best: bytes | None = None
     for bits in _RUN_BITS:
@@ -198,7 +198,7 @@ def _code_runs(places: np.ndarray, count: int, huffman_coded: bool) -> tuple[dic
 
 
 def _header(data: bytes) -> tuple[list[Entry], int]:
-    """The entries, and where the bytes of the arrays begin."""
+    """Return the entries, and the offset of the arrays' bytes."""
     if data[:6] != MAGIC or len(data) < _PREFIX.size:
         raise WeightsError("not a .tcz file, or truncated")
     _, version, length, checksum = _PREFIX.unpack_from(data)
@@ -223,7 +223,7 @@ def _header(data: bytes) -> tuple[list[Entry], int]:
 
 
 class Entry:
-    """What the header says of an array, checked.
+    """The header's entry of an array, checked.
 
     Attributes
     ----------
@@ -231,7 +231,7 @@ class Entry:
     bytes : int
         In the file.
     run_bytes : int
-        Of them for the runs of zeros, 0 where all elements are stored.
+        Those of the runs of zeros, 0 if all elements are stored.
     nonzero : int
         Elements that are stored.
     book : int
@@ -257,7 +257,7 @@ class Entry:
         self._check()
 
     def _check(self) -> None:
-        """Refuse sizes that no array of so many bytes has, before anything is allocated."""
+        """Raise WeightsError for sizes that no array of so many bytes has, before anything is allocated."""
         if not self.sparse:
             self.nonzero, self.run_bytes = self.size, 0
         elif self.run_bits not in _RUN_BITS or self.run_bytes > self.bytes:

@@ -19,7 +19,7 @@ LONGEST_WORD = bitstream.LONGEST_WORD
 
 
 def entropy(counts: np.ndarray) -> float:
-    """Shannon's bound in bits for each symbol: the sum of -p log2 p.
+    """Return Shannon's bound in bits for each symbol: the sum of -p log2 p.
 
     >>> entropy(np.array([2, 1, 1]))
     1.5
@@ -32,10 +32,10 @@ def entropy(counts: np.ndarray) -> float:
 
 
 def word_lengths(counts: np.ndarray) -> np.ndarray:
-    """Bits of each symbol's word in an optimal code; 0 for a symbol that does not occur.
+    """Return the bits of each symbol's word in an optimal code; 0 for a symbol that does not occur.
 
-    The two rarest symbols are joined into one, again and again: each joining makes the words of what is joined one bit
-    longer. A word of more than :data:`LONGEST_WORD` bits is avoided by halving the counts, which costs next to
+    The two rarest symbols are joined into one, again and again: each joining makes the words of the joined symbols one
+    bit longer. A word of more than :data:`LONGEST_WORD` bits is avoided by halving the counts, which costs next to
     nothing; one symbol alone has a word of 1 bit.
 
     Parameters
@@ -62,13 +62,13 @@ def word_lengths(counts: np.ndarray) -> np.ndarray:
 
 
 def fixed_lengths(alphabet: int) -> np.ndarray:
-    """Words of one length for all symbols, as a code without Huffman's idea has them."""
+    """Return words of one length for all symbols, as in a code without Huffman's idea."""
     arguments.integer("fixed_lengths", "alphabet", alphabet, 0, 2**LONGEST_WORD)
     return np.full(alphabet, max(1, (alphabet - 1).bit_length()), np.uint8)
 
 
 def words(lengths: np.ndarray) -> np.ndarray:
-    """The canonical words: consecutive numbers for one length, in the order of symbols, shorter words first.
+    """Return the canonical words: consecutive numbers for one length, in the order of symbols, shorter words first.
 
     >>> [f"{word:b}" for word in words(np.array([1, 2, 0, 2]))]
     ['0', '10', '0', '11']
@@ -83,7 +83,7 @@ def words(lengths: np.ndarray) -> np.ndarray:
 
 
 def encode(symbols: np.ndarray, alphabet: int, lengths: np.ndarray | None = None) -> bytes:
-    """A table of word lengths, then the words.
+    """Return a table of word lengths, then the words.
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ def encode(symbols: np.ndarray, alphabet: int, lengths: np.ndarray | None = None
 
 
 def decode(data: bytes, count: int, alphabet: int) -> np.ndarray:
-    """The ``count`` symbols that :func:`encode` wrote; ``data`` must hold them and nothing more.
+    """Return the ``count`` symbols that :func:`encode` wrote; ``data`` must hold them and nothing more.
 
     Raises
     ------
     WeightsError
-        If the table is no prefix code, or the words do not fill the data.
+        If the table is not a prefix code, or the words do not fill the data.
     """
     arguments.instance("decode", "data", data, (bytes, bytearray), "bytes")
     arguments.integer("decode", "count", count, 0)

@@ -1,4 +1,5 @@
-"""Deep Compression from end to end: a trained model is pruned, retrained, shared, trained on, and written as ``.tcz``.
+"""Deep Compression from end to end: prune, retrain and share the weights of a model, train the shared values, write
+``.tcz``.
 
 Han et al., "Deep Compression: Compressing Deep Neural Networks with Pruning, Trained Quantization and Huffman Coding"
 (2016), figure 1.
@@ -25,23 +26,23 @@ from tinycnn.optim import Adam, MultiStepLR, WarmUp
 from tinycnn.training import Callback, Trainer, evaluate
 
 LEAST_BITS = 4
-_MARGIN = 0.97  # of the target, while pruning: what retraining does to the sizes is not known yet
+_MARGIN = 0.97  # share of the target that is used while pruning: retraining still changes the sizes
 
 
 class TargetError(TinyCNNError, ValueError):
-    """A size that no pruning reaches."""
+    """The error that no pruning reaches the size."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to compress.
+    """The options of compression.
 
     Parameters
     ----------
     target : int
         Bytes of the file, at most.
     bits : int
-        Of a weight's index, 4 to 8; small layers take fewer, 4 at least.
+        Bits of a weight's index, 4 to 8; small layers take fewer, 4 at least.
     linear : bool
         Linear quantisation in place of k-means.
     scope : "global" or "layer"
@@ -82,7 +83,7 @@ class Point(NamedTuple):
 
 @dataclass
 class Result:
-    """What came of it.
+    """The result of a compression.
 
     Attributes
     ----------
@@ -109,19 +110,19 @@ def compress(
     say: Callable[[str], object] = print,
     quiet: bool = False,
 ) -> Result:
-    """Compress a trained model into a file, and show how far that went.
+    """Compress a trained model into a file, and return the stages.
 
     Parameters
     ----------
     model : Module
-        Is changed into what the file holds.
+        It is replaced by the contents of the file.
     train, test : DataLoader
-        Images to retrain with, and to tell the accuracy by.
+        Images for retraining, and for measuring the accuracy.
     path : path
         Of the file.
     plan : Plan
     say : callable
-        Gets a line before each stage.
+        It is called with a line before each stage.
     quiet : bool
         Show no progress bars.
 
@@ -192,7 +193,7 @@ def _stage(name: str, model: Module, test: DataLoader, data: bytes) -> Stage:
 
 
 def _formula(model: Module) -> float:
-    """Equation 1 for the kept weights of all layers together."""
+    """Return equation 1 for the kept weights of all layers together."""
     before = after = 0.0
     for weight in prune.weights_of(model).values():
         kept = weight.data[weight.data != 0]
@@ -203,7 +204,7 @@ def _formula(model: Module) -> float:
 
 
 class _Curve(Callback):
-    """Measures the trade-off after each epoch."""
+    """A callback that measures the trade-off after each epoch."""
 
     def __init__(self, trial: _Trial) -> None:
         self.trial, self.points = trial, list[Point]()
@@ -213,7 +214,7 @@ class _Curve(Callback):
 
 
 class _Trial:
-    """What pruning to a share and sharing at once would make of the model: size and accuracy."""
+    """A trial of pruning to a share of weights and sharing values at once: size and accuracy."""
 
     def __init__(self, model: Module, test: DataLoader, plan: Plan) -> None:
         self.model, self.test, self.plan = model, test, plan
@@ -222,7 +223,7 @@ class _Trial:
         prune.apply(self.model, prune.masks(self.model, keep, self.plan.scope))
 
     def share(self) -> None:
-        """Let the weights of each layer share values."""
+        """Replace the weights of each layer by few values."""
         for weight in prune.weights_of(self.model).values():
             worth = (int(np.count_nonzero(weight.data)) // 16).bit_length()  # no book that outweighs its indices
             bits = min(self.plan.bits, max(LEAST_BITS, worth))
@@ -249,18 +250,18 @@ class _Trial:
             self.model.load_state_dict(saved)
 
     def point(self, keep: float) -> Point:
-        """The trade-off at a share of weights."""
+        """Return the point of the trade-off at a share of weights."""
         with self._tried(keep):
             size = len(container.encode(self.model.state_dict()))
             return Point(keep, size, evaluate(self.model, self.test).accuracy)
 
     def size(self, keep: float) -> int:
-        """Bytes of the file at a share of weights."""
+        """Return the bytes of the file at a share of weights."""
         with self._tried(keep):
             return len(container.encode(self.model.state_dict()))
 
     def keep_for(self, target: float) -> float:
-        """The largest share of weights, to about 1 %, whose file has at most so many bytes."""
+        """Return the largest share of weights, to about 1 %, whose file has at most so many bytes."""
         if self.size(1) <= target:
             return 1.0
         low, high = 1e-4, 1.0

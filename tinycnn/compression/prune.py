@@ -1,4 +1,4 @@
-"""Magnitude pruning: the smallest weights become zero, the others are trained on.
+"""Magnitude pruning: the smallest weights become zero, the others are trained further.
 
 Han et al., "Learning both Weights and Connections for Efficient Neural Networks" (2015). Biases and batch norm are few
 and stay; a layer's or the whole network's weights are ordered by their absolute value.
@@ -25,20 +25,20 @@ SCOPES = ("layer", "global")
 
 
 def weights_of(model: Module) -> dict[str, Tensor]:
-    """The parameters that are compressed: the weights of convolutions and linear layers, by name."""
+    """Return the parameters that are compressed: the weights of convolutions and linear layers, by name."""
     arguments.instance("prune", "model", model, Module, "a Module")
     return {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
 
 
 def density(model: Module) -> float:
-    """The share of weights that are not zero; 1 of no weights."""
+    """Return the share of weights that are not zero; 1 of no weights."""
     weights = weights_of(model).values()
     total = sum(w.size for w in weights)
     return sum(int(np.count_nonzero(w.data)) for w in weights) / total if total else 1.0
 
 
 def masks(model: Module, keep: float, scope: str = "layer") -> dict[str, np.ndarray]:
-    """Which weights stay: the largest share ``keep`` by absolute value.
+    """Return a mask of the weights that stay: the largest share ``keep`` by absolute value.
 
     Parameters
     ----------
@@ -80,13 +80,13 @@ def masks(model: Module, keep: float, scope: str = "layer") -> dict[str, np.ndar
 
 
 def _threshold(sizes: np.ndarray, count: float) -> float:
-    """The smallest of the ``count`` largest: of one at least, and of equal ones all."""
+    """Return the count-th largest magnitude (count >= 1); ties are kept."""
     place = sizes.size - max(1, round(count))
     return max(np.partition(sizes.reshape(-1), place)[place], np.finfo(sizes.dtype).tiny)
 
 
 def cubic(progress: float, keep: float) -> float:
-    """The share of weights to keep on the way from 1 to ``keep``, fast at first, slower as it becomes hard.
+    """Return the share of weights to keep on the way from 1 to ``keep``, fast at first, slower as it becomes hard.
 
     keep + (1 - keep) (1 - progress)**3, with progress from 0 to 1 (Zhu and Gupta, "To Prune, or Not to Prune", 2017).
 
@@ -99,7 +99,7 @@ def cubic(progress: float, keep: float) -> float:
 
 
 class Pruning(Callback):
-    """Prunes while a :class:`~tinycnn.training.Trainer` trains, and keeps what is pruned at zero after every step.
+    """A callback that prunes during training, and keeps pruned weights at zero after every step.
 
     Momentum and weight decay cannot bring a pruned weight back: it is set to zero after the optimiser's step. The
     weights that stay take over what a layer loses: they grow so that its sum of squares stays the same, for the
@@ -113,7 +113,7 @@ class Pruning(Callback):
     ramp : float
         The share of the training in which weights are pruned; afterwards the rest is trained.
     every : int
-        Steps between two prunings; 1 for a deep net without batch norm, which is lost when much goes at once.
+        Steps between two prunings; 1 for a deep net without batch norm, which does not recover from a large one.
     schedule : callable
         Maps (progress, keep), progress from 0 to 1 over the ramp, to the share to keep; :func:`cubic`.
 
@@ -143,7 +143,7 @@ class Pruning(Callback):
         self.masks: dict[str, np.ndarray] = {}
 
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
-        """Put pruned weights back to zero, and prune more where it is time to."""
+        """Set pruned weights to zero again, and prune more if it is time."""
         apply(trainer.model, self.masks)
         batches = len(trainer.loader)
         step = trainer.epoch * batches + trainer.position
@@ -166,7 +166,7 @@ def apply(model: Module, masks: dict[str, np.ndarray]) -> None:
 
 
 def _apply_and_grow(model: Module, masks: dict[str, np.ndarray]) -> None:
-    """Prune, and multiply the weights that stay in a layer by what leaves its sum of squares the same."""
+    """Prune, and scale the weights that stay in a layer so that its sum of squares is the same."""
     weights = {name: weight.data for name, weight in weights_of(model).items()}
     before = {name: np.linalg.norm(data) for name, data in weights.items()}
     apply(model, masks)

@@ -1,7 +1,7 @@
-"""Linear quantisation: values at equal distances, as SqueezeNet's table 2 has them with 8 and with 6 bits.
+"""Linear quantisation: values at equal distances, as in SqueezeNet's table 2 with 8 and with 6 bits.
 
 A value is scale * q with a whole number q from -(2**(bits - 1) - 1) to 2**(bits - 1) - 1, so that zero stays zero.
-Unlike :mod:`.share` nothing but the largest weight decides where the values lie.
+Unlike in :mod:`.share` the values depend only on the largest weight.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weight sharing: the weights of a layer take few values, and these are trained on.
+"""Weight sharing: the weights of a layer take few values, which are trained further.
 
 Han et al., "Deep Compression" (2016), section 3. The values are the centres of k-means clusters of the layer's weights
 that are not zero. A weight then is an index of log2 k bits into a code book of k values.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def rate(n: int, k: int, b: int = 32) -> float:
-    """How many times smaller n weights of b bits become by sharing k values: n b / (n log2 k + k b).
+    """Return how many times smaller n weights of b bits become by sharing k values: n b / (n log2 k + k b).
 
     Equation 1 of the paper; it counts indices of log2 k bits (here rounded up to whole bits) and the code book.
 
@@ -35,7 +35,7 @@ def rate(n: int, k: int, b: int = 32) -> float:
 
 
 def kmeans(values: np.ndarray, k: int, iterations: int = 100) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Cluster numbers: each belongs to the nearest centre, each centre is the mean of what belongs to it.
+    """Return clusters of values: each belongs to the nearest centre, each centre is the mean of its values.
 
     The centres start evenly between the smallest and the largest value ("linear initialisation", section 3.2: large
     weights are few and matter, and random centres would miss them). In sorted order a cluster is an interval, and its
@@ -87,12 +87,12 @@ def kmeans(values: np.ndarray, k: int, iterations: int = 100) -> tuple[np.ndarra
 
 
 def _borders(centres: np.ndarray) -> np.ndarray:
-    """Midway between neighbours; a value on a border belongs to the higher centre."""
+    """Return the middle between neighbours; a value on a border belongs to the higher centre."""
     return (centres[1:] + centres[:-1]) / 2
 
 
 def share(weights: np.ndarray, bits: int = 5) -> np.ndarray:
-    """The weights of a layer with 2**bits values among those that are not zero, chosen by :func:`kmeans`.
+    """Return the weights of a layer with 2**bits values among those that are not zero, chosen by :func:`kmeans`.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def share(weights: np.ndarray, bits: int = 5) -> np.ndarray:
 
 
 class Sharing(Callback):
-    """Trains shared weights: a value moves by the sum of the gradients of its weights (section 3.3, equation 3).
+    """A callback that trains shared weights: a value moves by the sum of its weights' gradients (section 3.3, equation
+    3).
 
     The optimiser gets :meth:`parameters`: code books in place of the weights of layers.
 
@@ -144,7 +145,7 @@ class Sharing(Callback):
         self.others = [parameter for name, parameter in model.named_parameters() if name not in self.weights]
 
     def parameters(self) -> list[Parameter]:
-        """What there is to train: the code books, and the parameters that are not shared."""
+        """Return the parameters to train: the code books, and the parameters that are not shared."""
         return [*self.books.values(), *self.others]
 
     def on_gradients(self, trainer: Trainer) -> None:
@@ -158,7 +159,7 @@ class Sharing(Callback):
             weight.grad = None
 
     def on_batch_end(self, trainer: Trainer, loss: float) -> None:
-        """Put the moved values into the model."""
+        """Write the changed values into the model."""
         for name, weight in self.weights.items():
             with changing(weight.data):
                 weight.data[...] = self.books[name].data[self.codes[name]]

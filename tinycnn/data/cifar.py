@@ -173,7 +173,7 @@ def _missing_message(name: str, root: Path, split: str) -> str:
 
 
 def _read_records(path: Path, entry: CifarSet) -> np.ndarray:
-    """The file as uint8 (records, record bytes), checked."""
+    """Return the file as uint8 (records, record bytes), checked."""
     size = path.stat().st_size
     whole, rest = divmod(size, entry.record)
     if rest or not whole:

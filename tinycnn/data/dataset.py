@@ -1,4 +1,4 @@
-"""Data sets: images (N, C, H, W) of bytes and class indices (N,), held in memory."""
+"""Data sets: images (N, C, H, W) of bytes and class indices (N,), in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
 
 
 class Dataset:
-    """Base class: a length, and batches by index."""
+    """Base class of data sets: a length, and batches by index."""
 
     classes: tuple[str, ...]
 
@@ -32,7 +32,7 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__}: __len__ is not defined")
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Images (n, C, H, W) and labels (n,) of some indices; randomness of augmentation comes from ``rng``."""
+        """Return images (n, C, H, W) and labels (n,) of some indices; randomness of augmentation comes from ``rng``."""
         raise NotImplementedError(f"{type(self).__name__}: batch is not defined")
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
@@ -67,7 +67,7 @@ class ArrayDataset(Dataset):
     Raises
     ------
     DataError
-        If shapes or labels do not fit, or there is nothing.
+        If shapes or labels do not fit, or there are no images.
     """
 
     def __init__(
@@ -104,12 +104,12 @@ class ArrayDataset(Dataset):
         return len(self.labels)
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of some indices, transformed."""
+        """Return images and labels of some indices, transformed."""
         images = self.images[indices]
         return images if self.transform is None else self.transform(images, rng), self.labels[indices].astype(np.int64)
 
     def subset(self, indices: Any) -> ArrayDataset:
-        """The data set of some indices (a slice, say), with the same transform."""
+        """Return the data set of some indices (a slice, say), with the same transform."""
         return ArrayDataset(self.images[indices], self.labels[indices], self.classes, self.transform, self.name)
 
 
@@ -129,7 +129,7 @@ def _as_names(classes: Any, owner: str) -> tuple[str, ...]:
 
 
 def held_out(labels: np.ndarray, split: str, classes: Sequence[str], owner: str) -> np.ndarray:
-    """Indices of one split of data that came undivided: of each class every fifth image is for testing.
+    """Split deterministically: every fifth image of each class goes to the test set. Return the indices of one split.
 
     A class of fewer than five gives its last one; a class of one cannot be divided. ``owner`` is for the message.
 
@@ -162,7 +162,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def load_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Images, labels and class names from an .npz archive.
+    """Return images, labels and class names from an .npz archive.
 
     It holds ``images`` and ``labels``, which are divided by :func:`held_out`, or ``train_images``, ``train_labels``,
     ``test_images`` and ``test_labels`` (in Keras's archives ``x_train``, ``y_train``, ``x_test`` and ``y_test``), and
@@ -199,7 +199,7 @@ def _check_finite(images: np.ndarray, owner: str) -> None:
 
 
 def _classes(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:
-    """The names in an archive, or numbers up to the largest label of any split."""
+    """Return the names in an archive, or numbers up to the largest label of any split."""
     if "classes" in arrays:
         names = arrays["classes"]
         if names.ndim != 1 or names.dtype.kind not in "USiu":

@@ -30,19 +30,19 @@ _CHUNK = 1 << 16
 
 
 class DownloadFailed(Exception):
-    """An address did not deliver; the text is the reason."""
+    """The error that an address did not deliver; the text is the reason."""
 
 
 class BadRange(DownloadFailed):
-    """The server does not continue where the part ends."""
+    """The error that the server does not continue where the part ends."""
 
 
 class TooLarge(DownloadFailed):
-    """The server sends more than the file can have."""
+    """The error that the server sends more than the file can have."""
 
 
 def download(url: str, part: Path, size: int | None, deadline: float, progress: Progress | None, name: str) -> None:
-    """Append to `part` what an address has beyond it, or begin anew where the server does not continue.
+    """Append the rest of a file to `part`, or begin anew if the server does not continue.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def download(url: str, part: Path, size: int | None, deadline: float, progress: 
     Raises
     ------
     DownloadFailed
-        If the server does not deliver, offers another size, or is too slow. What has arrived stays in `part`.
+        If the server does not deliver, offers another size, or is too slow. The bytes received so far stay in `part`.
     DataError
         If `part` cannot be written.
     """

@@ -61,9 +61,9 @@ def fetch(
     """Download a data set into ``root/name``, where the loaders find it.
 
     Each file is written to ``FILE.part``, checked against its published size and MD5 and only then renamed. A
-    ``.part`` that an earlier call left is continued. A file that is already there and whole is not asked for again.
-    A mirror that sends too much, too slowly or for longer than an hour is left. Of two processes that fetch the same
-    set one waits for the other.
+    ``.part`` that an earlier call left is continued. A complete file is not requested again. A mirror that sends too
+    much, too slowly or for longer than an hour is given up. If two processes fetch the same set, one waits for the
+    other.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def _fetch_file(item: Download, folder: Path, bases: Sequence[str], progress: Pr
 
 
 def _by_hand(name: str, folder: Path) -> str:
-    """What is still wanted, and what can be done without it."""
+    """Return the files that are still missing, and the ways to get them by hand."""
     wanted = [item for item in DOWNLOADS[name] if not _is_whole(folder / item.filename, item)]
     return "\n".join(
         [
@@ -151,7 +151,7 @@ def _is_whole(path: Path, item: Download) -> bool:
 
 
 def _download_checked(url: str, part: Path, item: Download, deadline: float, progress: Progress | None) -> None:
-    """Leave a whole, checked ``part``; a wrong continuation is thrown away and begun again once."""
+    """Write a complete, checked ``part``; after a wrong continuation it is deleted and downloaded once more."""
     resumed = part.is_file() and part.stat().st_size > 0
     if resumed and _md5(part) == item.md5:
         return

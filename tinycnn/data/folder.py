@@ -42,8 +42,8 @@ def load_folder(
     train. The last three are ``"val"``, and serve as ``"test"`` where there is no ``test/``.
     Without split folders every fifth image of a class, by name, is for testing and the others for training.
 
-    Hidden files and folders are skipped. What has the name of an image but cannot be one (a folder, a pipe, a link
-    that leads nowhere) is left out and logged as a warning of the logger ``tinycnn.data.folder``.
+    Hidden files and folders are skipped. An entry with the name of an image that cannot be one (a folder, a pipe, a
+    broken link) is left out and logged as a warning of the logger ``tinycnn.data.folder``.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def _visible_folders(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, by name, without hidden and system entries."""
+    """Return the entries of a folder, by name, without hidden and system entries."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -198,7 +198,7 @@ def _printable(name: str) -> str:
 
 
 def _images_in(folder: Path, odd: list[tuple[Path, str]]) -> list[Path]:
-    """Return the images in a folder and those below it, by name; note in `odd` what is left out.
+    """Return the images in a folder and those below it, by name; add the entries that are left out to `odd`.
 
     Links to folders are followed, but no folder is read twice, nor one that holds `folder`.
     """

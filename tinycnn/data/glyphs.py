@@ -1,6 +1,6 @@
 """Glyphs: digits or letters drawn from matplotlib's fonts, warped, coloured and made noisy. Needs no download.
 
-Train and test use different font families, so test accuracy says how well the idea of a "7" was learned, not one
+Train and test use different font families, so test accuracy measures how well the idea of a "7" was learned, not one
 font's. Every image comes with the affine map that drew it and the box around its glyph.
 """
 
@@ -143,8 +143,8 @@ def _font_files() -> list[Path]:
 
 
 def _stencil(font: Any, symbol: str, side: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """A glyph in the middle of a square of ``side``: its longer side is side / 2. Its half extents, on the scale
-    of warps.
+    """Return a glyph in the middle of a square of ``side``, its longer side being side / 2, and its half extents on
+    the scale of warps.
     """
     font.set_size(side, 72)
     for _ in range(2):
@@ -163,7 +163,7 @@ def _stencil(font: Any, symbol: str, side: int) -> tuple[np.ndarray, tuple[float
 
 
 def _draw_warps(rng: np.random.Generator, count: int, size: int, difficulty: float) -> np.ndarray:
-    """Affine maps from glyph coordinates to pixels: scale, shear, rotation, translation."""
+    """Return affine maps from glyph coordinates to pixels: scale, shear, rotation, translation."""
     angle = np.radians(rng.uniform(-20, 20, count)) * difficulty
     shear = rng.uniform(-0.25, 0.25, count) * difficulty
     stretch = np.exp(rng.uniform(-0.2, 0.2, count) * difficulty)
@@ -192,7 +192,7 @@ def _warp(masks: np.ndarray, warps: np.ndarray, size: int) -> np.ndarray:
 
 
 def _bilinear(masks: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Masks at fractional places, 0 outside."""
+    """Return masks at fractional positions, 0 outside."""
     side = masks.shape[1]
     padded = np.pad(masks, ((0, 0), (1, 1), (1, 1))).reshape(len(masks), -1)
     row, column = (np.clip(w + 1, 0, side + 0.999) for w in (row, column))
@@ -206,7 +206,7 @@ def _bilinear(masks: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndar
 
 
 def _paint(rng: np.random.Generator, masks: np.ndarray, channels: int, difficulty: float) -> np.ndarray:
-    """Ink on ground: two colours of enough contrast, a soft texture on the ground, noise over all."""
+    """Draw ink on ground: two colours of enough contrast, a soft texture on the ground, noise over all."""
     count, size = len(masks), masks.shape[1]
     ground, ink = _colours(rng, count, channels, difficulty)
     texture = _soft_noise(rng, count, size) * (0.18 * difficulty * rng.uniform(0, 1, (count, 1, 1, 1)))
@@ -218,8 +218,8 @@ def _paint(rng: np.random.Generator, masks: np.ndarray, channels: int, difficult
 
 
 def _colours(rng: np.random.Generator, count: int, channels: int, difficulty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ground and ink (n, channels, 1, 1): dark ground and light ink, or the reverse, at least 0.4 of brightness
-    apart.
+    """Return ground and ink (n, channels, 1, 1): dark ground and light ink, or the reverse, at least 0.4 of
+    brightness apart.
     """
     dark = 0.3 * difficulty * rng.uniform(0, 1, count)
     light = np.minimum(1.0, dark + 0.4 + (0.6 - 0.3 * min(difficulty, 1)) * rng.uniform(0, 1, count) + 0.3)
@@ -232,7 +232,7 @@ def _colours(rng: np.random.Generator, count: int, channels: int, difficulty: fl
 
 
 def _soft_noise(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Smooth random fields from -1 to 1: a 5x5 grid of random numbers, interpolated."""
+    """Return smooth random fields from -1 to 1: a 5x5 grid of random numbers, interpolated."""
     coarse = rng.uniform(-1, 1, (count, 5, 5)).astype(np.float32)
     place = np.linspace(0, 4, size, dtype=np.float32)
     weights = np.clip(1 - np.abs(place[:, None] - np.arange(5, dtype=np.float32)), 0, 1)
@@ -240,6 +240,6 @@ def _soft_noise(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
 
 
 def _boxes(extents: np.ndarray, warps: np.ndarray) -> np.ndarray:
-    """Boxes around glyphs of half extents (x, y) drawn through warps."""
+    """Return boxes around glyphs of half extents (x, y) drawn through warps."""
     reach = np.abs(warps[:, :, :2]) @ extents[:, :, None]
     return np.concatenate([warps[:, :, 2] - reach[:, :, 0], warps[:, :, 2] + reach[:, :, 0]], axis=1)

@@ -64,7 +64,7 @@ class IdxSet:
 
 
 def _idx_set(folder: str, classes: str, md5s: str, sizes: tuple[int, ...]) -> IdxSet:
-    """Every set uses MNIST's file names; ``md5s`` and ``sizes`` are in the order of those names."""
+    """Return a set with MNIST's file names; ``md5s`` and ``sizes`` are in the order of those names."""
     stems = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     a, b, c, d = (IdxFile(*file) for file in zip(stems, md5s.split(), sizes, strict=True))
     return IdxSet(folder, tuple(classes.split(", ")), (a, b), (c, d))
@@ -173,7 +173,7 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[np.dtype, tuple[int, ...
 
 
 def _read_up_to(stream: BinaryIO, count: int) -> bytearray:
-    """Read in chunks, so that a header that lies about its size cannot ask for all the memory."""
+    """Read in chunks, so that a header with a wrong size cannot exhaust memory."""
     data = bytearray()
     while len(data) < count:
         chunk = stream.read(min(_CHUNK, count - len(data)))
@@ -226,12 +226,14 @@ def load_idx(name: str, root: str | Path, split: str) -> tuple[np.ndarray, np.nd
 
 
 def _folders(name: str, root: Path) -> tuple[Path, ...]:
-    """The most specific folder first: the sets share file names, so ``root`` itself may hold another one."""
+    """Return the folders to search, the most specific first: the sets share file names, so ``root`` may hold
+    another one.
+    """
     return root / name, root / name / "raw", root / NAMES[name].folder / "raw", root
 
 
 def _find(name: str, root: Path, files: tuple[IdxFile, IdxFile]) -> tuple[Path, Path]:
-    """Images and labels from one and the same folder."""
+    """Return images and labels from the same folder."""
     for folder in _folders(name, root):
         found = [next((path for path in _forms(folder, file) if path.is_file()), None) for file in files]
         if found[0] and found[1]:

@@ -118,7 +118,7 @@ def as_value_range(value_range: ValueRange | str | None, owner: str) -> ValueRan
 
 
 def kind_of(path: Path) -> str | None:
-    """Return None for a regular file (or a link to one), else what is there in its place."""
+    """Return None for a regular file (or a link to one), else a description of the entry."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -173,7 +173,7 @@ def _orientation(opened: Any, in_bands: bool) -> int:
 
 
 def _bands(opened: Any, path: Path, size: int) -> Iterator[Any] | None:
-    """Return None if the image may be decoded whole, else rows of it in turn; raise if neither can be."""
+    """Return None if the image may be decoded whole, else its rows in turn; raise if neither is possible."""
     width, height = opened.size
     coefficients = _coefficient_bytes(opened)
     needed = max(_decoded_bytes(opened), coefficients)
@@ -198,7 +198,7 @@ def _decoded_bytes(opened: Any) -> int:
 
 
 def _coefficient_bytes(opened: Any) -> int:
-    """Return what libjpeg holds of a progressive JPEG: every coefficient, 2 bytes each."""
+    """Return the bytes that libjpeg holds of a progressive JPEG: every coefficient, 2 bytes each."""
     if not opened.info.get("progressive"):
         return 0
     sampling = [layer[1] * layer[2] for layer in opened.layer]
@@ -206,7 +206,7 @@ def _coefficient_bytes(opened: Any) -> int:
 
 
 def _cut(opened: Any) -> Iterator[Any]:
-    """Rows of a decoded image in turn."""
+    """Return rows of a decoded image in turn."""
     opened.load()
     rows = max(1, _BAND_PIXELS // opened.width)
     for top in range(0, opened.height, rows):
@@ -282,7 +282,7 @@ def _as_bytes(band: Any, opened: Any, mode: str, value_range: ValueRange | None)
 
 
 def _bits(opened: Any) -> int:
-    """Return the bits of a stored value as far as Pillow tells: deep colour comes as 8 bits."""
+    """Return the bits of a stored value as far as Pillow tells: deep colour is reported as 8 bits."""
     if opened.mode.startswith("I;16"):
         return opened.tag_v2.get(_TAG_BITS, (16,))[0] if opened.format == "TIFF" else 16
     if opened.mode == "I" and opened.format in ("PNG", "PPM"):

@@ -19,7 +19,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 class DataLoader:
-    """Iterate over batches (images, labels) of a data set, one epoch at a time.
+    """An iterable over batches (images, labels) of a data set, one epoch at a time.
 
     Each ``iter(loader)`` is a whole epoch, also after ``next(iter(loader))``, ``break`` or an error, and several
     iterators at once do not disturb each other, as in PyTorch. The order of an epoch is a function of (seed, epoch),
@@ -38,16 +38,16 @@ class DataLoader:
         Leave out a last batch that is smaller.
     seed : int
     prefetch : int
-        Batches prepared ahead by a thread; 0 prepares each when it is asked for.
+        Batches prepared ahead by a thread; 0 prepares each on request.
     shard : (rank, ranks)
-        Give out only this process's part of each batch, where several processes share the work: the batches of all
-        ranks together are those of one process, augmentation included. ``batch_size``, ``len`` and the place count
+        Return only this process's part of each batch, if several processes share the work: the batches of all ranks
+        together are those of one process, augmentation included. ``batch_size``, ``len`` and the place count
         whole batches.
 
     Attributes
     ----------
     epoch, position : int
-        The place of the most recent iterator: its epoch, and how many batches it has given out. After the last batch
+        The place of the most recent iterator: its epoch, and how many batches it has returned. After the last batch
         of a finished epoch, the next epoch and 0.
 
     Raises
@@ -103,11 +103,11 @@ class DataLoader:
         return full + bool(rest and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        """A whole epoch, or the rest of one after :meth:`load_state_dict`."""
+        """Return an iterator over a whole epoch, or over the rest of one after :meth:`load_state_dict`."""
         return self.batches()
 
     def batches(self, device: str = "cpu") -> Iterator[tuple[Any, np.ndarray]]:
-        """As iteration, with the images on a device: while one batch is in use, a GPU copies the next."""
+        """Return an iterator with the images on a device: while one batch is in use, a GPU copies the next."""
         if not self._starts_here and self.position:  # the most recent iterator was abandoned
             self.epoch, self.position = self.epoch + 1, 0
         self._starts_here = False
@@ -115,22 +115,22 @@ class DataLoader:
         return _Epoch(self, device)
 
     def rows(self, number: int) -> slice:
-        """Which rows of a batch are given out: all, or the part that is this process's."""
+        """Return the rows of a batch that belong to this process: all, or its part."""
         count = min(self.batch_size, len(self.dataset) - number * self.batch_size)
         rank, ranks = self.shard
         return slice(count * rank // ranks, count * (rank + 1) // ranks)
 
     def state_dict(self) -> dict[str, Any]:
-        """The place of the most recent iterator: epoch, batches of it that were given out, and the seed."""
+        """Return the place of the most recent iterator: epoch, batches of it that were returned, and the seed."""
         return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next iterator, and only that one, start at a place that :meth:`state_dict` named.
+        """Let only the next iterator begin at a place that :meth:`state_dict` returned.
 
         Raises
         ------
         TypeError, ValueError
-            If it is not a dict, an entry is missing, or not such a place; nothing is changed then.
+            If it is not a dict, an entry is missing, or it is not such a place; nothing is changed then.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict: the loader's state is a {type(state).__name__}, expected a dict")
@@ -150,7 +150,7 @@ class DataLoader:
 
 
 class _Epoch(Iterator[tuple[Any, np.ndarray]]):
-    """The batches of one epoch from a loader's place on; it has its own place and its own thread."""
+    """The batches of one epoch from a loader's place on, with a place and a thread of their own."""
 
     def __init__(self, loader: DataLoader, device: str) -> None:
         self._loader, self._number = loader, loader._iterators
@@ -171,7 +171,7 @@ class _Epoch(Iterator[tuple[Any, np.ndarray]]):
         return batch
 
     def _move(self, epoch: int, position: int) -> None:
-        """Move the loader's place along, unless a newer iterator or a loaded state decides it."""
+        """Advance the loader's place, unless a newer iterator or a loaded state decides it."""
         if self._number == self._loader._iterators:
             self._loader.epoch, self._loader.position = epoch, position
 
@@ -189,7 +189,7 @@ class _Epoch(Iterator[tuple[Any, np.ndarray]]):
 
 
 class _Source:
-    """Prepares the batches of one epoch, here or in a thread."""
+    """A source of the batches of one epoch, prepared here or in a thread."""
 
     def __init__(self, loader: DataLoader, epoch: int, first: int) -> None:
         self.loader, self.seed, self.epoch = loader, loader.seed, epoch
@@ -197,7 +197,7 @@ class _Source:
         self.order: np.ndarray | None = None
 
     def prepare(self, number: int) -> Batch:
-        """One batch: this process's rows of it."""
+        """Prepare one batch: this process's rows of it."""
         loader = self.loader
         if self.order is None:
             self.order = loader._order(self.seed, self.epoch)
@@ -217,12 +217,12 @@ class _Source:
         return images[loader.rows(number)], labels[loader.rows(number)]
 
     def one_by_one(self) -> Generator[Batch, None, None]:
-        """Batches, each prepared when it is asked for."""
+        """Yield batches, each prepared on request."""
         for number in self.numbers:
             yield self.prepare(number)
 
     def prefetched(self) -> Generator[Batch, None, None]:
-        """Batches from a thread, which ends with the iteration; what it raises is raised here."""
+        """Yield batches from a thread, which ends with the iteration; its exceptions are raised here."""
         ready: queue.Queue = queue.Queue(self.loader.prefetch)
         wanted = threading.Event()
         wanted.set()
@@ -264,7 +264,7 @@ def _put(ready: queue.Queue, item: Any, wanted: threading.Event) -> bool:
 
 
 def _next_of(ready: queue.Queue, thread: threading.Thread) -> Any:
-    """The next item, or None if the thread has ended without one."""
+    """Return the next item, or None if the thread has ended without one."""
     while True:
         alive = thread.is_alive()
         try:
@@ -275,7 +275,7 @@ def _next_of(ready: queue.Queue, thread: threading.Thread) -> Any:
 
 
 def _integer(function: str, name: str, value: Any, least: int) -> int:
-    """An argument as an int, of at least ``least``."""
+    """Return an argument as an int, of at least ``least``."""
     try:
         number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:

@@ -20,7 +20,7 @@ NAMES = ("glyphs", *IDX, *CIFAR, "folder", "npz")
 
 
 def default_root() -> Path:
-    """$TINYCNN_DATA, or ``.cache/tinycnn`` in the home folder."""
+    """Return $TINYCNN_DATA, or ``.cache/tinycnn`` in the home folder."""
     return Path(os.environ.get("TINYCNN_DATA") or Path.home() / ".cache" / "tinycnn")
 
 
@@ -35,7 +35,7 @@ def load(
     symbols: str = "digits",
     value_range: tuple[float, float] | str | None = None,
 ) -> ArrayDataset:
-    """A data set by name.
+    """Load a data set by name.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def load(
     channels : 1 or 3, optional
         Convert between grey and colour.
     limit : int, optional
-        Only so many images: the first (of a folder, which is sorted by class, evenly spaced ones).
+        The number of images: the first ones (of a folder, which is sorted by class, evenly spaced ones).
     seed, symbols
         For glyphs.
     value_range : (low, high), optional
@@ -102,7 +102,7 @@ def _read(name: str, split: str, root: Path, size: int | None, channels: int | N
 
 
 def _convert(images: np.ndarray, channels: int, owner: str) -> np.ndarray:
-    """Grey from colour by the weights of luminance (ITU-R BT.601), colour from grey by repetition."""
+    """Convert grey from colour by the weights of luminance (ITU-R BT.601), colour from grey by repetition."""
     if images.shape[1] not in (1, 3):
         raise DataError(
             f"{owner}: images of {images.shape[1]} channels cannot become images of {channels}; leave out channels"

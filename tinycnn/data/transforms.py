@@ -54,7 +54,7 @@ def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 class Compose:
-    """One transform after another."""
+    """Several transforms, one after another."""
 
     def __init__(self, transforms: Sequence[Any]) -> None:
         if not isinstance(transforms, Iterable):
@@ -65,14 +65,14 @@ class Compose:
                 raise TypeError(f"Compose: {transform!r} is not a transform, expected callables (images, rng)")
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """The last one's output."""
+        """Return the last transform's output."""
         for transform in self.transforms:
             images = transform(images, rng)
         return images
 
 
 class Normalize:
-    """Bytes to float32 from 0 to 1, then (x - mean) / std for each channel.
+    """Conversion of bytes to float32 from 0 to 1, then (x - mean) / std for each channel.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Normalize:
             )
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """Float32 images."""
+        """Return float32 images."""
         _check_images("Normalize", images)
         if images.shape[1] != len(self.mean):
             raise ValueError(f"Normalize: images have {images.shape[1]} channels, mean has {len(self.mean)}")
@@ -100,7 +100,7 @@ class Normalize:
 
     @classmethod
     def of(cls, images: np.ndarray) -> Normalize:
-        """With the mean and standard deviation of some images."""
+        """Return a transform with the mean and standard deviation of some images."""
         _check_images("Normalize.of", images)
         if not images.size:
             raise ValueError(f"Normalize.of: images have shape {images.shape}, expected at least one pixel")
@@ -133,7 +133,7 @@ class RandomCrop:
         self.padding = _check_whole("RandomCrop", "padding", padding, 0)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """Windows, one place for each image."""
+        """Return the windows, each image with its own position."""
         _check_images("RandomCrop", images)
         p = self.padding
         padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))
@@ -150,13 +150,13 @@ class RandomCrop:
 
 
 class RandomHorizontalFlip:
-    """Mirrored left to right with probability ``p``."""
+    """Mirroring left to right with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = _check("RandomHorizontalFlip", "p", p, 0, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """Some of them mirrored."""
+        """Return the images, some of them mirrored."""
         _check_images("RandomHorizontalFlip", images)
         chosen = rng.random(len(images)) < self.p
         return np.where(chosen[:, None, None, None], images[..., ::-1], images)
@@ -169,7 +169,7 @@ class Resize:
         self.size = _check_whole("Resize", "size", size, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """Resized images of the same dtype."""
+        """Return resized images of the same dtype."""
         _check_images("Resize", images)
         if 0 in images.shape[2:]:
             raise ValueError(f"Resize: images have shape {images.shape}, expected at least one pixel each")
@@ -181,7 +181,7 @@ class Resize:
 
 
 def _interpolate(x: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Linear interpolation along one axis; when shrinking, each output averages the span that it covers."""
+    """Interpolate linearly along one axis; when shrinking, each output averages the span that it covers."""
     length = x.shape[axis]
     ratio = length / size
     centres = (np.arange(size) + 0.5) * ratio - 0.5
@@ -198,7 +198,7 @@ class CenterCrop:
         self.size = _check_whole("CenterCrop", "size", size, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """The windows."""
+        """Return the windows."""
         _check_images("CenterCrop", images)
         top, left = ((n - self.size) // 2 for n in images.shape[2:])
         if min(top, left) < 0:
@@ -216,7 +216,7 @@ class ColorJitter:
     value_range : (low, high), optional
         Black and white: results are clipped to it. By default those of the dtype for integers. For floats, 0 and 1 or
         0 and 255, by the largest value of the batch; floats below 0 or above 255 have no known range, and are not
-        clipped. PyTorch's transform takes all floats for values from 0 to 1.
+        clipped. PyTorch's transform assumes that all floats are from 0 to 1.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class ColorJitter:
                 raise ValueError(f"ColorJitter: value_range is {value_range!r}, expected (low, high) with low < high")
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """Images of the same dtype, kept in range."""
+        """Return images of the same dtype, kept in range."""
         _check_images("ColorJitter", images)
         shape = (len(images), 1, 1, 1)
         brightness, contrast = (1 + rng.uniform(-a, a, shape) for a in (self.brightness, self.contrast))
@@ -269,7 +269,7 @@ class Cutout:
         self.size = _check_whole("Cutout", "size", size, 1)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
-        """Images with a hole."""
+        """Return images with a square of zeros."""
         _check_images("Cutout", images)
         if not images.size:
             return images.copy()

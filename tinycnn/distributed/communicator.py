@@ -1,4 +1,4 @@
-"""What processes that train together can say to each other: a narrow protocol, and what is built on it alone.
+"""The protocol between processes that train together, and functions that use nothing but the protocol.
 
 Two implementations are elsewhere: :class:`tinycnn.distributed.mpi.MPICommunicator` for programs that ``mpiexec``
 starts, and :class:`tinycnn.distributed.ring.Ring` for processes of our own. :data:`ALONE` is a single process.
@@ -19,15 +19,15 @@ from tinycnn.tree import put_back, take_out
 
 
 class DistributedError(TinyCNNError, RuntimeError):
-    """Processes that train together cannot go on: one is gone, hangs, or differs from the others."""
+    """The error that processes cannot continue to train together: one is gone, hangs, or differs from the others."""
 
 
 class MismatchError(DistributedError):
-    """Ranks called different operations, or the same one with arrays that differ in shape or dtype."""
+    """The error that ranks called different operations, or the same one with arrays that differ in shape or dtype."""
 
 
 class PeerGoneError(DistributedError):
-    """A rank has ended while another waits for it."""
+    """The error that a rank has ended while another waits for it."""
 
 
 def checked_timeout(name: str, seconds: float | None) -> float:
@@ -73,7 +73,7 @@ def check_array(array: Any) -> None:
 
 
 def time_limit() -> float:
-    """Seconds that a rank waits for another: the environment variable TINYCNN_TIMEOUT, or 300.
+    """Return the seconds that a rank waits for another: the environment variable TINYCNN_TIMEOUT, or 300.
 
     Raises
     ------
@@ -91,10 +91,10 @@ def time_limit() -> float:
 
 
 class Request(Protocol):
-    """An operation that was started."""
+    """An operation in progress."""
 
     def test(self) -> bool:
-        """Whether it is complete; where nobody else moves the data, this also gives it a push."""
+        """Return True if it is complete; if no other thread moves the data, move some."""
 
     def wait(self) -> np.ndarray:
         """Wait until it is complete, and return the array.
@@ -109,15 +109,15 @@ class Request(Protocol):
 class Communicator(Protocol):
     """One of ``size`` processes that do the same, numbered by ``rank`` from 0.
 
-    All ranks call the same operations in the same order, with arrays of the same shape and dtype; if they do not,
-    MismatchError says what differs.
+    All ranks call the same operations in the same order, with arrays of the same shape and dtype; otherwise
+    MismatchError names the difference.
     """
 
     rank: int
     size: int
 
     def allreduce(self, array: np.ndarray) -> Request:
-        """Start to replace a contiguous array by its sum over all ranks; leave it alone until ``wait()``.
+        """Begin to replace a contiguous array by its sum over all ranks; do not use it until ``wait()``.
 
         All ranks get the same bits.
         """
@@ -139,11 +139,11 @@ class Done:
         self._array = array
 
     def test(self) -> bool:
-        """True."""
+        """Return True."""
         return True
 
     def wait(self) -> np.ndarray:
-        """The array."""
+        """Return the array."""
         return self._array
 
 
@@ -153,14 +153,14 @@ class Alone:
     rank, size = 0, 1
 
     def allreduce(self, array: np.ndarray) -> Request:
-        """The array is its sum."""
+        """Leave the array, which is its sum."""
         return Done(array)
 
     def broadcast(self, array: np.ndarray, root: int = 0) -> None:
-        """The array is rank 0's."""
+        """Leave the array, which is rank 0's."""
 
     def barrier(self) -> None:
-        """Everybody is here."""
+        """Return at once: there are no other ranks."""
 
     def abort(self, message: str) -> NoReturn:
         """Raise DistributedError."""
@@ -171,14 +171,14 @@ ALONE = Alone()
 
 
 def gather(communicator: Communicator, array: np.ndarray) -> np.ndarray:
-    """The arrays (...) of all ranks as one (ranks, ...): a sum in which each rank fills its own row."""
+    """Return the arrays (...) of all ranks as one (ranks, ...): a sum in which each rank fills its own row."""
     rows = np.zeros((communicator.size, *array.shape), array.dtype)
     rows[communicator.rank] = array
     return communicator.allreduce(rows).wait()
 
 
 def gather_text(communicator: Communicator, text: str) -> list[str]:
-    """The texts of all ranks."""
+    """Return the texts of all ranks."""
     own = np.frombuffer(text.encode(), np.uint8)
     lengths = gather(communicator, np.array([own.size]))[:, 0]
     padded = np.zeros(lengths.max(), np.uint8)
@@ -187,7 +187,7 @@ def gather_text(communicator: Communicator, text: str) -> list[str]:
 
 
 def share(communicator: Communicator, make: Callable[[], Any]) -> Any:
-    """What ``make()`` returns on rank 0, on all ranks: a tree of dicts, lists, plain values and arrays."""
+    """Return rank 0's result of ``make()`` on all ranks: a tree of dicts, lists, plain values and arrays."""
     if communicator.size == 1:
         return make()
     arrays: dict[str, np.ndarray] = {}
@@ -219,7 +219,7 @@ def agree(communicator: Communicator, facts: dict[str, str]) -> None:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Eight letters that differ where arrays or texts do."""
+    """Return eight letters that differ if arrays or texts do."""
     digest = hashlib.blake2b(digest_size=4)
     for part in parts:
         digest.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else repr(part).encode())

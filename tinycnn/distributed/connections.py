@@ -1,4 +1,4 @@
-"""Sockets between processes on this machine: callers prove that they belong to the run, and say that they are alive."""
+"""Sockets between processes on this machine: callers prove that they belong to the run, and send heartbeats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Listener:
     Parameters
     ----------
     token : bytes
-        What a caller sends first.
+        The bytes that a caller sends first.
     """
 
     def __init__(self, token: bytes) -> None:
@@ -64,7 +64,7 @@ class Listener:
             oldest.close()
 
     def _knows_token(self, line: socket.socket) -> bool:
-        """Read what a caller has sent; True if that completes the token. A wrong one ends the connection."""
+        """Read the bytes of a caller; return True if they complete the token. A wrong token ends the connection."""
         heard = self._pending[line]
         try:
             data = line.recv(len(self._token) - len(heard))
@@ -92,7 +92,7 @@ def call(address: Any, token: bytes, seconds: float) -> socket.socket:
 
 
 class Sender:
-    """Sends messages over a connection, and heartbeats between them from a thread of its own.
+    """A sender of messages over a connection, with heartbeats between them from a thread of its own.
 
     Parameters
     ----------

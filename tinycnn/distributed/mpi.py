@@ -1,4 +1,4 @@
-"""The communicator of programs that ``mpiexec`` starts, by mpi4py, which is imported only then."""
+"""The communicator of programs that ``mpiexec`` starts; mpi4py is imported only in those."""
 
 from __future__ import annotations
 
@@ -36,10 +36,9 @@ _give_way = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 
 def world() -> Communicator:
-    """All processes that ``mpiexec -n N`` started with this program; ALONE where it was started without.
+    """Return all processes that ``mpiexec -n N`` started with this program; ALONE without ``mpiexec``.
 
-    The processors of each machine are shared out among its ranks, unless NUMBA_NUM_THREADS says how many threads a
-    rank has.
+    The processors of each machine are divided among its ranks, unless NUMBA_NUM_THREADS sets the threads of a rank.
 
     Raises
     ------
@@ -68,13 +67,13 @@ def world() -> Communicator:
 
 
 def find_mpiexec() -> str | None:
-    """The path of ``mpiexec``, of this Python's environment if it has one; None where mpi4py is missing, too."""
+    """Return the path of ``mpiexec``, of this Python's environment if it has one; None if it or mpi4py is missing."""
     here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return shutil.which("mpiexec", path=here) if util.find_spec("mpi4py") else None
 
 
 def launched_rank() -> int:
-    """This process's rank as ``mpiexec`` gave it, 0 without: who speaks, before anything is imported."""
+    """Return this process's rank as ``mpiexec`` set it, 0 without: only rank 0 prints, before anything is imported."""
     return _from_environment(RANKS, 0)
 
 
@@ -83,7 +82,9 @@ def _from_environment(names: tuple[str, ...], default: int) -> int:
 
 
 def _own_threads(everyone: Any, same_machine: Any) -> int:
-    """This rank's part of the processors that the ranks on its machine may use; never more than it may use itself."""
+    """Return this rank's part of the processors that the ranks on its machine may use, at most those that it may
+    use itself.
+    """
     node = everyone.Split_type(same_machine)
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     together = set().union(*node.allgather(own))
@@ -93,15 +94,15 @@ def _own_threads(everyone: Any, same_machine: Any) -> int:
 class MPICommunicator:
     """A communicator over MPI.
 
-    Everything is non-blocking, and who waits gives way: a machine with more ranks than processors needs them for the
-    rank that is waited for, and MPI's own waiting would not end when a rank hangs.
+    All calls are non-blocking and waiting ranks yield, so that a machine with more ranks than processors makes
+    progress. MPI's own waiting would not end when a rank hangs.
 
     Parameters
     ----------
     mpi : module
         mpi4py.MPI.
     timeout : float
-        Seconds after which a rank that does not come counts as hanging.
+        Seconds after which a missing rank counts as hanging.
     """
 
     def __init__(self, mpi: Any, timeout: float) -> None:
@@ -109,7 +110,7 @@ class MPICommunicator:
         self.rank, self.size, self.operations = self._world.rank, self._world.size, 0
 
     def allreduce(self, array: np.ndarray) -> Request:
-        """Start to replace a contiguous array by its sum over all ranks."""
+        """Begin to replace a contiguous array by its sum over all ranks."""
         return self._begin("allreduce", array, lambda: self._world.Iallreduce(self._mpi.IN_PLACE, array))
 
     def broadcast(self, array: np.ndarray, root: int = 0) -> None:
@@ -123,7 +124,7 @@ class MPICommunicator:
         self._begin("barrier", np.empty(0), self._world.Ibarrier).wait()
 
     def _begin(self, operation: str, array: np.ndarray, start: Callable[[], Any]) -> _Started:
-        """Start an operation, and beside it a comparison of what the ranks call."""
+        """Begin an operation, and beside it a comparison of the ranks' calls."""
         check_array(array)
         words = described(operation, array)
         number = int.from_bytes(hashlib.blake2b(words.encode(), digest_size=7).digest(), "big")
@@ -139,7 +140,7 @@ class MPICommunicator:
             raise MismatchError(f"rank {other} called {calls[other]}, rank 0 called {calls[0]}")
 
     def abort(self, message: str) -> NoReturn:
-        """Print the message and end all ranks. Where all fail alike, rank 0 is the one that speaks."""
+        """Print the message and end all ranks. If all fail alike, only rank 0 prints."""
         if self.rank:
             time.sleep(GRACE * min(self.rank, 3))
             message = f"rank {self.rank}: {message}"
@@ -153,7 +154,7 @@ class MPICommunicator:
         self._told = self._world.Isend(np.array([self.rank, number]), 0, _HERE)
 
     def hanging(self, number: int) -> DistributedError:
-        """What to say when operation ``number`` does not end: rank 0 knows who waits in it."""
+        """Return the message for operation ``number`` that does not end: rank 0 knows which ranks wait in it."""
         waiting, told = {self.rank}, np.empty(2, np.int64)
         while self._world.Iprobe(tag=_HERE):
             self._world.Recv(told, tag=_HERE)
@@ -165,7 +166,7 @@ class MPICommunicator:
 
 
 class _Started:
-    """An operation under way. MPI moves its data while a rank is inside MPI: ``test`` and ``wait`` are."""
+    """An operation in progress. MPI moves its data while a rank is inside MPI, in ``test`` and ``wait``."""
 
     def __init__(
         self, communicator: MPICommunicator, words: str, comparison: tuple[Any, np.ndarray], request: Any, array: Any
@@ -186,7 +187,7 @@ class _Started:
 
     def _await(self, request: Any) -> None:
         communicator, begin, told = self._communicator, time.monotonic(), False
-        limit = communicator.timeout * (2 if communicator.rank else 1)  # rank 0 speaks first
+        limit = communicator.timeout * (2 if communicator.rank else 1)  # rank 0 prints first
         while not request.Test():
             waited = time.monotonic() - begin
             if waited > limit:

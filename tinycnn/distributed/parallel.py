@@ -21,10 +21,10 @@ BUCKET = 2**22
 
 
 class GradientSum:
-    """Adds up the gradients of all ranks, in buckets, while the backward pass goes on. A context manager.
+    """The sum of the gradients of all ranks, in buckets, computed during the backward pass. A context manager.
 
     Backward reaches the last layer first, so parameters are packed from the last to the first. When all gradients of a
-    bucket are known, its all-reduce starts; buckets go in the same order on all ranks. A step is ``zero_grad``, one
+    bucket are known, its all-reduce starts; buckets have the same order on all ranks. A step is ``zero_grad``, one
     backward pass, ``finish``.
 
     Parameters
@@ -33,7 +33,7 @@ class GradientSum:
         Of the same shapes in the same order on all ranks; those that do not require gradients are left out.
     communicator : Communicator
     bucket_bytes : int
-        A bucket is full when it has so many (default 4 MiB). Small buckets start early, large ones pay latency rarely.
+        Bytes of a full bucket (default 4 MiB). Small buckets start early, large ones pay latency rarely.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class GradientSum:
         self._hooks.clear()
 
     def _take(self, bucket: _Bucket, parameter: Tensor) -> None:
-        """A gradient is known: start the buckets whose turn it is, and give those under way a push."""
+        """Take a complete gradient: start the buckets whose turn it is, and advance those in progress."""
         bucket.take(parameter)
         while self._started < len(self.buckets) and not self.buckets[self._started].missing:
             self.buckets[self._started].start(self.communicator)
@@ -92,7 +92,7 @@ class GradientSum:
 
 
 class _Bucket:
-    """Parameters whose gradients lie one after another in one array; that of one alone stays where it is."""
+    """Parameters whose gradients are stored one after another in one array; a single one's stays where it is."""
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.parameters = parameters
@@ -107,7 +107,7 @@ class _Bucket:
         self.request: Request = Done(self.array)
 
     def take(self, parameter: Tensor) -> None:
-        """A parameter's gradient is known: it moves into the bucket."""
+        """Copy a parameter's complete gradient into the bucket."""
         if self.missing.pop(id(parameter), None) is None:
             raise DistributedError("a second backward pass before finish(): its gradients would get lost")
         if self.places:
@@ -126,7 +126,7 @@ class _Bucket:
 
 
 def _grouped(parameters: list[Tensor], bucket_bytes: int) -> Iterator[list[Tensor]]:
-    """Each large parameter alone; small ones of one dtype, until a group has so many bytes."""
+    """Return groups of parameters: each large one alone; small ones of one dtype, up to a number of bytes."""
     group: list[Tensor] = []
     for parameter in parameters:
         if parameter.data.nbytes >= bucket_bytes:
@@ -144,7 +144,7 @@ def _grouped(parameters: list[Tensor], bucket_bytes: int) -> Iterator[list[Tenso
 
 
 def synchronize_batch_norm(model: Module, communicator: Communicator | None) -> None:
-    """Let batch norm in training take mean and variance over all ranks' images, as one process would.
+    """Make batch norm in training use mean and variance over all ranks' images, as one process would.
 
     With None each rank normalises by its own images again.
     """
@@ -154,7 +154,7 @@ def synchronize_batch_norm(model: Module, communicator: Communicator | None) -> 
 
 
 def average_buffers(model: Module, communicator: Communicator) -> None:
-    """Replace running statistics by their average over ranks, so that all have the same."""
+    """Replace running statistics by their average over ranks, so that all ranks have the same."""
     for _, array in model.named_buffers():
         if array.dtype.kind == "f" and communicator.size > 1:
             with changing(array):

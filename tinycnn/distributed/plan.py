@@ -1,4 +1,4 @@
-"""A plan on paper: how long a step of data-parallel training takes on machines that one does not have."""
+"""A plan on paper: the time of a step of data-parallel training on machines that one does not have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinycnn.summary import Summary
 
 @dataclass(frozen=True)
 class Link:
-    """How nodes are connected.
+    """A connection between nodes.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Work:
 
     @classmethod
     def of(cls, table: Summary, forward: float, backward: float, bucket_bytes: int = BUCKET) -> Work:
-        """The work of a network from its layer table, with float32 gradients.
+        """Return the work of a network from its layer table, with float32 gradients.
 
         Backward goes from the last layer to the first and spends its time where the multiply-adds are.
         """
@@ -65,7 +65,7 @@ class Work:
 
 
 def allreduce_time(nbytes: float, nodes: int, link: Link) -> float:
-    """Seconds of a ring all-reduce: 2 (N - 1) steps of a message of 1 / N of the bytes.
+    """Return the seconds of a ring all-reduce: 2 (N - 1) steps of a message of 1 / N of the bytes.
 
     >>> allreduce_time(4 * 138_357_544, 4, Link(bandwidth=125e6, latency=0.0))  # VGG-16 at 1 Gb/s
     6.641162112
@@ -74,10 +74,10 @@ def allreduce_time(nbytes: float, nodes: int, link: Link) -> float:
 
 
 def step_time(work: Work, nodes: int, link: Link) -> float:
-    """Seconds of a step on so many nodes, each with the work given.
+    """Return the seconds of a step on several nodes, each with the work given.
 
     A bucket's all-reduce begins when its gradients are known and the bucket before it has arrived. The step ends when
-    the last bucket has arrived, and not before the processors have done all they have to.
+    the last bucket has arrived and the processors have finished their work.
     """
     free = moving = 0.0
     for nbytes, ready in work.buckets:

@@ -26,7 +26,7 @@ from tinycnn.distributed.shipping import pack, unpack
 
 START_SECONDS = 120.0
 GRACE = 1.0  # seconds for others to report after a rank failed: the cause may not be the first report
-LOOK_EVERY = 0.25  # seconds between two looks at who is silent
+LOOK_EVERY = 0.25  # seconds between two checks for silent processes
 SHORTEST_SILENCE = 5.0  # seconds; a busy machine may keep a rank from running for as long
 _CHILD = """
 import json, sys
@@ -37,17 +37,17 @@ work()
 
 
 def run(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: float | None = None) -> list[Any]:
-    """``function(communicator, *arguments)`` in so many processes; what each returned, by rank.
+    """Run ``function(communicator, *arguments)`` in several processes; return their results, by rank.
 
-    A function of a script may be given, and may use its imports and its other functions. The processors are shared out
-    among the processes, unless NUMBA_NUM_THREADS says how many threads each has.
+    A function of a script may be given, and may use its imports and its other functions. The processors are divided
+    among the processes, unless NUMBA_NUM_THREADS sets the threads of each.
 
     Parameters
     ----------
     function : callable
     ranks : int
     arguments
-        Whatever pickle can take.
+        Any values that pickle accepts.
     timeout : float, optional
         Seconds that a rank waits for another, that a process may be silent (its heartbeat comes from a thread of its
         own), and that it may run after the others returned (default 300, or the environment variable TINYCNN_TIMEOUT).
@@ -76,7 +76,7 @@ def run(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: floa
 
 
 class _Crew:
-    """The processes as their parent sees them."""
+    """The worker processes, as their parent sees them."""
 
     def __init__(self, ranks: int, timeout: float) -> None:
         self.token, self.timeout = secrets.token_bytes(32), timeout
@@ -134,7 +134,7 @@ class _Crew:
             raise DistributedError(f"the processes did not start within {START_SECONDS:g} s")
 
     def results(self) -> list[Any]:
-        """Return each process's result, or raise the error that explains why one has none."""
+        """Return each process's result, or raise the error that explains why one is missing."""
         answers: dict[int, Any] = {}
         started = time.monotonic()
         heard = dict.fromkeys(range(len(self.lines)), started)
@@ -165,7 +165,7 @@ class _Crew:
             raise DistributedError(f"rank {who} hangs: still running {self.timeout:g} s after the others returned")
 
     def _collect(self, answers: dict[int, Any], heard: dict[int, float], seconds: float) -> None:
-        """Take the answers and heartbeats that come within some seconds; a line that breaks is an answer too."""
+        """Receive answers and heartbeats for some seconds; a broken connection is an answer too."""
         waiting = [line for rank, line in enumerate(self.lines) if rank not in answers]
         for line in select.select(waiting, [], [], seconds)[0]:
             rank = self.lines.index(line)
@@ -206,7 +206,7 @@ class _Crew:
 
 
 def work() -> None:
-    """Run one rank: what a worker process does."""
+    """Run one rank, in a worker process."""
     rank, size, timeout, token, address, task = unpack(sys.stdin.buffer.read())
     listener = Listener(token)
     line = call(address, token, START_SECONDS)
@@ -240,7 +240,7 @@ def _text(error: BaseException) -> str:
 
 
 def _end_with(line: socket.socket) -> None:
-    """End this process when its parent is gone."""
+    """End this process when its parent has gone."""
     try:
         line.recv(1)
     finally:
@@ -248,7 +248,8 @@ def _end_with(line: socket.socket) -> None:
 
 
 def threads_each(processors: int, ranks: int) -> int:
-    """Threads for each of several processes on one machine, so that all together do not exceed its processors.
+    """Return the threads of each of several processes on one machine, so that all together do not exceed its
+    processors.
 
     >>> threads_each(8, 3), threads_each(2, 4)
     (2, 1)

@@ -1,4 +1,4 @@
-"""Ring all-reduce, written out, and a communicator that runs it over two sockets."""
+"""Ring all-reduce, and a communicator that runs it over two sockets."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ HEADER = 160  # bytes of an operation in words, which neighbours compare before 
 def ring_allreduce(array: np.ndarray, rank: int, size: int, exchange: Exchange) -> None:
     """Replace an array (n,) by its sum over all ranks; each sends 2 (size - 1) / size of it, however many there are.
 
-    The array is cut into ``size`` chunks. Reduce-scatter: in each of size - 1 steps a rank hands one chunk to the next
-    rank, which adds it to its own; each chunk has then been everywhere once, and one rank holds its sum.
-    All-gather: the sums go around the same way. Each sum is computed in one place, so all ranks get the same bits.
+    The array is cut into ``size`` chunks. Reduce-scatter: in each of size - 1 steps a rank sends one chunk to the next
+    rank, which adds it to its own; each chunk has then visited every rank once, and one rank holds its sum.
+    All-gather: the sums travel around the ring in the same way. Each sum is computed in one place, so
+    all ranks get the same bits.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def ring_allreduce(array: np.ndarray, rank: int, size: int, exchange: Exchange) 
 
 
 def ring_bytes(size: int, nbytes: float) -> float:
-    """What each of ``size`` ranks sends in a ring all-reduce of so many bytes: 2 (size - 1) / size of them.
+    """Return the bytes that each of ``size`` ranks sends in a ring all-reduce: 2 (size - 1) / size of the array's.
 
     >>> ring_bytes(4, 100.0)
     150.0
@@ -96,11 +97,11 @@ class Ring:
         threading.Thread(target=self._work, name="tinycnn-ring", daemon=True).start()
 
     def allreduce(self, array: np.ndarray) -> Request:
-        """Start to replace a contiguous array by its sum over all ranks."""
+        """Begin to replace a contiguous array by its sum over all ranks."""
         return self._begin("allreduce", array, lambda: self._sum(array.reshape(-1)))
 
     def broadcast(self, array: np.ndarray, root: int = 0) -> None:
-        """Replace a contiguous array by that of rank ``root``; it travels around the ring in pieces."""
+        """Replace a contiguous array by that of rank ``root``; it travels around the ring in chunks."""
         if not 0 <= root < self.size:
             raise ValueError(f"broadcast: root is {root!r}, expected a rank from 0 to {self.size - 1}")
         self._begin(f"broadcast from {root}", array, lambda: self._pass_on(array.reshape(-1), root)).wait()
@@ -164,7 +165,7 @@ class Ring:
         return PeerGoneError(f"rank {rank % self.size} is gone; rank {self.rank} is in {self._operation}")
 
     def _sum(self, array: np.ndarray) -> None:
-        """Piece by piece, so that what is added was just received and is in the processor's cache."""
+        """Add chunk by chunk, so that the addend was just received and is still in the processor's cache."""
         for i in range(0, len(array), PIECE):
             ring_allreduce(array[i : i + PIECE], self.rank, self.size, self.exchange)
 
@@ -191,7 +192,7 @@ class Ring:
         return job
 
     def _compare_with_neighbour(self) -> None:
-        """Tell the next rank what this one is about to do, and compare it with what the previous rank does."""
+        """Send the next rank a description of the coming operation, and compare it with the previous rank's."""
         if self.size == 1:
             return
         own = self._operation.encode()[:HEADER].ljust(HEADER)

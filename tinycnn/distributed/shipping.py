@@ -1,6 +1,6 @@
-"""Functions by value: a script without ``main()`` cannot be imported by its worker processes, so its functions travel.
+"""Function pickling: worker processes cannot import a script without ``main()``, so its functions are sent by value.
 
-What can be imported travels by name, as in any pickle. A function of a script, a notebook or another function travels
+Importable objects are sent by name, as in any pickle. A function of a script, a notebook or another function is sent
 as its code, with the globals and enclosing variables that it uses.
 """
 
@@ -18,12 +18,12 @@ from typing import Any
 
 
 def pack(value: Any) -> bytes:
-    """Bytes for :func:`unpack`, in a process of the same Python.
+    """Return bytes for :func:`unpack`, in a process of the same Python.
 
     Raises
     ------
     TypeError
-        If something in it cannot travel, such as an object of a class that the script defines.
+        If it holds a value that cannot be sent, such as an object of a class that the script defines.
     """
     file = io.BytesIO()
     try:
@@ -34,7 +34,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """What :func:`pack` packed. Only for bytes of one's own processes: it can run code."""
+    """Return the value that :func:`pack` packed. Only for bytes of one's own processes: it can run code."""
     return pickle.loads(data)
 
 
@@ -64,7 +64,7 @@ def _state(function: FunctionType) -> dict[str, Any]:
 
 
 def _globals_of(code: CodeType) -> Iterator[str]:
-    """Names of globals that a function uses, or a function in it."""
+    """Return the names of globals that a function uses, or a function in it."""
     yield from (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

@@ -25,8 +25,8 @@ _ABANDONED_AFTER = 3600.0  # seconds, where there are no locks to tell a writer 
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a binary file that takes the place of ``path`` when the block ends without an error.
 
-    The contents reach the disk before the name does. A symbolic link stays, and its target is replaced. A file that
-    is replaced hands on its mode and owner. The temporary file of an earlier writer of the same path that was killed is
+    The contents reach the disk before the name does. A symbolic link stays, and its target is replaced. The new file
+    has the mode and owner of the old one. The temporary file of an earlier writer of the same path that was killed is
     deleted. A device or pipe is written directly.
 
     Raises
@@ -112,7 +112,7 @@ def delete_abandoned(path: Path) -> None:
 
 
 def _prefix(path: Path) -> str:
-    """The beginning of the names of a file's temporaries: short, as a name may have 255 bytes."""
+    """Return the beginning of the names of a file's temporaries: short, because a name may have 255 bytes."""
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
 
 
@@ -125,7 +125,7 @@ def _listed(folder: Path, prefix: str) -> list[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder reach the disk; Windows and some file systems have no call for it."""
+    """Flush a new name in a folder to the disk; Windows and some file systems have no call for it."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     with suppress(OSError):

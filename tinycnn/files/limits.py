@@ -1,4 +1,4 @@
-"""Limits on what is unpacked from compressed files, and the conversion of every failure into one error."""
+"""Limits on the size of unpacked files, and the conversion of every failure into one error."""
 
 from __future__ import annotations
 

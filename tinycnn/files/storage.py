@@ -1,4 +1,6 @@
-"""Room for files and in memory: checked before work starts; and another place for a file whose own place fails."""
+"""Checks of free space and memory before work begins, and another place for a file that cannot be written to its
+own.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ def check_room(path: Path, size: int) -> None:
 
 
 def _largest_file() -> float:
-    """The process's limit on a file's size, in bytes."""
+    """Return the process's limit on a file's size, in bytes."""
     try:
         import resource
     except ImportError:  # Windows
@@ -94,7 +96,7 @@ def write_somewhere(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _other_places() -> list[str]:
-    """Folders to save in: for temporary files, the current one, the user's. Each may be gone or not be known."""
+    """Return folders to save in: for temporary files, the current one, the user's. Each may be gone or unknown."""
     found = []
     for place in (tempfile.gettempdir, os.getcwd, Path.home):
         with suppress(OSError, RuntimeError):

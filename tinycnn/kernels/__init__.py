@@ -1,7 +1,7 @@
 """Plain arrays in, plain arrays out: the loops behind the operations.
 
-:mod:`.protocol` is their contract, :mod:`.reference` says in NumPy what they compute; :mod:`.cpu` and :mod:`.cuda` are
-the fast ones.
+:mod:`.protocol` is their contract, :mod:`.reference` computes them in NumPy; :mod:`.cpu` and :mod:`.cuda` are the fast
+ones.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _named(name: Any, what: str) -> Kernels:
 
 
 class use_kernels(Choice, default=_named(os.environ.get("TINYCNN_KERNELS") or "fast", "TINYCNN_KERNELS")):
-    """Choose the kernels that operations on the CPU use inside a ``with`` block or a decorated function.
+    """Choice of the kernels that operations on the CPU use inside a ``with`` block or a decorated function.
 
     An operation runs backward with the kernels of its forward pass, wherever ``backward`` is called.
 
@@ -118,7 +118,7 @@ class use_kernels(Choice, default=_named(os.environ.get("TINYCNN_KERNELS") or "f
     Raises
     ------
     ValueError
-        If there are no kernels of that name.
+        If the name is not known.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""Checks of what a kernel is given, so that no call can make a compiled loop leave its arrays.
+"""Checks of a kernel's arguments, so that no call can make a compiled loop leave its arrays.
 
 One function for each kernel of :mod:`.protocol`, with the same name and signature. :class:`tinycnn.kernels.Kernels`
 calls it before the kernel, on every device. Each check looks at shapes, dtypes and numbers, never at elements, so it
 takes a few microseconds. Functions under ``tinycnn.kernels.cpu`` and ``.cuda`` that are imported by themselves do not
 check.
 
-The operations and :mod:`tinycnn.functional` check earlier and in the user's words; a message from here is seen by those
+The operations and :mod:`tinycnn.functional` check earlier and in the user's words; only those see a message from here
 who call a kernel, ``Function.apply`` or ``Function.backward`` themselves.
 """
 

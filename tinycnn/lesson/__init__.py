@@ -1,4 +1,4 @@
-"""What lessons share: claims that are checked, figures with captions, a fast mode, a short way to train."""
+"""The parts that lessons have in common: checked claims, figures with captions, a fast mode, a short way to train."""
 
 from tinycnn.lesson.report import FAST, ClaimError, check, show
 from tinycnn.lesson.training import fit, glyphs

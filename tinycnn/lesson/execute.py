@@ -1,4 +1,4 @@
-"""Running a lesson cell by cell, here (:func:`run`) or in a process of its own (:func:`record`)."""
+"""Execution of a lesson cell by cell, here (:func:`run`) or in a process of its own (:func:`record`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tinycnn.lesson.source import Cell, Lesson, parse
 
 
 class LessonFailed(TinyCNNError, RuntimeError):
-    """A lesson that ended with an error."""
+    """The error that a lesson ended with an error."""
 
 
 def run(lesson: Lesson, before: Callable[[Cell], None], receive: Callable[[Output], None]) -> None:
@@ -31,20 +31,20 @@ def run(lesson: Lesson, before: Callable[[Cell], None], receive: Callable[[Outpu
     ----------
     lesson : Lesson
     before : callable
-        Gets each cell, prose too, when its turn comes.
+        It is called with each cell, prose too, before the cell runs.
     receive : callable
-        Gets claims and figures.
+        It is called with claims and figures.
     """
     names: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
     with reporting_to(receive):
         for cell in lesson.cells:
             before(cell)
-            if cell.kind == "code":  # as many empty lines before it as in the file, so that tracebacks name its lines
+            if cell.kind == "code":  # empty lines, so that tracebacks have the file's line numbers
                 exec(compile("\n" * (cell.line - 1) + cell.source, str(lesson.path), "exec"), names)
 
 
 class Recording:
-    """What a lesson put out.
+    """The output of a lesson.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def _unpacked(output: Any) -> Output:
 
 
 def record_here(lesson: Lesson) -> Recording:
-    """Run a lesson in this process and keep what it puts out."""
+    """Run a lesson in this process and record its output."""
     recording, printed = Recording(), io.StringIO()
 
     def flush() -> None:
@@ -118,12 +118,12 @@ def record_here(lesson: Lesson) -> Recording:
 
 
 def record(lesson: Lesson, fast: bool = False) -> Recording:
-    """Run a lesson in a process of its own, with its progress on standard error, and return what it put out.
+    """Run a lesson in a process of its own, with its progress on standard error, and return its output.
 
     Raises
     ------
     LessonFailed
-        If it ended with an error, which is on standard error.
+        If it ended with an error, which is printed to standard error.
     """
     mode = {"TINYCNN_LESSON": "fast"} if fast else {}
     with tempfile.TemporaryDirectory() as place:

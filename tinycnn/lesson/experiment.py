@@ -33,7 +33,7 @@ RESULTS = "results.csv"
 
 @dataclass(frozen=True)
 class Option:
-    """An axis of the grid: its values, those of the fast mode, and what it is."""
+    """An axis of the grid: its values, those of the fast mode, and its meaning."""
 
     values: tuple[Any, ...]
     fast: tuple[Any, ...]
@@ -50,13 +50,13 @@ class Experiment:
         One line.
     grid : dict of name to Option
     measure : callable
-        Rows of numbers for a cell; depends on nothing but the cell.
+        Return rows of numbers for a cell; they depend only on the cell.
     draw : callable
-        Figures by name, from the rows of all cells.
+        Return figures by name, from the rows of all cells.
     summary : tuple of str
         Columns to print: mean and standard deviation over seeds, of each cell's last row.
     cost : callable
-        How long a cell takes beside others, for the time left.
+        The relative time of a cell, for the estimate of the time left.
     """
 
     about: str
@@ -67,7 +67,7 @@ class Experiment:
     cost: Callable[[Cell], float] = field(default=lambda cell: 1.0)
 
     def cells(self, fast: bool = FAST, **values: Iterable[Any]) -> list[Cell]:
-        """The grid; values that are given take the place of the options' own."""
+        """Return the cells of the grid; given values replace the options' own."""
         for name in values:
             if name not in self.grid:
                 raise unknown_name("option", name, self.grid)
@@ -81,9 +81,9 @@ class Experiment:
         ----------
         cells : list of dict
         folder : Path, optional
-            Where results are kept; without it they are only returned.
+            The folder for results; without it they are only returned.
         report : callable
-            Gets a line after each cell.
+            It is called with a line after each cell.
 
         Raises
         ------
@@ -110,11 +110,13 @@ class Experiment:
         return sorted(chosen, key=lambda row: wanted[self._key(row)])
 
     def describe(self, cell: Cell, cells: list[Cell]) -> str:
-        """A cell in words: the options that differ between cells."""
+        """Return a cell in words: the options that differ between cells."""
         return self._words(cell, self._varied(cells))
 
     def table(self, rows: Rows) -> list[str]:
-        """The summary in lines: each combination of options with the mean and deviation over its seeds."""
+        """Return the summary in lines: each combination of options with the mean and standard deviation over its
+        seeds.
+        """
         last = {self._key(row): row for row in rows}  # the last row of a cell stays
         varied = self._varied([row | {"seed": 0} for row in last.values()])
         groups: dict[str, dict[str, dict[str, Any]]] = {}
@@ -147,17 +149,17 @@ class Experiment:
 
 
 def names() -> list[str]:
-    """The experiments that there are."""
+    """Return the names of all experiments."""
     return sorted(path.stem for path in (lessons_folder() / "experiments").glob("[a-z]*.py"))
 
 
 def load(name: str) -> Experiment:
-    """An experiment by name.
+    """Load an experiment by name.
 
     Raises
     ------
     UnknownNameError
-        If there is none, with the nearest names.
+        If it does not exist, with the nearest names.
     """
     if name not in names():
         raise unknown_name("experiment", name, names())
@@ -178,7 +180,7 @@ def _value(text: str) -> Any:
 
 
 def _through_text(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as it will be read back: the same figures whether measured now or earlier."""
+    """Return a row as it will be read back: the same figures whether measured now or earlier."""
     return {name: _value(_text(value)) for name, value in row.items()}
 
 

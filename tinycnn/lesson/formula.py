@@ -9,14 +9,14 @@ import numpy as np
 
 from tinycnn.lesson.source import LessonError
 
-_SIZE = 100.0  # matplotlib's outlines of formulas come in this size
+_SIZE = 100.0  # the font size of matplotlib's outlines of formulas
 _COMMANDS = {1: "M", 2: "L", 3: "Q", 4: "C"}
 _POINTS = {1: 1, 2: 1, 3: 2, 4: 3}
 
 
 @cache
 def svg(formula: str) -> str:
-    """A formula as an ``<svg>`` in the colour of the text, on its baseline, with its source for screen readers.
+    """Return a formula as an ``<svg>`` in the colour of the text, on its baseline, with its source for screen readers.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def svg(formula: str) -> str:
         points, codes = text_to_path.get_text_path(font, source, ismath=True)
     except ValueError as error:
         raise LessonError(f"the formula {source} cannot be drawn: {error}") from error
-    edge = 4.0  # outlines reach a little beyond their box
+    edge = 4.0  # outlines extend a little beyond their box
     box = f"0 {_short(descent - height - edge)} {_short(width)} {_short(height + 2 * edge)}"
     style = ";".join(
         f"{name}:{_short(value / _SIZE)}em"
@@ -46,7 +46,7 @@ def svg(formula: str) -> str:
 
 
 def _outline(points: list[list[float]], codes: list[int]) -> str:
-    """A path in SVG's letters; y points down there."""
+    """Return a path in SVG's letters; y points down there."""
     parts, index = [], 0
     while index < len(codes):
         code = codes[index]

@@ -13,7 +13,9 @@ _STRINGS = {"STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}
 
 
 def to_lines(source: str) -> str:
-    """The source as HTML, each line inside ``<span class="line">`` that knows its indent, so that it can be wrapped."""
+    """Return the source as HTML, each line inside ``<span class="line">`` with its indent, so that it can be
+    wrapped.
+    """
     out, still_open = [], ""
     for plain, line in zip(source.splitlines(), to_html(source).splitlines(), strict=True):
         indent = len(plain) - len(plain.lstrip())
@@ -25,7 +27,7 @@ def to_lines(source: str) -> str:
 
 
 def to_html(source: str) -> str:
-    """The source as HTML: its text unchanged, words inside ``<span class="...">``.
+    """Return the source as HTML: its text unchanged, words inside ``<span class="...">``.
 
     >>> to_html("x = 1  # one")
     'x = <span class="number">1</span>  <span class="comment"># one</span>'
@@ -46,7 +48,7 @@ def to_html(source: str) -> str:
 
 
 def _kind(token: tokenize.TokenInfo, previous: str) -> str:
-    """The class of a token; empty for those that stay as they are."""
+    """Return the class of a token; empty for tokens without a colour."""
     name = tokenize.tok_name[token.type]
     if name in _STRINGS:
         return "string"
@@ -63,7 +65,7 @@ def _kind(token: tokenize.TokenInfo, previous: str) -> str:
 
 
 def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
-    """The text from one (row, column) to another; rows begin at 1."""
+    """Return the text from one (row, column) to another; rows begin at 1."""
     (first, left), (last, right) = start, end
     if first == last:
         return lines[first - 1][left:right]

@@ -19,7 +19,7 @@ _NO_BREAK = re.compile(rf"(?<=[{_MARK}])\n|\n(?=[{_MARK}])|(?<=[{_WIDE}])\n(?=[{
 
 
 def to_html(text: str) -> str:
-    """A text as HTML."""
+    """Return a text as HTML."""
     lines, out = text.splitlines(), []
     while lines:
         if not lines[0].strip():
@@ -30,7 +30,7 @@ def to_html(text: str) -> str:
 
 
 def _take(lines: list[str], wanted: Callable[[str], object]) -> list[str]:
-    """Remove the first lines for as long as they are wanted."""
+    """Remove and return the first lines for which ``wanted`` is true."""
     count = next((i for i, line in enumerate(lines) if not wanted(line)), len(lines))
     taken = lines[:count]
     del lines[:count]
@@ -98,7 +98,7 @@ _BLOCKS: tuple[tuple[Callable[[list[str]], object], Callable[[list[str]], str]],
 
 
 def inline(text: str) -> str:
-    """A line of text as HTML; a line break between Chinese characters, or beside a Chinese mark, is none."""
+    """Return a line of text as HTML; a line break between Chinese characters, or beside a Chinese mark, is dropped."""
     text = _NO_BREAK.sub("", text)
     kept: list[str] = []
 
@@ -117,6 +117,6 @@ def inline(text: str) -> str:
 
 
 def _with_punctuation(source: str, mark: str) -> str:
-    """A formula that keeps the mark behind it on its line."""
+    """Return a formula with the mark behind it kept on its line."""
     drawn = formula.svg(source)
     return f'<span class="together">{drawn}{mark}</span>' if mark else drawn

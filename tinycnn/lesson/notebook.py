@@ -12,7 +12,7 @@ from tinycnn.lesson.source import Lesson
 
 
 def to_notebook(lesson: Lesson, recording: Recording) -> dict[str, Any]:
-    """The notebook as the JSON object that an .ipynb file holds."""
+    """Return the notebook as the JSON object that an .ipynb file holds."""
     cells, count = [], 0
     for index, cell in enumerate(lesson.cells):
         entry: dict[str, Any] = {
@@ -36,7 +36,7 @@ def to_notebook(lesson: Lesson, recording: Recording) -> dict[str, Any]:
 
 
 def _outputs(outputs: list[Output], words: dict[str, str]) -> list[dict[str, Any]]:
-    """Text and claims that follow one another as one stream, figures as PNG with their captions."""
+    """Return text and claims that follow one another as one stream, figures as PNG with their captions."""
     out: list[dict[str, Any]] = []
     for output in outputs:
         if isinstance(output, Picture):

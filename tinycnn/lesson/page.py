@@ -40,21 +40,21 @@ _WORDS = {
 
 
 def lesson_page(
-    lesson: Lesson, recording: Recording, shelf: Sequence[Lesson], language: str, languages: Iterable[str]
+    lesson: Lesson, recording: Recording, all_lessons: Sequence[Lesson], language: str, languages: Iterable[str]
 ) -> str:
-    """The page of a lesson.
+    """Return the page of a lesson.
 
     Parameters
     ----------
     lesson : Lesson
         In the language of the page.
     recording : Recording
-        What its code cells put out.
-    shelf : sequence of Lesson
+        The output of its code cells.
+    all_lessons : sequence of Lesson
         All lessons, to link to the one before and the one after.
     language : str
     languages : iterable of str
-        Those that there are pages in.
+        The languages of all pages.
     """
     words = _WORDS[language]
     outputs, figures = iter(recording.cells), _Figures(words["figure"], lesson.words)
@@ -67,19 +67,19 @@ def lesson_page(
     ]
     facts = f'<p class="facts">{escape(words["about"].format(seconds=lesson.seconds))}</p>'
     sections[0] = sections[0].replace("</h1>", f"</h1>{facts}", 1)
-    nav = _navigation(lesson.name, shelf, language, languages)
+    nav = _navigation(lesson.name, all_lessons, language, languages)
     body = f"{nav}<main>{''.join(sections)}</main>{nav}"
     return _document(f"{lesson.number} · {lesson.title}", body, language)
 
 
-def index_page(shelf: Sequence[Lesson], language: str, languages: Iterable[str]) -> str:
-    """The page that lists the lessons."""
+def index_page(all_lessons: Sequence[Lesson], language: str, languages: Iterable[str]) -> str:
+    """Return the page that lists the lessons."""
     words = _WORDS[language]
     rows = "".join(
         f'<li><a href="{_file(lesson.name, language)}"><span class="number">{lesson.number}</span>'
         f"<span>{inline(lesson.title)}<small>{escape(words['about'].format(seconds=lesson.seconds))}</small></span>"
         "</a></li>"
-        for lesson in shelf
+        for lesson in all_lessons
     )
     body = (
         f'<nav><span></span>{_languages("index", language, languages)}</nav><main class="index">'
@@ -89,7 +89,7 @@ def index_page(shelf: Sequence[Lesson], language: str, languages: Iterable[str])
 
 
 def _sections(lesson: Lesson) -> list[tuple[Cell, list[Cell]]]:
-    """Each markdown cell with the code cells that follow it."""
+    """Return each markdown cell with the code cells that follow it."""
     sections: list[tuple[Cell, list[Cell]]] = []
     for cell in lesson.cells:
         if cell.kind == "markdown":
@@ -100,7 +100,7 @@ def _sections(lesson: Lesson) -> list[tuple[Cell, list[Cell]]]:
 
 
 class _Figures:
-    """Numbers figures through a page, and makes HTML of them."""
+    """A writer of figures as HTML, numbered through a page."""
 
     def __init__(self, label: str, words: dict[str, str]) -> None:
         self.label, self.words, self.count = label, words, 0
@@ -121,7 +121,7 @@ class _Figures:
 
 
 def _code(cell: Cell, outputs: Sequence[Output], figures: _Figures, claims: str) -> str:
-    """A code cell and what it put out; claims stand together at its end."""
+    """Return a code cell and its output; claims are collected at its end."""
     parts = [f'<pre class="code" tabindex="0">{highlight.to_lines(cell.source)}</pre>']
     for output in outputs:
         if isinstance(output, Picture):
@@ -134,14 +134,14 @@ def _code(cell: Cell, outputs: Sequence[Output], figures: _Figures, claims: str)
     return "".join(parts)
 
 
-def _navigation(name: str, shelf: Sequence[Lesson], language: str, languages: Iterable[str]) -> str:
-    names = [lesson.name for lesson in shelf]
+def _navigation(name: str, all_lessons: Sequence[Lesson], language: str, languages: Iterable[str]) -> str:
+    names = [lesson.name for lesson in all_lessons]
     place = names.index(name)
     links = [f'<a href="{_file("index", language)}">{_WORDS[language]["all"]}</a>']
     if place:
-        links.insert(0, _neighbour(shelf[place - 1], language, "prev"))
-    if place + 1 < len(shelf):
-        links.append(_neighbour(shelf[place + 1], language, "next"))
+        links.insert(0, _neighbour(all_lessons[place - 1], language, "prev"))
+    if place + 1 < len(all_lessons):
+        links.append(_neighbour(all_lessons[place + 1], language, "next"))
     return f"<nav><span>{''.join(links)}</span>{_languages(name, language, languages)}</nav>"
 
 

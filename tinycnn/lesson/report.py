@@ -1,4 +1,4 @@
-"""Claims and figures of a lesson, and where they go: the terminal, a notebook, or a page that is being made."""
+"""Claims and figures of a lesson, and their destination: the terminal, a notebook, or a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAST = os.environ.get("TINYCNN_LESSON") == "fast"
 
 
 class ClaimError(TinyCNNError, AssertionError):
-    """A claim of a lesson that does not hold."""
+    """The error that a claim of a lesson does not hold."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def check(claim: str, holds: object) -> None:
 
 
 def show(figure: Figure, caption: str) -> None:
-    """Show a figure with a caption that says what to see in it.
+    """Show a figure with a caption that names its point.
 
     In a notebook it appears below the cell. A script writes it to ``runs/lessons/NN_name/figureN.png`` and prints
     where; the caption is also in the file.
@@ -98,12 +98,12 @@ def _in_notebook() -> bool:
 
 
 class Printer:
-    """Prints claims, and writes figures into a folder, numbered.
+    """A printer of claims that writes figures into a folder, numbered.
 
     Parameters
     ----------
     folder : Path
-        Is made when the first figure comes.
+        It is made with the first figure.
     words : dict
         Translations of claims and captions.
     """
@@ -114,7 +114,7 @@ class Printer:
         self.folder, self.words = folder, words or {}
 
     def __call__(self, output: Output) -> None:
-        """Print it, or write it and say where."""
+        """Print it, or write it and print its path."""
         if isinstance(output, Picture):
             number = self._counts[self.folder] = self._counts.get(self.folder, 0) + 1
             path = self.folder / f"figure{number}.png"

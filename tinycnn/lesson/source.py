@@ -19,7 +19,7 @@ _MARKER = re.compile(r"# %%(?: \[(markdown)\])?(?: seconds=(\d+))?\s*")
 
 
 class LessonError(TinyCNNError, ValueError):
-    """A lesson that does not exist, or is not written as lessons are."""
+    """A lesson that does not exist, or whose file is not valid."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Lesson:
     cells : tuple of Cell
         The first one is markdown, and begins with the title.
     seconds : int
-        About how long the full mode takes on two cores.
+        The approximate time of the full mode on two cores.
     words : dict
         Translations of captions and claims; empty in English.
     """
@@ -53,12 +53,12 @@ class Lesson:
 
     @property
     def name(self) -> str:
-        """Such as 05_small_kernels."""
+        """The name, such as 05_small_kernels."""
         return self.path.stem
 
     @property
     def number(self) -> str:
-        """Such as 05."""
+        """The number, such as 05."""
         return self.name[:2]
 
     @cached_property
@@ -75,12 +75,12 @@ class Lesson:
         return tuple(cell for cell in self.cells if cell.kind == "code")
 
     def in_language(self, language: str) -> Lesson:
-        """The same lesson with its prose in another language.
+        """Return the same lesson with its prose in another language.
 
         Raises
         ------
         LessonError
-            If there is no such prose, or its sections do not match the cells.
+            If the prose does not exist, or its sections do not match the cells.
         """
         return self if language == "en" else _translated(self, self.path.parent / language / f"{self.name}.md")
 
@@ -121,7 +121,7 @@ def _text(path: Path, kind: str, line: str, number: int) -> str:
 
 
 def _blank(text: str) -> int:
-    """How many empty lines a text begins with."""
+    """Return how many empty lines a text begins with."""
     return len(text) - len(text.lstrip("\n"))
 
 
@@ -145,7 +145,7 @@ def _translated(lesson: Lesson, path: Path) -> Lesson:
 
 
 def folder() -> Path:
-    """Where the lessons are: in the checkout, or in the installed package.
+    """Return the folder of the lessons: in the checkout, or in the installed package.
 
     Raises
     ------
@@ -160,17 +160,17 @@ def folder() -> Path:
 
 
 def lessons() -> list[Lesson]:
-    """All lessons, by number."""
+    """Return all lessons, by number."""
     return [parse(path) for path in sorted(folder().glob("[0-9][0-9]_*.py"))]
 
 
 def find(word: str) -> Lesson:
-    """A lesson by its number (5 or 05), its name, or the beginning of its name after the number.
+    """Return a lesson by its number (5 or 05), its name, or the beginning of its name after the number.
 
     Raises
     ------
     LessonError
-        If there is none, with those that there are.
+        If it does not exist, with those that do.
     """
     paths = sorted(folder().glob("[0-9][0-9]_*.py"))
     wanted = Path(word).stem if word.endswith(".py") else word

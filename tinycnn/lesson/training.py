@@ -20,7 +20,7 @@ from tinycnn.training import Callback, Trainer
 def glyphs(
     train: int, test: int, size: int = 16, channels: int = 1, difficulty: float = 1.0, symbols: str = "digits"
 ) -> tuple[ArrayDataset, ArrayDataset]:
-    """So many training and test glyphs, normalised by the mean and deviation of the training images."""
+    """Return training and test glyphs, normalised by the mean and standard deviation of the training images."""
     sets = [Glyphs(s, size, channels, symbols, n, 0, difficulty) for s, n in (("train", train), ("test", test))]
     for data in sets:
         data.transform = Normalize.of(sets[0].images)
@@ -46,7 +46,7 @@ def fit(
     ----------
     model : Module
     train, test : ArrayDataset
-        Test images are looked at after each epoch, and never trained on.
+        Test images are evaluated after each epoch, and never trained on.
     epochs : int
     lr : float
         The rate at the start.
@@ -55,10 +55,10 @@ def fit(
     seed : int
         Of the order of images.
     title : str
-        Stands in front of the bar.
+        The text in front of the bar.
     callbacks : sequence of Callback
     parameters : iterable of Parameter, optional
-        What is trained, by default all of the model.
+        The parameters to train, by default all of the model.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def fit(
 
 
 def twin(kind: str, depth: int, width: float, seed: int, classes: int = 10) -> ResNet:
-    """A ResNet for small grey images, or its plain twin, with the weights of a seed.
+    """Return a ResNet for small grey images, or its plain twin, with the weights of a seed.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def twin(kind: str, depth: int, width: float, seed: int, classes: int = 10) -> R
 
 @cache
 def trained(kind: str, depth: int, width: float, seed: int, images: int, epochs: int, lr: float) -> ResNet:
-    """A :func:`twin` after training on glyphs.
+    """Return a :func:`twin` after training on glyphs.
 
-    A process trains each net once and hands out the same one again: whoever changes it must put it back.
+    A process trains each net once and returns the same object again: a caller that changes it must restore it.
     """
     net = twin(kind, depth, width, seed)
     fit(net, *glyphs(images, 10), epochs, lr, seed=seed, title=f"{kind} {depth}")
@@ -117,7 +117,7 @@ def trained(kind: str, depth: int, width: float, seed: int, images: int, epochs:
 
 
 class _Steps(Callback):
-    """Moves a bar on with each step."""
+    """A callback that advances a bar with each step."""
 
     def __init__(self, bar: tqdm) -> None:
         self.bar, self.losses = bar, deque[float](maxlen=20)
