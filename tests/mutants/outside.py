@@ -178,7 +178,7 @@ MUTANTS = tuple(
             'cells.append(Cell(marker[1] or "code", "", number))',
             "tests/lesson/test_machinery.py",
         ),
-        ("tinycnn/lesson/page.py", "if place + 1 < len(shelf):", "if False:", "tests/lesson/test_machinery.py"),
+        ("tinycnn/lesson/page.py", "if place + 1 < len(all_lessons):", "if False:", "tests/lesson/test_machinery.py"),
         (
             "tinycnn/lesson/report.py",
             'FAST = os.environ.get("TINYCNN_LESSON") == "fast"',
