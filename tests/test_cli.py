@@ -18,6 +18,7 @@ from tinycnn import plotting, run_folders, runs
 from tinycnn.checkpoint import save_checkpoint
 from tinycnn.cli import main
 from tinycnn.run_folders import MARKER, claimed, new_folder, remove_abandoned
+from tinycnn.training import Evaluation
 
 TINY = ["--model", "resnet8", "--width", "0.25", "--image-size", "12", "--limit", "60", "--epochs", "2", "--quiet"]
 
@@ -32,7 +33,7 @@ def run(*arguments):
     return main([str(a) for a in arguments])
 
 
-def test_train_writes_a_run_that_can_be_evaluated_and_asked(folder, capsys):
+def test_train_writes_a_run_that_can_be_evaluated_and_asked(folder, capsys, monkeypatch):
     assert run("train", *TINY, "--name", "first") == 0
     out = folder / "runs" / "first"
     files = {"checkpoint.safetensors", "model.safetensors", "settings.json", "history.csv", "result.json"}
@@ -45,14 +46,21 @@ def test_train_writes_a_run_that_can_be_evaluated_and_asked(folder, capsys):
     assert f"test accuracy {100 * result['test_accuracy']:.2f} %" in capsys.readouterr().out
     assert run("evaluate", "--quiet", "--limit", 60) == 0
     assert f"accuracy {100 * result['test_accuracy']:.2f} %" in capsys.readouterr().out
-    assert run("evaluate", out, "--quiet", "--limit", 20) == 0
+    assert run("evaluate", out, "--quiet") == 0
+    assert "on glyphs, 60 images" not in capsys.readouterr().out  # all, not as many as in training
+    found = Evaluation(0.5, 0.25, 0.75, np.eye(10), np.eye(10))
+    with monkeypatch.context() as patch:
+        patch.setattr("tinycnn.training.evaluate", lambda *_: found)
+        assert run("evaluate", out, "--quiet", "--limit", 20) == 0
+    assert "accuracy 25.00 %, among the five best 75.00 %" in capsys.readouterr().out
 
     from PIL import Image
 
     Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(folder / "black.png")
     assert run("predict", "black.png") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines[-5:]) == 5 and all("%" in line for line in lines[-5:])
+    shares = [float(line.split("%")[0]) for line in lines[-5:]]
+    assert shares == sorted(shares, reverse=True) and 50 < sum(shares) <= 100.01
 
 
 def test_a_run_is_never_overwritten(folder):
@@ -482,3 +490,12 @@ def test_a_broken_image_is_named(folder, capsys):
 def test_data_list(folder, capsys):
     assert run("data", "list") == 0
     assert "glyphs needs no files" in capsys.readouterr().out
+
+
+def test_the_list_of_data_sets_tells_what_is_there(folder, capsys, monkeypatch):
+    monkeypatch.setenv("TINYCNN_DATA", str(folder / "sets"))
+    (folder / "sets" / "mnist").mkdir(parents=True)
+    assert run("data") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert str(folder / "sets" / "mnist") in lines["mnist"]
+    assert lines["cifar10"].endswith("not here: tinycnn data fetch cifar10")

@@ -21,6 +21,8 @@ MESSAGES = [
         lambda: F.conv2d(t(1, 3, 8, 8), t(4, 2, 3, 3), groups=2),
         "conv2d: input has 3 channels but weight (4, 2, 3, 3) with groups=2 expects 4",
     ),
+    (lambda: F.conv2d(t(1, 0, 8, 8), t(4, 0, 3, 3)), "conv2d: weight has shape (4, 0, 3, 3), expected at least one"),
+    (lambda: F.conv2d(t(1, 3, 8, 8), t(0, 3, 3, 3)), "conv2d: weight has shape (0, 3, 3, 3), expected at least one"),
     (lambda: F.conv2d(t(3, 8, 8), t(4, 3, 3, 3)), "conv2d: input has shape (3, 8, 8), expected (N, C, H, W)"),
     (
         lambda: F.conv2d(t(1, 3, 8, 8), t(4, 3, 3)),

@@ -89,6 +89,8 @@ def conv2d(
     input = images("conv2d", input)
     if weight.ndim != 4:
         raise ValueError(f"conv2d: weight has shape {weight.shape}, expected (O, C / groups, kH, kW)")
+    if not weight.size:
+        raise ValueError(f"conv2d: weight has shape {weight.shape}, expected at least one channel and a kernel")
     if not is_int(groups) or groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"conv2d: groups is {groups}, expected a divisor of the {weight.shape[0]} output channels")
     if input.shape[1] != weight.shape[1] * groups:
