@@ -495,7 +495,7 @@ def test_data_list(folder, capsys):
 def test_the_list_of_data_sets_tells_what_is_there(folder, capsys, monkeypatch):
     monkeypatch.setenv("TINYCNN_DATA", str(folder / "sets"))
     (folder / "sets" / "mnist").mkdir(parents=True)
-    assert run("data") == 0
+    assert run("data", "list") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert str(folder / "sets" / "mnist") in lines["mnist"]
     assert lines["cifar10"].endswith("not here: tinycnn data fetch cifar10")
