@@ -9,7 +9,7 @@ trees     training and inference here and, with --against, in another checkout
 
 Other programs: ``python -m benchmarks.accuracy``, how far results are from PyTorch's; ``benchmarks.compression``, what
 makes SqueezeNet 1/510 of AlexNet, and how long that takes; ``benchmarks.communication``, what data-parallel training
-sends; ``benchmarks.cuda``, speed on a GPU.
+sends; ``benchmarks.cuda``, speed on a GPU; ``benchmarks.tuning``, other values of a constant that decides speed.
 """
 
 from __future__ import annotations

@@ -59,6 +59,21 @@ def _targets(node: ast.AST) -> Iterator[str]:
         yield from _targets(child)
 
 
+def foreign_imports() -> dict[str, set[str]]:
+    """Return for each module what it imports from other packages, each name in full."""
+    found: dict[str, set[str]] = {}
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and node.module != "__future__":
+                targets = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            found.setdefault(name, set()).update(t for t in targets if not t.startswith("tinycnn"))
+    return found
+
+
 def cycles() -> list[list[str]]:
     """Return the groups of modules that reach each other, each sorted."""
     reached = {name: _reach(name) for name in arrows()}

@@ -9,7 +9,7 @@ import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn import ops
 from tinycnn.autograd import Function, _owns_grad
-from tinycnn.kernels.cpu.machine import allocator
+from tinycnn.kernels.cpu.machine import scratch
 
 # -- functions whose backward returns an array that something else holds -----------------------------------------------
 
@@ -314,7 +314,7 @@ def held_by_modules():
     for name, module in list(sys.modules.items()):
         if name.startswith("tinycnn."):
             yield from arrays_in(vars(module), 2)
-    yield from arrays_in(vars(allocator._kept))
+    yield from arrays_in(vars(scratch._kept))
 
 
 def backward(node, grad, owned):

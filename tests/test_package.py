@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.imports import arrows, cycles
+from tests.imports import arrows, cycles, foreign_imports
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +42,18 @@ def test_imports_point_one_way():
         for name, targets in arrows().items()
         for target in targets
         if height.get(name.split(".")[1], -1) < height.get(target.split(".")[1], -1) and name.split(".")[1] in height
+    ]
+    assert wrong == []
+
+
+def test_only_the_machine_imports_parts_of_numba():
+    """``import numba`` is enough elsewhere; numba.cuda is the GPU's."""
+    machines = "tinycnn.kernels.cpu.machine.", "tinycnn.kernels.cuda."
+    wrong = [
+        f"{name} imports {target}"
+        for name, targets in foreign_imports().items()
+        for target in targets
+        if re.match(r"llvmlite|numba\.", target) and not name.startswith(machines)
     ]
     assert wrong == []
 

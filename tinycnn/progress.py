@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinycnn.kernels import numba_is_missing
+from tinycnn.kernels.cpu.machine.compile_events import CompileListener
 
 
 class _StandardError:
@@ -74,7 +75,7 @@ class Progress:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
             "[{elapsed}<{remaining}, {rate_fmt}]{postfix}",
         )
-        self._compiling = _CompileListener(self._show) if numba_is_missing() is None else None
+        self._compiling = CompileListener(self._show) if numba_is_missing() is None else None
 
     def update(self, images: int, **numbers: float) -> None:
         """Advance the bar, and show numbers."""
@@ -95,27 +96,3 @@ class Progress:
         if self._compiling is not None:
             self._compiling.stop()
         self._bar.close()
-
-
-class _CompileListener:
-    """A listener that calls ``show(name)`` when Numba begins to compile a function."""
-
-    def __init__(self, show: Any) -> None:
-        from numba.core import event
-
-        class Listener(event.Listener):
-            def on_start(self, event: Any) -> None:
-                function = event.data["dispatcher"].py_func
-                if function.__module__.startswith("tinycnn."):  # not Numba's own helpers
-                    show(function.__name__.lstrip("_"))
-
-            def on_end(self, event: Any) -> None:
-                pass
-
-        self._event, self._listener = event, Listener()
-
-    def start(self) -> None:
-        self._event.register("numba:compile", self._listener)
-
-    def stop(self) -> None:
-        self._event.unregister("numba:compile", self._listener)

@@ -19,7 +19,7 @@ import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn.kernels.cpu.machine import allocator
 from tinycnn.kernels.cpu.machine import threads as pool
-from tinycnn.kernels.cpu.machine.mailbox import DONE, TAKEN
+from tinycnn.kernels.cpu.machine.mailbox import CLAIMED, DONE
 
 SEED = int(sys.argv[3]) if __name__ == "__main__" else 0
 PICK, RNG = random.Random(SEED), np.random.default_rng(SEED)
@@ -124,7 +124,7 @@ class _Sender(threading.Thread):
     def _is_busy():
         """Return True if a worker is at a job."""
         team = pool._pool.team
-        return team is not None and bool((team.mailboxes[1:, TAKEN] != team.mailboxes[1:, DONE]).any())
+        return team is not None and bool((team.mailboxes[1:, CLAIMED] != team.mailboxes[1:, DONE]).any())
 
 
 class _Signals:

@@ -17,6 +17,7 @@ def values(dtype, seed=0):
 
 
 @pytest.mark.nojit
+@pytest.mark.prange
 def test_against_numpy():
     x = np.array([[-1.5, 0.0], [np.nan, 2.0]], np.float32)
     grad = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)

@@ -10,6 +10,7 @@ from tinycnn.kernels.cpu.conv import (
     conv2d_backward_input,
     conv2d_backward_weight,
     winograd,
+    winograd_gradient,
     winograd_transforms,
 )
 
@@ -188,7 +189,8 @@ def test_common_images_and_gradients_are_not_taken_for_bad_ones(monkeypatch):
     """ReLU's zeros, and the gradients behind batch norm and ReLU, of which two thirds are tiny."""
     flagged = []
     real = winograd.any_out_of_range
-    monkeypatch.setattr(winograd, "any_out_of_range", lambda flags: flagged.append(flags.any()) or real(flags))
+    for module in (winograd, winograd_gradient):
+        monkeypatch.setattr(module, "any_out_of_range", lambda flags: flagged.append(flags.any()) or real(flags))
     *shapes, geometry = winograd_case((2, 32, 18, 17, 16, 3, 1))
     x, weight, bias, grad = draw(*shapes, geometry, np.float32)
     grad[RNG.random(grad.shape) > 0.3] *= 1e-4

@@ -14,13 +14,13 @@ from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 
 KERNEL = """
-from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.machine.parallel import parallel_for
 
 def _fill(begin, end, out):
     for i in range(begin, end):
         out[i] = {value}
 
-fill = jit(_fill)
+fill = parallel_for(_fill)
 """
 
 RUN = """
@@ -33,13 +33,13 @@ print(out[0, 0], out[1, 0])
 
 READ = """
 import numpy as np
-from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.machine.parallel import parallel_for
 
 def _read(begin, end, x, out):
     for i in range(begin, end):
         out[i] = x[i + 3]
 
-read = jit(_read)
+read = parallel_for(_read)
 x, out = np.arange(10.0), np.zeros(8)
 try:
     read(8, x[:8], out)

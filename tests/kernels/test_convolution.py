@@ -63,6 +63,7 @@ def draw(case, dtype=np.float64):
 
 @pytest.mark.nojit
 @pytest.mark.parametrize("case", SMALL, ids=str)
+@pytest.mark.prange
 def test_conv2d_is_its_definition(case):
     x, weight, bias, geometry = draw(case)
     np.testing.assert_allclose(conv2d(x, weight, bias, *geometry), seven_loops(x, weight, bias, *geometry), atol=1e-12)
@@ -187,6 +188,6 @@ def test_matmul_without_compilation():
 
 @pytest.mark.nojit
 def test_a_large_matmul_without_compilation(monkeypatch):
-    monkeypatch.setattr(import_module(matmul.__module__), "CACHE", 0)
+    monkeypatch.setattr(import_module(matmul.__module__), "STREAMED_BYTES", 0)
     a, b = RNG.normal(size=(19, 3)), RNG.normal(size=(3, 64))
     np.testing.assert_allclose(matmul(a, b), a @ b)

@@ -42,17 +42,17 @@ def in_thread(function, *arguments):
 
 
 def test_a_fork_at_any_point_of_another_threads_allocation(monkeypatch):
-    slab = allocator._Slab(64 * allocator.MIN_BLOCK)
+    slab = allocator._Slab(64 * allocator.MIN_BLOCK_BYTES)
     monkeypatch.setattr(allocator, "_slabs", [slab])
     codes = []
 
     def allocate():
-        arrays = [allocator.empty((allocator.MIN_BLOCK + 100 * i,), np.uint8) for i in range(3)]
+        arrays = [allocator.empty((allocator.MIN_BLOCK_BYTES + 100 * i,), np.uint8) for i in range(3)]
         del arrays[1]
-        return arrays, allocator.empty((allocator.MIN_BLOCK,), np.uint8)
+        return arrays, allocator.empty((allocator.MIN_BLOCK_BYTES,), np.uint8)
 
     def check():
-        arrays = [allocator.empty((allocator.MIN_BLOCK + i,), np.uint8) for i in range(4)]
+        arrays = [allocator.empty((allocator.MIN_BLOCK_BYTES + i,), np.uint8) for i in range(4)]
         for number, array in enumerate(arrays):
             array[:] = number
         assert all((array == number).all() for number, array in enumerate(arrays))

@@ -52,7 +52,7 @@ def _read(begin, end, x, out):
     for i in range(begin, end):
         out[i] = x[i + {shift}]
 
-read = parallel.jit(_read)
+read = parallel.parallel_for(_read)
 parallel.run = Guard(parallel.run, at_end=True)
 read(8, np.arange(8.0), np.zeros(8))
 print("done")

@@ -17,9 +17,10 @@ from tinycnn import functional as F
 from tinycnn.kernels.cpu.machine import allocator
 from tinycnn.kernels.cpu.machine import threads as pool
 from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED
+from tinycnn.kernels.cpu.machine.scratch import workspace
 
 ROOT = Path(__file__).parents[2]
-BIG = allocator.MIN_BLOCK
+BIG = allocator.MIN_BLOCK_BYTES
 compiled = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled, so no thread is started")
 
 
@@ -90,7 +91,7 @@ def test_a_handler_that_allocates_gets_memory_of_its_own(slab):
 
 @compiled
 def test_an_exception_at_any_point_of_a_launch_leaves_the_pool_as_it_was(four_threads):
-    x = np.linspace(-1, 1, 4 * pool.SMALL, dtype=np.float32)
+    x = np.linspace(-1, 1, 4 * pool.MIN_PARALLEL_ELEMENTS, dtype=np.float32)
     right, before = np.maximum(x, 0), native_threads()
     cut = 0
 
@@ -112,12 +113,12 @@ def test_an_exception_at_any_point_of_a_launch_leaves_the_pool_as_it_was(four_th
 def test_scratch_memory_in_use_is_not_given_out_again():
     dtype = np.dtype(np.float32)
     for size in (100, BIG):
-        held = allocator.workspace("test", 2, size, dtype)[1]
-        other = allocator.workspace("test", 2, size, dtype)
+        held = workspace("test", 2, size, dtype)[1]
+        other = workspace("test", 2, size, dtype)
         assert not np.shares_memory(held, other)
         address = other.__array_interface__["data"][0]
         del other
-        assert allocator.workspace("test", 2, size, dtype).__array_interface__["data"][0] == address
+        assert workspace("test", 2, size, dtype).__array_interface__["data"][0] == address
 
 
 @compiled

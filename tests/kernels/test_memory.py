@@ -9,7 +9,7 @@ import tinycnn as tc
 from tinycnn.kernels.cpu.machine import allocator
 from tinycnn.kernels.cpu.machine.allocator import empty, is_alone, memory_of, zeros
 
-BIG = allocator.MIN_BLOCK
+BIG = allocator.MIN_BLOCK_BYTES
 
 
 def address(array):
@@ -40,7 +40,7 @@ def test_arrays_never_overlap_and_begin_at_a_cache_line():
     for array, mark in live:
         assert (array == mark).all()
     slabs = sum(slab.memory.nbytes for slab in allocator._slabs)
-    assert slabs < 8 * max(allocator.SLAB, sum(array.nbytes for array, _ in live))
+    assert slabs < 8 * max(allocator.SLAB_BYTES, sum(array.nbytes for array, _ in live))
 
 
 def test_free_blocks_join_again():

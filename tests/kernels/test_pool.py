@@ -11,8 +11,9 @@ import pytest
 import tinycnn as tc
 from tinycnn.kernels.cpu.machine import mailbox, settings
 from tinycnn.kernels.cpu.machine import threads as pool
-from tinycnn.kernels.cpu.machine.mailbox import CHUNKS, _load
-from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.machine.mailbox import atomic_load
+from tinycnn.kernels.cpu.machine.parallel import parallel_for
+from tinycnn.kernels.cpu.machine.tuning import CHUNKS_PER_THREAD
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def _last_is_first(begin, end, done, patience):
             patience -= 1
             finished = 0
             for other in range(1, done.size):
-                finished += _load(done, other)
+                finished += atomic_load(done, other)
             if finished == done.size - 1:
                 break
         done[i] = patience > 0
@@ -57,8 +58,8 @@ def _note_threads(thread_id, begin, end, rows, threads):
         threads[i] = thread_id
 
 
-count_visits, note_ranges, fail_at = jit(_count_visits), jit(_note_ranges), jit(_fail_at)
-last_is_first, note_threads = jit(_last_is_first), jit(_note_threads, per_thread="rows")
+count_visits, note_ranges, fail_at = parallel_for(_count_visits), parallel_for(_note_ranges), parallel_for(_fail_at)
+last_is_first, note_threads = parallel_for(_last_is_first), parallel_for(_note_threads, per_thread="rows")
 
 
 def native_threads():
@@ -75,21 +76,22 @@ def wait_until(condition, seconds=30):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 31, 1001, 2**14 + 7])
+@pytest.mark.prange
 def test_every_piece_is_done_once(count):
-    visits = np.zeros(max(count, pool.SMALL), np.int64)
+    visits = np.zeros(max(count, pool.MIN_PARALLEL_ELEMENTS), np.int64)
     for _ in range(20):
         count_visits(count, visits, 0)
     assert set(visits[:count]) == {20} and not visits[count:].any()
 
 
 def test_a_caller_waits_as_long_as_it_takes():
-    visits = np.ones(pool.SMALL, np.int64)
+    visits = np.ones(pool.MIN_PARALLEL_ELEMENTS, np.int64)
     count_visits(4, visits, 30_000_000)
     assert (visits[:4] > 1).all() and (visits[:4] % 2 == 0).all()
 
 
 def test_the_pieces_are_shared_and_small_work_stays_with_the_caller():
-    ranges = np.zeros((4, pool.SMALL), np.int64)
+    ranges = np.zeros((4, pool.MIN_PARALLEL_ELEMENTS), np.int64)
     note_ranges(4, ranges)
     assert ranges[:, 0].tolist() == [1, 2, 3, 4]
     ranges = np.zeros((4, 1), np.int64)
@@ -98,8 +100,8 @@ def test_the_pieces_are_shared_and_small_work_stays_with_the_caller():
 
 
 def test_threads_that_have_finished_take_over_from_one_that_has_not(monkeypatch):
-    monkeypatch.setattr(pool, "SMALL", 0)
-    done = np.zeros(4 * CHUNKS, np.int64)
+    monkeypatch.setattr(pool, "MIN_PARALLEL_ELEMENTS", 0)
+    done = np.zeros(4 * CHUNKS_PER_THREAD, np.int64)
     last_is_first(done.size, done, 0)  # compiled, while the workers fall asleep
     for _ in range(5):  # on a busy machine they may all sleep on for once
         done[:] = 0
@@ -120,13 +122,14 @@ def test_nobody_waits_for_a_worker_that_has_not_begun(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4, 9])
+@pytest.mark.prange
 def test_a_thread_has_a_number_that_is_a_row_of_the_workspace(rows):
-    threads = np.full(pool.SMALL, -1)
+    threads = np.full(pool.MIN_PARALLEL_ELEMENTS, -1)
     for _ in range(5):
-        note_threads(pool.SMALL, np.zeros((rows, 1)), threads)
+        note_threads(pool.MIN_PARALLEL_ELEMENTS, np.zeros((rows, 1)), threads)
         assert threads.min() == 0 and threads.max() < min(4, rows)
     tc.set_num_threads(1)
-    note_threads(pool.SMALL, np.zeros((rows, 1)), threads)
+    note_threads(pool.MIN_PARALLEL_ELEMENTS, np.zeros((rows, 1)), threads)
     assert not threads.any()
 
 
@@ -187,9 +190,10 @@ def test_loops_are_done_by_fewer_threads_where_no_more_can_be_started(monkeypatc
 
 
 @pytest.mark.parametrize("part", range(4))
+@pytest.mark.prange
 def test_an_error_in_any_thread_comes_back_and_the_pool_goes_on(part):
     with pytest.raises(RuntimeError, match="a kernel failed"):
-        fail_at(4, part, np.zeros(pool.SMALL))
+        fail_at(4, part, np.zeros(pool.MIN_PARALLEL_ELEMENTS))
     test_every_piece_is_done_once(5)
 
 
@@ -200,8 +204,9 @@ def test_a_worker_that_slept_wakes_again():
             pass
 
 
+@pytest.mark.prange
 def test_kernels_may_be_called_from_several_threads():
-    x = np.linspace(-1, 1, 2 * pool.SMALL, dtype=np.float32)
+    x = np.linspace(-1, 1, 2 * pool.MIN_PARALLEL_ELEMENTS, dtype=np.float32)
     results = []
 
     def work():
@@ -220,6 +225,7 @@ def test_kernels_may_be_called_from_several_threads():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+@pytest.mark.prange
 def test_a_forked_child_has_workers_of_its_own():
     test_every_piece_is_done_once(5)
     child = os.fork()

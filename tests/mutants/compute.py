@@ -128,8 +128,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/cpu/im2col.py",
-            "inside = 0 <= y < x.shape[2] and 0 <= at < x.shape[3]",
-            "inside = 0 < y < x.shape[2] and 0 <= at < x.shape[3]",
+            "inside = 0 <= y < x.shape[2] and 0 <= left < x.shape[3]",
+            "inside = 0 < y < x.shape[2] and 0 <= left < x.shape[3]",
             "tests/kernels/test_convolution.py",
         ),
         (
@@ -164,8 +164,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/cpu/pooling.py",
-            "share = 1 / (heights[row] * widths[column])",
-            "share = 1 / (heights[row] * widths[row])",
+            "factor = 1 / (heights[row] * widths[column])",
+            "factor = 1 / (heights[row] * widths[row])",
             "tests/kernels/test_pooling.py",
         ),
         (
@@ -206,8 +206,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/cpu/conv/direct.py",
-            "band, columns = space[lane, LANES:band_size]",
-            "band, columns = space[lane, :band_size]",
+            "strip, last_panel = space[thread_id, LANES:strip_size]",
+            "strip, last_panel = space[thread_id, :strip_size]",
             "tests/kernels/test_guarded.py",
         ),
         # -- the CUDA kernels, in the simulator
@@ -290,8 +290,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/cpu/conv/winograd_transforms.py",
-            "inside = top + side <= height and column < whole",
-            "inside = column < whole",
+            "inside = top + side <= height and column < complete",
+            "inside = column < complete",
             "tests/kernels/test_convolution.py tests/kernels/test_guarded.py",
         ),
         (

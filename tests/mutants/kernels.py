@@ -11,15 +11,15 @@ MUTANTS: tuple[Mutant, ...] = (
         _CPU + "activation.py",
         _NOJIT + "test_activation.py",
         ("value[i] if x[i] > 0 else value[i] * slope", "value[i] if x[i] < 0 else value[i] * slope"),
-        ("out[i] = grad[i] * (one - s[i]) * s[i]", "out[i] = grad[i] * (one - s[i])"),
-        ("out[i] = grad[i] * (one - t[i] * t[i])", "out[i] = grad[i] * (one - t[i])"),
+        ("grad[i] * (one - out[i]) * out[i]", "grad[i] * (one - out[i])"),
+        ("grad[i] * (one - out[i] * out[i])", "grad[i] * (one - out[i])"),
         ("-60.0 if abs(v) > 30", "-60.0 if abs(v) > 3"),
         ("q = q * r + 1 / 24\n", "q = q * r + 1 / 25\n"),
     ),
     *planted(
         _CPU + "normalization.py",
         _NOJIT + "test_normalization.py",
-        ("mean[c] /= last - first", "mean[c] /= BLOCK"),
+        ("mean[c] /= last - first", "mean[c] /= MOMENT_ROWS"),
         (
             "square += (means[block, i, c] - mean[c]) ** 2 * min(",
             "square -= (means[block, i, c] - mean[c]) ** 2 * min(",
@@ -29,8 +29,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *planted(
         _CPU + "normalization.py",
         "tests/kernels/test_normalization.py",
-        ("dx = _affine(grad, zero, inv_std * weight, zero)", "dx = _affine(grad, zero, inv_std, zero)"),
-        ("row[i] -= factor * x[image, c, i] * share", "row[i] += factor * x[image, c, i] * share"),
+        ("grad_x = _affine(grad, zero, inv_std * weight, zero)", "grad_x = _affine(grad, zero, inv_std, zero)"),
+        ("row[i] -= factor * x[image, c, i] * term", "row[i] += factor * x[image, c, i] * term"),
         ("real(2 * alpha * beta / size),", "real(alpha * beta / size),"),
         (
             "max(0, c - (size - 1) // 2), min(channels, c + size // 2 + 1)",
@@ -101,7 +101,7 @@ MUTANTS: tuple[Mutant, ...] = (
             "(height * width * step, width * step, step) else",
         ),
         ("if any(step < 0 or step % images.itemsize", "if any(step % images.itemsize"),
-        ("n * to_n + y * to_y + x * to_x", "n * to_n + y * to_y + x * from_x"),
+        ("n * target_n + y * target_y + x * target_x", "n * target_n + y * target_y + x * source_x"),
     ),
     *planted(
         _CPU + "dropout.py",
@@ -126,23 +126,35 @@ MUTANTS: tuple[Mutant, ...] = (
             "out[outputs] = matmul(_rows(grad[n, outputs]), columns.T)",
         ),
         (
-            "min(rows.shape[0], (block + 1) * BLOCK)):\n            for c",
-            "min(rows.shape[0], (block + 1) * BLOCK) - 1):\n            for c",
+            "min(rows.shape[0], (block + 1) * BIAS_ROWS)):\n            for c",
+            "min(rows.shape[0], (block + 1) * BIAS_ROWS) - 1):\n            for c",
         ),
     ),
     *planted(
         _CPU + "matmul.py",
         "tests/kernels/test_convolution.py",
-        ("c[at + i * c_step + j] += corner", "c[at + i * c_step + j] = corner"),
+        ("c[target + i * c_step + j] += corner", "c[target + i * c_step + j] = corner"),
         (
             "b[k * columns + column + i] * panels[panel, k, lane]",
             "b[k * columns + column + i] * panels[panel, k - start, lane]",
         ),
     ),
     *planted(
+        _CPU + "machine/simd_python.py",
+        "NUMBA_DISABLE_JIT=1 -m nojit tests/kernels/test_algorithms.py tests/kernels/test_convolution.py",
+        ("result[lane] = a[lane] - b[lane]", "result[lane] = b[lane] - a[lane]"),
+        ("        if not accumulate:\n", "        if accumulate:\n"),
+    ),
+    *planted(
+        _CPU + "machine/prange.py",
+        "tests/kernels/test_backends.py",
+        ("self.lock = threading.Lock()\n        self.lock.acquire()", "self.lock = threading.Lock()"),
+        ("    if failed:\n", "    if failed > 99:\n"),
+    ),
+    *planted(
         "tinycnn/compression/bitstream.py",
         "NUMBA_DISABLE_JIT=1 -m nojit tests/compression/test_huffman.py",
-        ("out[place] = waiting << (8 - bits) & 255", "out[place] = waiting << (7 - bits) & 255"),
+        ("out[position] = waiting << (8 - bits) & 255", "out[position] = waiting << (7 - bits) & 255"),
         ("first = (first + sizes[length]) << 1", "first = first + sizes[length]"),
     ),
     *planted(

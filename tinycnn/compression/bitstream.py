@@ -1,4 +1,4 @@
-"""Streams of code words of different lengths: the loops of Huffman coding and of runs of zeros.
+"""Streams of code words of different lengths: the loops of Huffman coding, and of runs of zeros.
 
 Words follow one another, the highest bit of a byte first; the last byte is filled up with zeros.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu.machine.parallel import carray, jit
+from tinycnn.kernels.cpu.machine.parallel import as_contiguous, parallel_for
 
 LONGEST_WORD = 15
 """Bits. A table then takes half a byte a symbol."""
@@ -20,7 +20,7 @@ def pack(symbols: np.ndarray, words: np.ndarray, lengths: np.ndarray) -> np.ndar
     ----------
     symbols : uint8 array, shape (N,)
     words, lengths : arrays, shape (alphabet,)
-        The word of each symbol, and how many bits of it count.
+        The word of each symbol, and the number of its bits.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def pack(symbols: np.ndarray, words: np.ndarray, lengths: np.ndarray) -> np.ndar
     """
     bits = int(np.bincount(symbols, minlength=len(lengths)) @ lengths.astype(np.int64))
     out = np.zeros(-(-bits // 8), np.uint8)
-    pack_loop(1, carray(symbols), words.astype(np.int64), lengths.astype(np.int64), out)
+    pack_loop(1, as_contiguous(symbols), words.astype(np.int64), lengths.astype(np.int64), out)
     return out
 
 
@@ -42,7 +42,7 @@ def unpack(data: np.ndarray, count: int, sizes: np.ndarray, order: np.ndarray) -
     count : int
         Symbols to decode.
     sizes : integer array, shape (LONGEST_WORD + 1,)
-        How many words have each length.
+        The number of words of each length.
     order : uint8 array
         Symbols in the order of their words.
 
@@ -53,17 +53,17 @@ def unpack(data: np.ndarray, count: int, sizes: np.ndarray, order: np.ndarray) -
         Bits read, or -1 if the data end too early or hold a word that is not in the code.
     """
     out, read = np.empty(count, np.uint8), np.zeros(1, np.int64)
-    unpack_loop(1, carray(data), sizes.astype(np.int64), carray(order), out, read)
+    unpack_loop(1, as_contiguous(data), sizes.astype(np.int64), as_contiguous(order), out, read)
     return out, int(read[0])
 
 
 def spread(symbols: np.ndarray, top: int, values: np.ndarray, size: int) -> np.ndarray | None:
-    """Put each value after its run of zeros.
+    """Write each value after its run of zeros.
 
     Parameters
     ----------
     symbols : uint8 array
-        The zeros before each value, and at the end; ``top`` stands for that many zeros without a value after them.
+        The number of zeros before each value, and at the end. ``top`` is that many zeros without a value after them.
     top : int
     values : unsigned integer array
     size : int
@@ -80,7 +80,7 @@ def spread(symbols: np.ndarray, top: int, values: np.ndarray, size: int) -> np.n
     [0, 7, 0, 0, 0, 8, 0, 0]
     """
     out, found = np.zeros(size, values.dtype), np.zeros(2, np.int64)
-    spread_loop(1, carray(symbols), top, carray(values), out, found)
+    spread_loop(1, as_contiguous(symbols), top, as_contiguous(values), out, found)
     return out if found.tolist() == [size + 1, len(values) + 1] else None
 
 
@@ -89,17 +89,17 @@ def spread(symbols: np.ndarray, top: int, values: np.ndarray, size: int) -> np.n
 
 def _pack_loop(begin, end, symbols, words, lengths, out):
     for _ in range(begin, end):
-        waiting, bits, place = np.int64(0), np.int64(0), 0
+        waiting, bits, position = np.int64(0), np.int64(0), 0
         for symbol in symbols:
             waiting = waiting << lengths[symbol] | words[symbol]
             bits += lengths[symbol]
             while bits >= 8:
                 bits -= 8
-                out[place] = waiting >> bits & 255
-                place += 1
+                out[position] = waiting >> bits & 255
+                position += 1
             waiting &= 255  # at most 7 bits are not written yet
         if bits:
-            out[place] = waiting << (8 - bits) & 255
+            out[position] = waiting << (8 - bits) & 255
 
 
 def _unpack_loop(begin, end, data, sizes, order, out, read):
@@ -126,17 +126,17 @@ def _unpack_loop(begin, end, data, sizes, order, out, read):
 
 def _spread_loop(begin, end, symbols, top, values, out, found):
     for _ in range(begin, end):
-        place, used = 0, 0
+        position, used = 0, 0
         for symbol in symbols:
-            place += symbol
+            position += symbol
             if symbol < top:
-                if place < out.size and used < values.size:
-                    out[place] = values[used]
-                place += 1
+                if position < out.size and used < values.size:
+                    out[position] = values[used]
+                position += 1
                 used += 1
-        found[0], found[1] = place, used
+        found[0], found[1] = position, used
 
 
-pack_loop = jit(_pack_loop)
-unpack_loop = jit(_unpack_loop)
-spread_loop = jit(_spread_loop)
+pack_loop = parallel_for(_pack_loop)
+unpack_loop = parallel_for(_unpack_loop)
+spread_loop = parallel_for(_spread_loop)

@@ -9,13 +9,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinycnn.kernels.cpu.machine.nhwc import AHEAD, empty_alike, flat_alike, lies_channels_last, lies_like, pixel_rows
-from tinycnn.kernels.cpu.machine.parallel import inline, jit
+from tinycnn.kernels.cpu.machine.nhwc import (
+    channel_rows,
+    empty_like,
+    flatten_in_same_order,
+    flattens_to_view,
+    is_channels_last,
+)
+from tinycnn.kernels.cpu.machine.parallel import helper, parallel_for
 from tinycnn.kernels.cpu.machine.simd import prefetch
+from tinycnn.kernels.cpu.machine.tuning import PREFETCH_DISTANCE
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """max(x, 0).
+    """Return max(x, 0).
 
     >>> relu(np.array([-1.0, 0.0, 2.0])).tolist()
     [0.0, 0.0, 2.0]
@@ -24,76 +31,76 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def relu_backward(grad: np.ndarray, out: np.ndarray, reuse: bool = False) -> np.ndarray:
-    """0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array.
+    """Return 0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array.
 
-    With ``reuse`` the result may lie where grad does.
+    With ``reuse`` the result may be written to the memory of grad.
     """
-    rows = pixel_rows(grad)
-    if rows is None or rows[1] == grad.shape[1] or not lies_channels_last(out):
-        if reuse and lies_like(grad, [grad, out]):
-            flat_grad, flat_out = flat_alike(grad, out)
+    rows = channel_rows(grad)
+    if rows is None or rows[1] == grad.shape[1] or not is_channels_last(out):
+        if reuse and flattens_to_view(grad, [grad, out]):
+            flat_grad, flat_out = flatten_in_same_order(grad, out)
             relu_backward_in_place_loop(grad.size, flat_grad, flat_out)
             return grad
         return _elementwise(relu_backward_loop, grad, out)
-    dx = empty_alike(out)
-    flat_out, flat_dx = flat_alike(out, dx)
-    relu_backward_rows_loop(grad.size // grad.shape[1], *rows, grad.shape[1], flat_out, flat_dx)
-    return dx
+    grad_input = empty_like(out)
+    flat_out, flat_grad_input = flatten_in_same_order(out, grad_input)
+    relu_backward_rows_loop(grad.size // grad.shape[1], *rows, grad.shape[1], flat_out, flat_grad_input)
+    return grad_input
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """``x`` where x > 0, else negative_slope * x."""
+    """Return x if x > 0 else negative_slope * x."""
     return _elementwise(leaky_relu_loop, x, x, negative_slope)
 
 
 def leaky_relu_backward(grad: np.ndarray, x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """``grad`` where x > 0, else negative_slope * grad: the forward's loop, applied to grad."""
+    """Return grad if x > 0 else negative_slope * grad: the loop of the forward pass, applied to grad."""
     return _elementwise(leaky_relu_loop, grad, x, negative_slope)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + e**-x), without overflow."""
+    """Return 1 / (1 + e**-x), without overflow."""
     return _elementwise(sigmoid_loop, x)
 
 
 def sigmoid_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """``grad * out * (1 - out)``, from the output of :func:`sigmoid`."""
+    """Return grad * out * (1 - out), given the output of :func:`sigmoid`."""
     return _elementwise(sigmoid_backward_loop, grad, out)
 
 
 def tanh(x: np.ndarray) -> np.ndarray:
-    """The hyperbolic tangent."""
+    """Return the hyperbolic tangent."""
     return _elementwise(tanh_loop, x)
 
 
 def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """``grad * (1 - out**2)``, from the output of :func:`tanh`."""
+    """Return grad * (1 - out**2), given the output of :func:`tanh`."""
     return _elementwise(tanh_backward_loop, grad, out)
 
 
 def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
-    """Run a loop over flat arrays and numbers of their dtype; the result has their shape and layout."""
+    """Run a loop over flat arrays and numbers of their dtype; the result has their shape and memory format."""
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
-    out = empty_alike(*arrays)
-    flat = flat_alike(*arrays, out)
+    out = empty_like(*arrays)
+    flat = flatten_in_same_order(*arrays, out)
     loop(out.size, *flat[:-1], *(out.dtype.type(a) for a in arguments[len(arrays) :]), flat[-1])
     return out
 
 
 # -- the exponential -----------------------------------------------------------------------------------------
-# math.exp is one library call an element; this arithmetic the compiler turns into vectors. It is float64
-# throughout, so that both dtypes share it, and right to about one unit in the last place.
+# math.exp is one library call per element; the compiler vectorises this arithmetic. It is float64 throughout, so that
+# both dtypes share it, and accurate to about one unit in the last place.
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # their sum is ln 2; n * _LN2_HIGH is exact
 _ROUNDER = 6755399441055744.0  # 1.5 * 2**52: once it is added, the low bits hold the nearest integer
-_SMALLEST = -708.0  # below, e**x is no normal float64 any more and 0 is close enough
+_SMALLEST = -708.0  # below, e**x is not a normal float64 and 0 is close enough
 
 
 def _split_exponential(x: float) -> tuple[float, float]:
-    """(q, s) with e**x = s + s q, for -708 <= x <= 0 or NaN.
+    """Return (q, s) with e**x = s + s q, for -708 <= x <= 0 or NaN.
 
-    x = n ln 2 + r with |r| <= ln 2 / 2; s = 2**n is made of its bits, q = e**r - 1 is a Taylor series.
+    x = n ln 2 + r with |r| <= ln 2 / 2; s = 2**n is built from its bits, q = e**r - 1 is a Taylor series.
     """
     shifted = np.float64(x * _LOG2_E + _ROUNDER)
     n = shifted - _ROUNDER
@@ -114,16 +121,16 @@ def _split_exponential(x: float) -> tuple[float, float]:
     return q * (r * r) + r, s
 
 
-split_exponential = inline(_split_exponential)
+split_exponential = helper(_split_exponential)
 
 
 def _exp_of_negative(x: float) -> float:
-    """e**x for x <= 0 or NaN."""
+    """Return e**x for x <= 0 or NaN."""
     q, s = split_exponential(_SMALLEST if x < _SMALLEST else x)
     return 0.0 if x < _SMALLEST else s + s * q
 
 
-exp_of_negative = inline(_exp_of_negative)
+exp_of_negative = helper(_exp_of_negative)
 
 
 # -- loops ---------------------------------------------------------------------------------------------------
@@ -134,23 +141,23 @@ def _relu_loop(begin, end, x, out):
         out[i] = 0 if x[i] <= 0 else x[i]
 
 
-def _relu_backward_loop(begin, end, grad, x, out):
+def _relu_backward_loop(begin, end, grad, out, grad_input):
     for i in range(begin, end):
-        out[i] = 0 if x[i] <= 0 else grad[i]
+        grad_input[i] = 0 if out[i] <= 0 else grad[i]
 
 
-def _relu_backward_in_place_loop(begin, end, grad, x):
-    """A loop of its own: one whose input and output may overlap does not become vectors."""
+def _relu_backward_in_place_loop(begin, end, grad, out):
+    """A loop of its own: the compiler does not vectorise one whose input and output may overlap."""
     for i in range(begin, end):
-        grad[i] = 0 if x[i] <= 0 else grad[i]
+        grad[i] = 0 if out[i] <= 0 else grad[i]
 
 
-def _relu_backward_rows_loop(begin, end, grad, step, channels, x, out):
+def _relu_backward_rows_loop(begin, end, grad, step, channels, out, grad_input):
     for r in range(begin, end):
         row, gradient = slice(r * channels, (r + 1) * channels), grad[r * step : r * step + channels]
-        value, result = x[row], out[row]
-        prefetch(grad, (r + AHEAD) * step, channels)
-        prefetch(x, (r + AHEAD) * channels, channels)
+        value, result = out[row], grad_input[row]
+        prefetch(grad, (r + PREFETCH_DISTANCE) * step, channels)
+        prefetch(out, (r + PREFETCH_DISTANCE) * channels, channels)
         for i in range(value.size):
             result[i] = 0 if value[i] <= 0 else gradient[i]
 
@@ -167,10 +174,10 @@ def _sigmoid_loop(begin, end, x, out):
         out[i] = (one if x[i] >= 0 else e) / (one + e)
 
 
-def _sigmoid_backward_loop(begin, end, grad, s, out):
-    one = s.dtype.type(1)
+def _sigmoid_backward_loop(begin, end, grad, out, grad_input):
+    one = out.dtype.type(1)
     for i in range(begin, end):
-        out[i] = grad[i] * (one - s[i]) * s[i]
+        grad_input[i] = grad[i] * (one - out[i]) * out[i]
 
 
 def _tanh_loop(begin, end, x, out):
@@ -179,22 +186,22 @@ def _tanh_loop(begin, end, x, out):
         v = np.float64(x[i])
         q, s = split_exponential(-60.0 if abs(v) > 30 else -2 * abs(v))
         m = s * q + (s - 1)
-        size = -m / (2 + m)
-        out[i] = -size if v < 0 else size
+        magnitude = -m / (2 + m)
+        out[i] = -magnitude if v < 0 else magnitude
 
 
-def _tanh_backward_loop(begin, end, grad, t, out):
-    one = t.dtype.type(1)
+def _tanh_backward_loop(begin, end, grad, out, grad_input):
+    one = out.dtype.type(1)
     for i in range(begin, end):
-        out[i] = grad[i] * (one - t[i] * t[i])
+        grad_input[i] = grad[i] * (one - out[i] * out[i])
 
 
-relu_loop = jit(_relu_loop)
-relu_backward_loop = jit(_relu_backward_loop)
-relu_backward_in_place_loop = jit(_relu_backward_in_place_loop)
-relu_backward_rows_loop = jit(_relu_backward_rows_loop)
-leaky_relu_loop = jit(_leaky_relu_loop)
-sigmoid_loop = jit(_sigmoid_loop)
-sigmoid_backward_loop = jit(_sigmoid_backward_loop)
-tanh_loop = jit(_tanh_loop)
-tanh_backward_loop = jit(_tanh_backward_loop)
+relu_loop = parallel_for(_relu_loop)
+relu_backward_loop = parallel_for(_relu_backward_loop)
+relu_backward_in_place_loop = parallel_for(_relu_backward_in_place_loop)
+relu_backward_rows_loop = parallel_for(_relu_backward_rows_loop)
+leaky_relu_loop = parallel_for(_leaky_relu_loop)
+sigmoid_loop = parallel_for(_sigmoid_loop)
+sigmoid_backward_loop = parallel_for(_sigmoid_backward_loop)
+tanh_loop = parallel_for(_tanh_loop)
+tanh_backward_loop = parallel_for(_tanh_backward_loop)

@@ -1,20 +1,22 @@
 """Dropout from a counter-based random generator.
 
-Whether element i is kept is a pure function of (seed, stream, i): no state, so the bits are the same for any
-number of threads and on any device, and backward computes the mask again instead of storing it.
+Element i is kept or not by a pure function of (seed, stream, i). There is no state, so the bits are the same for any
+number of threads and on any device, and the backward pass computes the mask again instead of storing it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu.machine.nhwc import AHEAD, empty_alike, flat_alike, lies_channels_last
-from tinycnn.kernels.cpu.machine.parallel import inline, jit
+from tinycnn.kernels.cpu.machine.nhwc import empty_like, flatten_in_same_order, is_channels_last
+from tinycnn.kernels.cpu.machine.parallel import helper, parallel_for
 from tinycnn.kernels.cpu.machine.simd import prefetch
-
-LINE = 4096
-BLOCKS = 64  # of random words that are drawn together
-CHANNELS = 16  # neighbours in memory that are worked on together
+from tinycnn.kernels.cpu.machine.tuning import (
+    DROPOUT_BLOCKS,
+    DROPOUT_CHANNELS,
+    DROPOUT_ELEMENTS,
+    PREFETCH_DISTANCE,
+)
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
@@ -23,9 +25,9 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
 def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> np.ndarray:
-    """Each element is multiplied by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
+    """Multiply each element by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
 
-    Backward is the same call on the gradient.
+    The backward pass is the same call on the gradient.
 
     Parameters
     ----------
@@ -35,25 +37,24 @@ def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> 
     seed, stream : int
         Key and upper half of the counter of Philox 4x32-10; their lowest 64 bits count.
     first : int
-        The number of x's first element, where x is a part of a larger array.
+        The number of x's first element, if x is a part of a larger array.
 
     Notes
     -----
     The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy
     as 1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
     """
-    out = empty_alike(x)
-    source, target = flat_alike(x, out)
-    channels, area = 1, LINE
-    if lies_channels_last(x):
+    out = empty_like(x)
+    source, target = flatten_in_same_order(x, out)
+    channels, area = 1, DROPOUT_ELEMENTS
+    if is_channels_last(x):
         channels, area = x.shape[1], x[0, 0].size
     mask = 2**64 - 1
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
     threshold, key, counter = (np.uint64(n) for n in (round(p * 2**32), seed & mask, stream & mask))
-    pieces = -(-channels // CHANNELS)
-    dropout_loop(
-        -(-x.size // (channels * area)) * pieces, source, channels, area, first, threshold, scale, key, counter, target
-    )
+    channel_tasks = -(-channels // DROPOUT_CHANNELS)
+    tasks = -(-x.size // (channels * area)) * channel_tasks
+    dropout_loop(tasks, source, channels, area, first, threshold, scale, key, counter, target)
     return out
 
 
@@ -66,11 +67,11 @@ def _philox_round(a, b, c, d, key0, key1):
     return (product1 >> _WORD) ^ b ^ key0, product1 & _LOW, (product0 >> _WORD) ^ d ^ key1, product0 & _LOW
 
 
-philox_round = inline(_philox_round)
+philox_round = helper(_philox_round)
 
 
 def _philox(block, stream, key):
-    """Four random words of 32 bits from a counter (block, stream) and a key of 64 bits each."""
+    """Return four random words of 32 bits from a counter (block, stream) and a key of 64 bits each."""
     a, b, c, d = block & _LOW, block >> _WORD, stream & _LOW, stream >> _WORD
     key0, key1 = key & _LOW, key >> _WORD
     for _ in range(10):
@@ -79,23 +80,23 @@ def _philox(block, stream, key):
     return a, b, c, d
 
 
-philox = inline(_philox)
+philox = helper(_philox)
 
 
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _draw(block, stream, key, a, b, c, d):
-    """The four words of consecutive blocks; a loop without branches, which becomes vectors."""
+    """Draw the four words of consecutive blocks, in a loop without branches, which is vectorised."""
     for i in range(a.size):
         a[i], b[i], c[i], d[i] = philox(block + np.uint64(i), stream, key)
 
 
-draw = inline(_draw)
+draw = helper(_draw)
 
 
-def _spread(words, threshold, scale, factors, step):
-    """What the elements are multiplied by, element i being word i % 4 of block i // 4; ``step`` apart."""
+def _write_factors(words, threshold, scale, factors, step):
+    """Write the factors of the elements, ``step`` apart; element i has word i % 4 of block i // 4."""
     zero = factors.dtype.type(0)
     for j in range(4):
         source, target = words[j], factors[j * step :]
@@ -103,44 +104,46 @@ def _spread(words, threshold, scale, factors, step):
             target[4 * i * step] = scale if source[i] >= threshold else zero
 
 
-spread = inline(_spread)
+write_factors = helper(_write_factors)
 
 
 def _multiply(x, start, step, factors, first, rows, count, out):
-    """Multiply ``rows`` rows of ``count`` neighbours; indices without signs, which make vectors without slices."""
+    """Multiply ``rows`` rows of ``count`` neighbours. Unsigned indices vectorise without slices."""
     for r in range(rows):
-        at, factor = start + r * step, first + r * count
-        later = at + np.uint64(AHEAD) * step
+        offset, factor = start + r * step, first + r * count
+        later = offset + np.uint64(PREFETCH_DISTANCE) * step
         prefetch(x, later, count)
         prefetch(out, later, count)
         for i in range(count):
-            out[at + i] = x[at + i] * factors[factor + i]
+            out[offset + i] = x[offset + i] * factors[factor + i]
 
 
-multiply = inline(_multiply)
+multiply = helper(_multiply)
 
 
 def _dropout_loop(begin, end, x, channels, area, origin, threshold, scale, seed, stream, out):
-    """Some channels of an image at a time. Elements are counted from ``origin`` as in NCHW, and lie channels last."""
-    some = min(CHANNELS, channels)
-    pieces = -(-channels // some)
-    words = np.empty((4, BLOCKS), np.uint64)
-    factors = np.empty(some * (area + 3 + 4 * BLOCKS), x.dtype)  # a line begins in its block at element 0, 1, 2 or 3
+    """A task is some channels of an image. Elements are numbered from ``origin`` in NCHW order, and stored in NHWC."""
+    per_task = min(DROPOUT_CHANNELS, channels)
+    channel_tasks = -(-channels // per_task)
+    words = np.empty((4, DROPOUT_BLOCKS), np.uint64)
+    factors = np.empty(
+        per_task * (area + 3 + 4 * DROPOUT_BLOCKS), x.dtype
+    )  # a channel begins at element 0 to 3 of its block
     for task in range(begin, end):
-        image, channel = task // pieces, task % pieces * some
-        count, length = min(some, channels - channel), min(area, x.size - image * area)
+        image, channel = task // channel_tasks, task % channel_tasks * per_task
+        count, length = min(per_task, channels - channel), min(area, x.size - image * area)
         for c in range(count):
             first = origin + (image * channels + channel + c) * area
             last = (first + length + 3) // 4
-            for block in range(first // 4, last, BLOCKS):
-                some_words = words[:, : min(BLOCKS, (last - block + 7) // 8 * 8)]
-                draw(np.uint64(block), stream, seed, some_words[0], some_words[1], some_words[2], some_words[3])
-                spread(some_words, threshold, scale, factors[(4 * block - first + 3) * count + c :], count)
-        at, line = np.uint64(image * area * channels + channel), np.uint64(count)
+            for block in range(first // 4, last, DROPOUT_BLOCKS):
+                drawn = words[:, : min(DROPOUT_BLOCKS, (last - block + 7) // 8 * 8)]
+                draw(np.uint64(block), stream, seed, drawn[0], drawn[1], drawn[2], drawn[3])
+                write_factors(drawn, threshold, scale, factors[(4 * block - first + 3) * count + c :], count)
+        start, line = np.uint64(image * area * channels + channel), np.uint64(count)
         rows, step = np.uint64(length), np.uint64(channels)
         if count == channels:
             rows, line = np.uint64(1), rows * line
-        multiply(x, at, step, factors, np.uint64(3 * count), rows, line, out)
+        multiply(x, start, step, factors, np.uint64(3 * count), rows, line, out)
 
 
-dropout_loop = jit(_dropout_loop)
+dropout_loop = parallel_for(_dropout_loop)

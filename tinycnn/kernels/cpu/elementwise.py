@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cpu.machine.nhwc import empty_alike, flat_alike
-from tinycnn.kernels.cpu.machine.parallel import jit
-from tinycnn.kernels.cpu.machine.threads import SMALL
+from tinycnn.kernels.cpu.machine.nhwc import empty_like, flatten_in_same_order
+from tinycnn.kernels.cpu.machine.parallel import parallel_for
+from tinycnn.kernels.cpu.machine.tuning import MIN_PARALLEL_ELEMENTS
 
 
 def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """A + b, of one shape and dtype; ``out`` may be one of them.
+    """Return ``a + b``, arrays of one shape and dtype, or write it to ``out``, which may be one of them.
 
     >>> add(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     array([4., 6.])
     """
-    if a.size < SMALL:
-        return np.asarray(np.add(a, b, out=out))  # NumPy makes a number of arrays without axes
-    result = empty_alike(a, b) if out is None else out
-    flat = flat_alike(a, b, result)
-    if not np.may_share_memory(flat[2], result):  # flat_alike had to copy it
+    if a.size < MIN_PARALLEL_ELEMENTS:
+        return np.asarray(np.add(a, b, out=out))  # NumPy returns a scalar for arrays without axes
+    result = empty_like(a, b) if out is None else out
+    flat = flatten_in_same_order(a, b, result)
+    if not np.may_share_memory(flat[2], result):  # flatten_in_same_order had to copy it
         return np.add(a, b, out=result)
     add_loop(result.size, *flat)
     return result
@@ -30,4 +30,4 @@ def _add_loop(begin, end, a, b, out):
         out[i] = a[i] + b[i]
 
 
-add_loop = jit(_add_loop)
+add_loop = parallel_for(_add_loop)

@@ -1,11 +1,11 @@
-"""im2col and its adjoint, whole and readable: the convolution's idea in two functions.
+"""im2col and its adjoint, whole and readable: the idea of the convolution in two functions.
 
-im2col writes the patch of the image under the kernel, for each output pixel, into a column; the convolution is then one
-matrix product, ``weight (O, C kH kW) @ columns (C kH kW, pixels)``. :mod:`~tinycnn.kernels.cpu.conv` does the
-same a tile at a time, without ever holding the whole matrix.
+im2col copies the patch of the image under the kernel, for each output pixel, into a column. The convolution is then one
+matrix product, ``weight (C_out, C kH kW) @ columns (C kH kW, H_out W_out)``. :mod:`.conv.direct` computes the same
+products without writing the columns.
 
-col2im is its adjoint: where im2col copies a pixel into many columns, col2im adds all of them up again. It gathers: each
-pixel sums its own copies, so no two threads write to one place and the order of the sum is fixed.
+col2im is its adjoint: im2col copies a pixel into many columns, and col2im adds all of them up again. It gathers: each
+pixel sums its own copies, so no two threads write to one element and the order of the sum is fixed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu.machine.allocator import empty
-from tinycnn.kernels.cpu.machine.parallel import carray, jit
+from tinycnn.kernels.cpu.machine.parallel import as_contiguous, parallel_for
 
 Size = tuple[int, int]
 
 
 def im2col(x: np.ndarray, kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> np.ndarray:
-    """Images (N, C, H, W) to columns (N, C kH kW, H_out W_out).
+    """Return the columns (N, C kH kW, H_out W_out) of images (N, C, H, W).
 
     >>> im2col(np.arange(9.0).reshape(1, 1, 3, 3), (2, 2), (1, 1), (0, 0), (1, 1))[0].astype(int)
     array([[0, 1, 3, 4],
@@ -27,7 +27,7 @@ def im2col(x: np.ndarray, kernel_size: Size, stride: Size, padding: Size, dilati
            [3, 4, 6, 7],
            [4, 5, 7, 8]])
     """
-    x = carray(x)
+    x = as_contiguous(x)
     grid = _grid(x.shape, kernel_size, stride, padding, dilation)
     columns = empty((*x.shape[:2], *kernel_size, *grid), x.dtype)
     im2col_loop(x.shape[0] * x.shape[1], x, *stride, *padding, *dilation, columns)
@@ -42,9 +42,9 @@ def col2im(
     padding: Size,
     dilation: Size,
 ) -> np.ndarray:
-    """The adjoint of im2col, <im2col(x), c> = <x, adjoint(c)>: columns (N, C kH kW, H_out W_out) to (N, C, H, W)."""
+    """Add columns (N, C kH kW, H_out W_out) up to images (N, C, H, W): <im2col(x), columns> = <x, images>."""
     grid = _grid(input_shape, kernel_size, stride, padding, dilation)
-    columns = carray(columns).reshape(*input_shape[:2], *kernel_size, *grid)
+    columns = as_contiguous(columns).reshape(*input_shape[:2], *kernel_size, *grid)
     out = empty(input_shape, columns.dtype)
     col2im_loop(out.shape[0] * out.shape[1], columns, *stride, *padding, *dilation, out)
     return out
@@ -67,12 +67,12 @@ def _im2col(begin, end, x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilatio
                 for oy in range(out_y):
                     y = oy * stride_y - pad_y + i * dilation_y
                     for ox in range(out_x):
-                        at = ox * stride_x - pad_x + j * dilation_x
-                        inside = 0 <= y < x.shape[2] and 0 <= at < x.shape[3]
-                        columns[n, c, i, j, oy, ox] = x[n, c, y, at] if inside else 0
+                        left = ox * stride_x - pad_x + j * dilation_x
+                        inside = 0 <= y < x.shape[2] and 0 <= left < x.shape[3]
+                        columns[n, c, i, j, oy, ox] = x[n, c, y, left] if inside else 0
 
 
-im2col_loop = jit(_im2col)
+im2col_loop = parallel_for(_im2col)
 
 
 def _col2im(begin, end, columns, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out):
@@ -92,4 +92,4 @@ def _col2im(begin, end, columns, stride_y, stride_x, pad_y, pad_x, dilation_y, d
                 out[n, c, y, x] = total
 
 
-col2im_loop = jit(_col2im)
+col2im_loop = parallel_for(_col2im)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinycnn.kernels import contracts
 from tinycnn.kernels.arrays import are_plain
-from tinycnn.kernels.cpu.machine.parallel import carray, jit
+from tinycnn.kernels.cpu.machine.parallel import as_contiguous, parallel_for
 
 
 def sgd_update(
@@ -22,7 +22,7 @@ def sgd_update(
     weight_decay: float,
     nesterov: bool,
 ) -> None:
-    """One step of stochastic gradient descent; changes ``parameter`` and ``momentum_buffer``.
+    """Make a step of stochastic gradient descent; change ``parameter`` and ``momentum_buffer``.
 
     g = grad + weight_decay * parameter; v = momentum * v + (1 - dampening) * g, on the first step v = g;
     parameter -= lr * (g + momentum * v if nesterov else v).
@@ -79,7 +79,7 @@ def adam_update(
     weight_decay: float,
     decoupled: bool,
 ) -> None:
-    """One step of Adam (Kingma and Ba 2015), or AdamW (Loshchilov and Hutter 2019) where ``decoupled``.
+    """Make a step of Adam (Kingma and Ba 2015), or of AdamW (Loshchilov and Hutter 2019) if ``decoupled``.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2;
     parameter -= lr / (1 - beta1**step) * m / (sqrt(v) / sqrt(1 - beta2**step) + eps).
@@ -118,13 +118,13 @@ sgd_update.checks_itself = adam_update.checks_itself = True  # type: ignore[attr
 def _in_place(
     loop: Callable, plain: bool, changed: tuple[np.ndarray, ...], grad: np.ndarray, *constants: float
 ) -> None:
-    """Run a loop over flattened arrays; what is not contiguous is changed in a copy, then written back."""
+    """Run a loop over flattened arrays. Arrays that are not contiguous are changed in a copy, then written back."""
     dtype = grad.dtype
     if plain:
         loop(grad.size, *[array.reshape(-1) for array in (*changed, grad)], *map(dtype.type, constants))
         return
-    work = [carray(np.asarray(array)) for array in changed]
-    flat = [array.reshape(-1) for array in (*work, carray(np.asarray(grad)))]
+    work = [as_contiguous(np.asarray(array)) for array in changed]
+    flat = [array.reshape(-1) for array in (*work, as_contiguous(np.asarray(grad)))]
     loop(changed[0].size, *flat, *(dtype.type(c) for c in constants))
     for array, result in zip(changed, work):
         if result is not array:
@@ -158,6 +158,6 @@ def _adam_loop(begin, end, parameter, m, v, grad, keep, decay, take1, keep2, tak
         parameter[i] = p + minus_step * m[i] / (np.sqrt(v[i]) / root + eps)
 
 
-sgd_loop = jit(_sgd_loop)
-sgd_momentum_loop = jit(_sgd_momentum_loop)
-adam_loop = jit(_adam_loop)
+sgd_loop = parallel_for(_sgd_loop)
+sgd_momentum_loop = parallel_for(_sgd_momentum_loop)
+adam_loop = parallel_for(_adam_loop)

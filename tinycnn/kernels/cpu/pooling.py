@@ -1,8 +1,7 @@
-"""Pooling: each output is the largest, or the average, of a window.
+"""Pooling: each output is the largest element, or the average, of a window.
 
-Channels last: the innermost loops run over the channels of a pixel, which are neighbours in memory, so they become
-vector code whatever the window. Averages of both kinds share their loops, which see each axis as a list of windows
-[start, end).
+The innermost loops run over the channels of a pixel, which are neighbours in memory, so they vectorise whatever the
+window. Both kinds of average share their loops, which see each axis as a list of windows [start, end).
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu.machine.allocator import empty
-from tinycnn.kernels.cpu.machine.nhwc import from_pixels, to_pixels
-from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.machine.nhwc import as_nchw, to_nhwc
+from tinycnn.kernels.cpu.machine.parallel import parallel_for
 from tinycnn.kernels.geometry import pooled_size
 
 Pair = tuple[int, int]
@@ -21,7 +20,7 @@ Windows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, end and divisor of
 def max_pool2d(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest element of each window, NaN counting as larger than anything and padding as -inf.
+    """Return the largest element of each window. NaN counts as larger than anything, padding as -inf.
 
     Parameters
     ----------
@@ -32,8 +31,8 @@ def max_pool2d(
     Returns
     -------
     out : (N, C, H_out, W_out)
-    taken : int16, (N, C, H_out, W_out)
-        Which element of the window each one is, counted row by row: the first of equals, the last of several NaN.
+    argmax_indices : int16, (N, C, H_out, W_out)
+        The number of that element in its window, counted row by row: the first of equals, the last of several NaN.
         -1 for a window that holds nothing but padding.
 
     Raises
@@ -44,8 +43,8 @@ def max_pool2d(
     Examples
     --------
     >>> x = np.array([[[[1.0, 5.0], [5.0, 2.0]]]])
-    >>> out, taken = max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
-    >>> out.item(), taken.item()
+    >>> out, argmax_indices = max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
+    >>> out.item(), argmax_indices.item()
     (5.0, 1)
     """
     if kernel_size[0] * kernel_size[1] > np.iinfo(np.int16).max:
@@ -54,9 +53,9 @@ def max_pool2d(
     geometry = zip((height, width), kernel_size, stride, padding, dilation)
     out_height, out_width = (pooled_size(*axis, ceil_mode) for axis in geometry)
     out = empty((n, out_height, out_width, c), x.dtype)
-    taken = empty(out.shape, np.int16)
-    max_pool2d_loop(n * out_height, to_pixels(x), *kernel_size, *stride, *padding, *dilation, out, taken)
-    return from_pixels(out), from_pixels(taken)
+    argmax_indices = empty(out.shape, np.int16)
+    max_pool2d_loop(n * out_height, to_nhwc(x), *kernel_size, *stride, *padding, *dilation, out, argmax_indices)
+    return as_nchw(out), as_nchw(argmax_indices)
 
 
 def max_pool2d_backward(
@@ -68,21 +67,19 @@ def max_pool2d_backward(
     padding: Pair,
     dilation: Pair,
 ) -> np.ndarray:
-    """Each gradient goes to the element that was taken: each element gathers from the windows it is in."""
+    """Return the input's gradient: each element gathers the gradients of the windows whose maximum it is."""
     n, c, height, width = input_shape
     out = empty((n, height, width, c), grad.dtype)
-    max_pool2d_backward_loop(
-        n * height, to_pixels(grad), to_pixels(taken), *kernel_size, *stride, *padding, *dilation, out
-    )
-    return from_pixels(out)
+    max_pool2d_backward_loop(n * height, to_nhwc(grad), to_nhwc(taken), *kernel_size, *stride, *padding, *dilation, out)
+    return as_nchw(out)
 
 
 def avg_pool2d(
     x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool
 ) -> np.ndarray:
-    """The average of each window; with ``count_include_pad`` the zeros of the padding count.
+    """Return the average of each window; with ``count_include_pad`` the zeros of the padding count.
 
-    What hangs over the padded image in ceil mode never counts.
+    Elements outside the padded image, which ceil mode reaches, never count.
     """
     return _average(x, *_avg_windows(x.shape, kernel_size, stride, padding, ceil_mode, count_include_pad))
 
@@ -96,19 +93,19 @@ def avg_pool2d_backward(
     ceil_mode: bool,
     count_include_pad: bool,
 ) -> np.ndarray:
-    """Each gradient is spread evenly over its window."""
+    """Return the input's gradient: each output's gradient is divided evenly over its window."""
     windows = _avg_windows(input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad)
-    return _spread(grad, input_shape, *windows)
+    return _distribute(grad, input_shape, *windows)
 
 
 def adaptive_avg_pool2d(x: np.ndarray, output_size: Pair) -> np.ndarray:
-    """The average of windows chosen so that the output is (N, C, *output_size)."""
+    """Return the averages of windows that are chosen so that the output is (N, C, *output_size)."""
     return _average(x, *map(_adaptive_windows, x.shape[2:], output_size))
 
 
 def adaptive_avg_pool2d_backward(grad: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
-    """Each gradient is spread evenly over its window."""
-    return _spread(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
+    """Return the input's gradient: each output's gradient is divided evenly over its window."""
+    return _distribute(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 
 def _avg_windows(
@@ -130,7 +127,7 @@ def _avg_windows(
 
 
 def _adaptive_windows(size: int, count: int) -> Windows:
-    """Window i of n runs from floor(i size / n) to ceil((i + 1) size / n)."""
+    """Return the windows; window i of n is from floor(i size / n) to ceil((i + 1) size / n)."""
     i = np.arange(count)
     start, end = i * size // count, -(-(i + 1) * size // count)
     return start, end, end - start
@@ -139,29 +136,29 @@ def _adaptive_windows(size: int, count: int) -> Windows:
 def _average(x: np.ndarray, rows: Windows, columns: Windows) -> np.ndarray:
     n, c = x.shape[:2]
     out = empty((n, rows[0].size, columns[0].size, c), x.dtype)
-    average_loop(n * rows[0].size, to_pixels(x), *rows, *columns, out)
-    return from_pixels(out)
+    average_loop(n * rows[0].size, to_nhwc(x), *rows, *columns, out)
+    return as_nchw(out)
 
 
-def _spread(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
+def _distribute(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
     n, c, height, width = input_shape
     out = empty((n, height, width, c), grad.dtype)
-    spread_loop(n, to_pixels(grad), *rows, *columns, out)
-    return from_pixels(out)
+    distribute_loop(n, to_nhwc(grad), *rows, *columns, out)
+    return as_nchw(out)
 
 
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
 def _max_pool2d_loop(
-    begin, end, x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out, taken
+    begin, end, x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out, argmax_indices
 ):
     height, width, channels = x.shape[1:]
     rows, columns = out.shape[1], out.shape[2]
     for task in range(begin, end):
         n, row = task // rows, task % rows
         for column in range(columns):
-            best, which = out[n, row, column], taken[n, row, column]
+            best, which = out[n, row, column], argmax_indices[n, row, column]
             best[:] = -np.inf
             which[:] = -1
             for i in range(kernel_y):
@@ -169,10 +166,10 @@ def _max_pool2d_loop(
                 if y < 0 or y >= height:
                     continue
                 for j in range(kernel_x):
-                    at = column * stride_x - pad_x + j * dilation_x
-                    if at < 0 or at >= width:
+                    left = column * stride_x - pad_x + j * dilation_x
+                    if left < 0 or left >= width:
                         continue
-                    pixel, tap = x[n, y, at], np.int16(i * kernel_x + j)
+                    pixel, tap = x[n, y, left], np.int16(i * kernel_x + j)
                     for c in range(channels):
                         value = pixel[c]
                         wins = (value > best[c]) | (value != value) | (which[c] < 0)
@@ -181,7 +178,7 @@ def _max_pool2d_loop(
 
 
 def _max_pool2d_backward_loop(
-    begin, end, grad, taken, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out
+    begin, end, grad, argmax_indices, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out
 ):
     height, width, channels = out.shape[1:]
     rows, columns = grad.shape[1], grad.shape[2]
@@ -196,11 +193,11 @@ def _max_pool2d_backward_loop(
             for j in range(kernel_x):
                 tap = np.int16(i * kernel_x + j)
                 for column in range(columns):
-                    at = column * stride_x - pad_x + j * dilation_x
-                    if 0 <= at < width:
-                        total, share, which = out[n, y, at], grad[n, row, column], taken[n, row, column]
+                    left = column * stride_x - pad_x + j * dilation_x
+                    if 0 <= left < width:
+                        total, gradient, which = out[n, y, left], grad[n, row, column], argmax_indices[n, row, column]
                         for c in range(channels):
-                            total[c] += share[c] if which[c] == tap else 0
+                            total[c] += gradient[c] if which[c] == tap else 0
 
 
 def _average_loop(begin, end, x, tops, bottoms, heights, lefts, rights, widths, out):
@@ -211,28 +208,28 @@ def _average_loop(begin, end, x, tops, bottoms, heights, lefts, rights, widths, 
         for column in range(columns):
             total[:] = 0
             for y in range(tops[row], bottoms[row]):
-                for at in range(lefts[column], rights[column]):
+                for x_in in range(lefts[column], rights[column]):
                     for c in range(channels):
-                        total[c] += x[n, y, at, c]
-            share = 1 / (heights[row] * widths[column])
+                        total[c] += x[n, y, x_in, c]
+            factor = 1 / (heights[row] * widths[column])
             for c in range(channels):
-                out[n, row, column, c] = total[c] * share
+                out[n, row, column, c] = total[c] * factor
 
 
-def _spread_loop(begin, end, grad, tops, bottoms, heights, lefts, rights, widths, out):
+def _distribute_loop(begin, end, grad, tops, bottoms, heights, lefts, rights, widths, out):
     rows, columns, channels = grad.shape[1:]
     for n in range(begin, end):
         out[n] = 0
         for row in range(rows):
             for column in range(columns):
-                share = grad.dtype.type(1 / (heights[row] * widths[column]))
+                factor = grad.dtype.type(1 / (heights[row] * widths[column]))
                 for y in range(tops[row], bottoms[row]):
-                    for at in range(lefts[column], rights[column]):
+                    for x_in in range(lefts[column], rights[column]):
                         for c in range(channels):
-                            out[n, y, at, c] += grad[n, row, column, c] * share
+                            out[n, y, x_in, c] += grad[n, row, column, c] * factor
 
 
-max_pool2d_loop = jit(_max_pool2d_loop)
-max_pool2d_backward_loop = jit(_max_pool2d_backward_loop)
-average_loop = jit(_average_loop)
-spread_loop = jit(_spread_loop)
+max_pool2d_loop = parallel_for(_max_pool2d_loop)
+max_pool2d_backward_loop = parallel_for(_max_pool2d_backward_loop)
+average_loop = parallel_for(_average_loop)
+distribute_loop = parallel_for(_distribute_loop)

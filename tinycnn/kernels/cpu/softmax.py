@@ -1,6 +1,6 @@
 """Softmax, its logarithm and cross-entropy: stable, because the largest element is subtracted first.
 
-Loops see rows: the axis is moved last and everything before it flattened. Sums are kept in float64.
+Loops see rows: the axis is moved last and all axes before it are flattened. Sums are computed in float64.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from tinycnn.kernels.cpu.activation import exp_of_negative
-from tinycnn.kernels.cpu.machine.parallel import carray, inline, jit
+from tinycnn.kernels.cpu.machine.parallel import as_contiguous, helper, parallel_for
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """e**x / sum(e**x) along an axis; a row of nothing but -inf gives NaN.
+    """Return e**x / sum(e**x) along an axis; NaN for a row of -inf.
 
     >>> softmax(np.array([[1000.0, 1000.0]]), 1).tolist()
     [[0.5, 0.5]]
@@ -24,17 +24,17 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
-    """``out * (grad - sum(grad * out))``, from the output of :func:`softmax`."""
+    """Return out * (grad - sum(grad * out)), given the output of :func:`softmax`."""
     return _along(axis, softmax_backward_loop, grad, out)
 
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """``x - log(sum(e**x))`` along an axis."""
+    """Return x - log(sum(e**x)) along an axis."""
     return _along(axis, log_softmax_loop, x)
 
 
 def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
-    """``grad - e**out * sum(grad)``, from the output of :func:`log_softmax`."""
+    """Return grad - e**out * sum(grad), given the output of :func:`log_softmax`."""
     return _along(axis, log_softmax_backward_loop, grad, out)
 
 
@@ -45,7 +45,7 @@ def cross_entropy(
     ignore_index: int,
     label_smoothing: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """-log softmax(logits)[target], not reduced.
+    """Return -log softmax(logits)[target], not reduced.
 
     With smoothing e it is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), l being the log-probabilities
     (Szegedy et al. 2016, section 7).
@@ -54,7 +54,7 @@ def cross_entropy(
     ----------
     logits : (N, C, inner)
     target : (N, inner)
-        Class indices; where it is ``ignore_index``, loss and sample weight are 0.
+        Class indices. Loss and sample weight are 0 where it is ``ignore_index``.
     weight : (C,) or None
     ignore_index : int
     label_smoothing : float
@@ -63,7 +63,7 @@ def cross_entropy(
     -------
     losses : (N, inner)
     sample_weights : (N, inner)
-        The weight of each target: what a mean divides by.
+        The weight of each target. A mean divides by their sum.
     log_probabilities : (N, C, inner)
         For :func:`cross_entropy_backward`.
     """
@@ -74,7 +74,7 @@ def cross_entropy(
     cross_entropy_loop(
         len(rows),
         log_probabilities,
-        carray(target).reshape(-1),
+        as_contiguous(target).reshape(-1),
         _class_weights(weight, classes, logits.dtype),
         ignore_index,
         label_smoothing,
@@ -92,22 +92,22 @@ def cross_entropy_backward(
     ignore_index: int,
     label_smoothing: float,
 ) -> np.ndarray:
-    """The gradient (N, C, inner) of the logits; plainly grad * (softmax - one_hot(target)).
+    """Return the gradient (N, C, inner) of the logits; without options grad * (softmax - one_hot(target)).
 
     Parameters
     ----------
     grad : (N, inner)
         The gradient of each loss.
     log_probabilities, target, weight, ignore_index, label_smoothing
-        As in and from :func:`cross_entropy`.
+        Arguments and results of :func:`cross_entropy`.
     """
     rows = _rows(log_probabilities, 1)
     out = np.empty_like(rows)
     cross_entropy_backward_loop(
         len(rows),
-        carray(grad).reshape(-1),
+        as_contiguous(grad).reshape(-1),
         rows,
-        carray(target).reshape(-1),
+        as_contiguous(target).reshape(-1),
         _class_weights(weight, rows.shape[1], rows.dtype),
         ignore_index,
         label_smoothing,
@@ -126,7 +126,7 @@ def _along(axis: int, loop: Callable, *arrays: np.ndarray) -> np.ndarray:
 
 def _rows(x: np.ndarray, axis: int) -> np.ndarray:
     moved = np.moveaxis(np.atleast_1d(x), axis, -1)
-    return carray(moved).reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
+    return as_contiguous(moved).reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
 
 
 def _unrows(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
@@ -135,11 +135,11 @@ def _unrows(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
         return rows.reshape(shape)
     others = list(shape)
     length = others.pop(axis)
-    return carray(np.moveaxis(rows.reshape(*others, length), -1, axis))
+    return as_contiguous(np.moveaxis(rows.reshape(*others, length), -1, axis))
 
 
 def _class_weights(weight: np.ndarray | None, classes: int, dtype: np.dtype) -> np.ndarray:
-    return np.ones(classes, dtype) if weight is None else carray(weight.astype(dtype, copy=False))
+    return np.ones(classes, dtype) if weight is None else as_contiguous(weight.astype(dtype, copy=False))
 
 
 # -- loops ---------------------------------------------------------------------------------------------------
@@ -172,11 +172,11 @@ def _softmax_backward_loop(begin, end, grad, s, out):
 
 
 def _log_probability(x, largest, log_total):
-    """A helper, so that nobody reorders the differences: a huge ``largest`` would swallow ``log_total``."""
+    """Return x - largest - log_total; a helper without "reassoc": a huge ``largest`` would absorb ``log_total``."""
     return (x - largest) - log_total
 
 
-log_probability = inline(_log_probability)
+log_probability = helper(_log_probability)
 
 
 def _log_softmax_loop(begin, end, x, out):
@@ -210,12 +210,12 @@ def _cross_entropy_loop(begin, end, log_p, target, weight, ignore_index, smoothi
         if t == ignore_index:
             losses[r] = 0
             sample_weights[r] = 0
-        elif t < 0 or t >= classes:  # outside the array: the functional API has refused it, a kernel alone gives NaN
+        elif t < 0 or t >= classes:  # outside the array: the functional API refuses it, a kernel alone returns NaN
             losses[r] = np.nan
             sample_weights[r] = np.nan
         else:
             loss = -(1 - smoothing) * weight[t] * log_p[r, t]
-            if smoothing > 0:  # else 0 * -inf would make NaN of an impossible class
+            if smoothing > 0:  # else 0 * -inf would be NaN for an impossible class
                 total = 0.0
                 for c in range(classes):
                     total += np.float64(weight[c]) * log_p[r, c]
@@ -225,7 +225,7 @@ def _cross_entropy_loop(begin, end, log_p, target, weight, ignore_index, smoothi
 
 
 def _cross_entropy_backward_loop(begin, end, grad, log_p, target, weight, ignore_index, smoothing, out):
-    """The loss is -sum(a_c l_c), a = (1 - e) w_t one_hot(t) + e / C w; the gradient sum(a) e**l_c - a_c."""
+    """With loss -sum(a_c l_c), a = (1 - e) w_t one_hot(t) + e / C w, the gradient is sum(a) e**l_c - a_c."""
     classes = log_p.shape[1]
     share = smoothing / classes
     total_weight = 0.0
@@ -248,9 +248,9 @@ def _cross_entropy_backward_loop(begin, end, grad, log_p, target, weight, ignore
             out[r, t] -= g * on_target
 
 
-softmax_loop = jit(_softmax_loop, reassociate=True)
-softmax_backward_loop = jit(_softmax_backward_loop, reassociate=True)
-log_softmax_loop = jit(_log_softmax_loop, reassociate=True)
-log_softmax_backward_loop = jit(_log_softmax_backward_loop, reassociate=True)
-cross_entropy_loop = jit(_cross_entropy_loop, reassociate=True)
-cross_entropy_backward_loop = jit(_cross_entropy_backward_loop, reassociate=True)
+softmax_loop = parallel_for(_softmax_loop, reassociate=True)
+softmax_backward_loop = parallel_for(_softmax_backward_loop, reassociate=True)
+log_softmax_loop = parallel_for(_log_softmax_loop, reassociate=True)
+log_softmax_backward_loop = parallel_for(_log_softmax_backward_loop, reassociate=True)
+cross_entropy_loop = parallel_for(_cross_entropy_loop, reassociate=True)
+cross_entropy_backward_loop = parallel_for(_cross_entropy_backward_loop, reassociate=True)

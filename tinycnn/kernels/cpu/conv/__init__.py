@@ -1,12 +1,12 @@
-"""Convolution, forward and backward, by one of three algorithms that give the same numbers to rounding.
+"""Convolution, forward and backward, by one of three algorithms that compute the same numbers to rounding.
 
 =========  ==========================================================================================================
-im2col     The reference to read: one image at a time, columns and a matrix product (this file,
-           :mod:`tinycnn.kernels.cpu.im2col` and ``matmul``). Needs kernel height * kernel width copies of an image.
-direct     The fast path for every shape: pixels are read where they lie, channels last (:mod:`.direct`).
+im2col     The one to read first: an image at a time, columns and a matrix product (this file, :mod:`.cpu.im2col`
+           and :mod:`.cpu.matmul`). Needs kernel height * kernel width copies of an image.
+direct     Fast for every shape: pixels are read from the image, in NHWC order (:mod:`.direct`).
 winograd   For 3x3 and 5x5 kernels of stride 1: 36 multiplications where the others need 144 or 100
-           (:mod:`.winograd`). Errors are larger: in float32 about 1e-5 of the largest output where direct has 1e-6.
-auto       Winograd where it can, else direct.
+           (:mod:`.winograd`). Errors are larger: in float32 about 1e-5 of the largest output, 1e-6 with direct.
+auto       Winograd if possible, else direct.
 =========  ==========================================================================================================
 """
 
@@ -16,14 +16,15 @@ import math
 
 import numpy as np
 
-from tinycnn.kernels.cpu.conv import direct, winograd
+from tinycnn.kernels.cpu.conv import direct, winograd, winograd_gradient
+from tinycnn.kernels.cpu.conv.direct_plan import output_size
 from tinycnn.kernels.cpu.im2col import col2im, im2col
 from tinycnn.kernels.cpu.machine.allocator import empty, zeros
-from tinycnn.kernels.cpu.machine.nhwc import to_pixels, wide
-from tinycnn.kernels.cpu.machine.parallel import jit
+from tinycnn.kernels.cpu.machine.nhwc import merge_rows, to_nhwc
+from tinycnn.kernels.cpu.machine.parallel import parallel_for
+from tinycnn.kernels.cpu.machine.tuning import BIAS_ROWS
 from tinycnn.kernels.cpu.matmul import matmul
 
-BLOCK = 256
 ALGORITHMS = ("auto", "im2col", "direct", "winograd")
 
 Size = tuple[int, int]
@@ -39,12 +40,12 @@ def conv2d(
     groups: int,
     algorithm: str = "auto",
 ) -> np.ndarray:
-    """Images (N, C, H, W) and weights (O, C / groups, kH, kW) to (N, O, H_out, W_out).
+    """Convolve images (N, C, H, W) with weights (C_out, C / groups, kH, kW); return (N, C_out, H_out, W_out).
 
     Raises
     ------
     ValueError
-        If the algorithm is unknown, or winograd cannot do this shape.
+        If the algorithm is unknown, or winograd does not fit this shape.
     """
     if algorithm == "im2col":
         return _im2col_forward(x, weight, bias, stride, padding, dilation, groups)
@@ -63,7 +64,7 @@ def conv2d_backward_input(
     groups: int,
     algorithm: str = "auto",
 ) -> np.ndarray:
-    """Gradient with respect to the input: the adjoint of the convolution, applied to the output's gradient."""
+    """Return the gradient of the input: the adjoint of the convolution, applied to the output's gradient."""
     if algorithm == "im2col":
         return _im2col_backward_input(grad, weight, input_shape, stride, padding, dilation, groups)
     if _by_winograd(algorithm, weight.shape, stride, padding, dilation, groups):
@@ -81,20 +82,20 @@ def conv2d_backward_weight(
     groups: int,
     algorithm: str = "auto",
 ) -> np.ndarray:
-    """Gradient with respect to the weight: output gradients times the pixels they came from, over the whole batch."""
+    """Return the gradient of the weight: output gradients times the pixels under the kernel, summed over the batch."""
     if algorithm == "im2col":
         return _im2col_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups)
     if _by_winograd(algorithm, weight_shape, stride, padding, dilation, groups):
-        return winograd.conv2d_backward_weight(grad, x, weight_shape, padding)
+        return winograd_gradient.conv2d_backward_weight(grad, x, weight_shape, padding)
     return direct.conv2d_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups)
 
 
 def conv2d_backward_bias(grad: np.ndarray) -> np.ndarray:
-    """Gradient with respect to the bias: the sum over images and pixels."""
-    pixels = to_pixels(grad)
+    """Return the gradient of the bias: the sum over images and pixels."""
+    pixels = to_nhwc(grad)
     outputs = pixels.shape[3]
-    rows = wide(pixels.reshape(math.prod(pixels.shape[:3]), outputs))
-    sums = np.zeros((-(-len(rows) // BLOCK), rows.shape[1]))
+    rows = merge_rows(pixels.reshape(math.prod(pixels.shape[:3]), outputs))
+    sums = np.zeros((-(-len(rows) // BIAS_ROWS), rows.shape[1]))
     row_sums_loop(len(sums), rows, sums)
     return sums.reshape(sums.size // max(outputs, 1), outputs).sum(axis=0).astype(grad.dtype)
 
@@ -107,7 +108,7 @@ def _by_winograd(
     dilation: Size,
     groups: int,
 ) -> bool:
-    """Whether to convolve in Winograd's way: where asked for, or with "auto" where that is possible."""
+    """Return True if Winograd's algorithm is chosen, by name or by "auto"."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"conv2d: algorithm is {algorithm!r}, expected one of: {', '.join(ALGORITHMS)}")
     possible = winograd.fits(weight_shape, stride, padding, dilation, groups)
@@ -124,14 +125,14 @@ def _by_winograd(
 
 
 def _im2col_forward(x, weight, bias, stride, padding, dilation, groups):
-    grid = tuple(direct.output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation))
-    out = empty((x.shape[0], weight.shape[0], grid[0] * grid[1]), x.dtype)
+    out_size = tuple(output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation))
+    out = empty((x.shape[0], weight.shape[0], out_size[0] * out_size[1]), x.dtype)
     for n, inputs, outputs in _images_and_groups(x.shape[0], weight, groups):
         columns = im2col(x[n : n + 1, inputs], weight.shape[2:], stride, padding, dilation)[0]
         out[n, outputs] = matmul(_rows(weight[outputs]), columns)
     if bias is not None:
         out += bias[:, None]
-    return out.reshape(*out.shape[:2], *grid)
+    return out.reshape(*out.shape[:2], *out_size)
 
 
 def _im2col_backward_input(grad, weight, input_shape, stride, padding, dilation, groups):
@@ -152,12 +153,12 @@ def _im2col_backward_weight(grad, x, weight_shape, stride, padding, dilation, gr
 
 
 def _rows(array: np.ndarray) -> np.ndarray:
-    """(A, ...) as a matrix of A rows."""
+    """Return an array (A, ...) as a matrix of A rows."""
     return array.reshape(array.shape[0], math.prod(array.shape[1:]))
 
 
 def _images_and_groups(images: int, weight: np.ndarray, groups: int):
-    """Image by image, group by group: the image's number, the group's input channels, its output channels."""
+    """Yield, image by image and group by group, the image's number, the group's input channels and its outputs."""
     inputs, outputs = weight.shape[1], weight.shape[0] // groups
     for n in range(images):
         for g in range(groups):
@@ -168,12 +169,12 @@ def _images_and_groups(images: int, weight: np.ndarray, groups: int):
 
 
 def _row_sums(begin, end, rows, sums):
-    """The sum over each block of rows, in float64."""
+    """Sum each block of rows, in float64."""
     for block in range(begin, end):
         total = sums[block]
-        for r in range(block * BLOCK, min(rows.shape[0], (block + 1) * BLOCK)):
+        for r in range(block * BIAS_ROWS, min(rows.shape[0], (block + 1) * BIAS_ROWS)):
             for c in range(rows.shape[1]):
                 total[c] += rows[r, c]
 
 
-row_sums_loop = jit(_row_sums)
+row_sums_loop = parallel_for(_row_sums)

@@ -1,19 +1,19 @@
-"""Rows of tiles whose numbers differ too much in size for Winograd's transforms, and their direct convolution.
+"""Rows of tiles whose elements differ too much in size for Winograd's transforms, and their direct convolution.
 
 The transforms add and subtract all pixels of a tile. One pixel that is NaN, infinite or very large would spoil all 16
 outputs of its tile, also those whose windows do not hold it. So while the input rows of a row of tiles are copied into
-the band, their largest magnitude is found. A row of tiles is out of range if
+the strip, their largest magnitude is found. A row of tiles is out of range if
 
-* a number is not finite, or so large that intermediate results could overflow (``LARGEST``),
-* fewer than one in ``SHARE`` of the numbers that are not 0 reach a 128th of the largest (float64: 2**-26 of it), or
-* it holds few pixels of the image, and fewer than half of these numbers reach 2**-16 of the largest (2**-36).
+* an element is not finite, or so large that intermediate results could overflow (``LARGEST``),
+* fewer than one in ``RARE`` of the elements that are not 0 reach a 128th of the largest (float64: 2**-26 of it), or
+* it holds few pixels of the image, and fewer than half of these elements reach 2**-16 of the largest (2**-36).
 
 A pixel of 128 times the typical size costs errors of up to 3e-5 of the largest output in float32 (3x3, 16 channels).
-The second rule looks at a sample of the pixels of a large band first. A larger share would also select the gradients
-behind batch norm and ReLU, where a third of the numbers is hundreds of times larger than the rest.
+The second rule looks at a sample of the pixels of a large strip first. A larger fraction would also select the
+gradients behind batch norm and ReLU, where a third of the elements is hundreds of times larger than the rest.
 
-The band of a row that is out of range is set to zero, and its share of the result is computed by the direct convolution
-afterwards. Weight gradients are sums over the rows of tiles, so there its share is added.
+The strip of a row that is out of range is set to zero, and the direct convolution computes its contribution afterwards.
+Weight gradients are sums over the rows of tiles, so there its contribution is added.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinycnn.kernels.cpu.conv import direct
-from tinycnn.kernels.cpu.machine.nhwc import from_pixels, to_pixels
-from tinycnn.kernels.cpu.machine.parallel import inline
-from tinycnn.kernels.cpu.machine.simd_magnitude import copy_peak, count_above
+from tinycnn.kernels.cpu.machine.nhwc import as_nchw, to_nhwc
+from tinycnn.kernels.cpu.machine.parallel import helper
+from tinycnn.kernels.cpu.machine.simd import copy_peak, count_above
 
 # For float32 and float64: the bit pattern of 2**84 and 2**979, and the exponents of two ratios as bit patterns.
 LARGEST = (127 + 84) << 23, (1023 + 979) << 52
 RATIO = 7 << 23, 26 << 52
 FAR = 16 << 23, 36 << 52
-SHARE = 8
-SAMPLE, FEW = 16, 64  # pixels that are looked at, or all of them where so few numbers of the sample are not 0
-SMALL = 32  # pixels of the image in a band: all of them are looked at
+RARE = 8
+SAMPLE, FEW = 16, 64  # pixels that are examined; all of them if fewer elements of the sample are not 0
+SMALL = 32  # pixels of the image in a strip, up to which all of them are examined
 
 Size = tuple[int, int]
 
 
-def _is_out_of_range(peak, band, inside, pixels, channels):
-    """True if a band is out of range, given the bit pattern of its largest magnitude and its pixels of the image."""
-    single = band.itemsize == 4
+def _is_out_of_range(peak, strip, inside, pixels, channels):
+    """Return True if a strip is out of range; ``peak`` is the bit pattern of its largest magnitude."""
+    single = strip.itemsize == 4
     if peak > (LARGEST[0] if single else LARGEST[1]):
         return True
     near = peak - (RATIO[0] if single else RATIO[1])
@@ -50,55 +50,55 @@ def _is_out_of_range(peak, band, inside, pixels, channels):
     while True:
         large = others = 0
         for p in range(0, pixels, step):
-            large += count_above(band, p * channels, channels, near)
-            others += count_above(band, p * channels, channels, 0)
+            large += count_above(strip, p * channels, channels, near)
+            others += count_above(strip, p * channels, channels, 0)
         if step == 1:
             break
-        if others >= FEW and SHARE * large >= 2 * others:
+        if others >= FEW and RARE * large >= 2 * others:
             return False
         step = 1
-    if SHARE * large < others:
+    if RARE * large < others:
         return True
     if inside > SMALL:
         return False
     far, large = max(peak - (FAR[0] if single else FAR[1]), 0), 0
     for p in range(pixels):
-        large += count_above(band, p * channels, channels, far)
+        large += count_above(strip, p * channels, channels, far)
     return 2 * large < others
 
 
-is_out_of_range = inline(_is_out_of_range)
+is_out_of_range = helper(_is_out_of_range)
 
 
-def _fill_line(x, flat, n, top, left, rows, width, band):
-    """Copy ``rows`` rows of ``width`` pixels from (top, left) on into ``band``, zeros where the image ends.
+def _fill_strip(x, flat, n, top, left, rows, width, strip):
+    """Copy ``rows`` rows of ``width`` pixels from (top, left) on into ``strip``, zeros outside the image.
 
-    Return 1, and leave zeros in the band, if they are out of range; else 0.
+    Return 1, and leave zeros in the strip, if they are out of range; else 0.
     """
     height, image_width, channels = x.shape[1], x.shape[2], x.shape[3]
     low, high = min(max(-left, 0), width), max(min(image_width - left, width), 0)
     line, peak, inside = width * channels, 0, 0
     for row in range(rows):
-        y, at = top + row, row * line
+        y, start = top + row, row * line
         if y < 0 or y >= height or low >= high:
-            band[at : at + line] = 0
+            strip[start : start + line] = 0
             continue
         source = ((n * height + y) * image_width + left + low) * channels
-        band[at : at + low * channels] = 0
-        peak = max(peak, copy_peak(flat, source, band, at + low * channels, (high - low) * channels))
-        band[at + high * channels : at + line] = 0
+        strip[start : start + low * channels] = 0
+        peak = max(peak, copy_peak(flat, source, strip, start + low * channels, (high - low) * channels))
+        strip[start + high * channels : start + line] = 0
         inside += high - low
-    if is_out_of_range(peak, band, inside, rows * width, channels):
-        band[: rows * line] = 0
+    if is_out_of_range(peak, strip, inside, rows * width, channels):
+        strip[: rows * line] = 0
         return 1
     return 0
 
 
-fill_line = inline(_fill_line)
+fill_strip = helper(_fill_strip)
 
 
 def any_out_of_range(flags: np.ndarray) -> bool:
-    """True if a row of tiles was out of range."""
+    """Return True if a row of tiles was out of range."""
     return b"\1" in flags.tobytes()
 
 
@@ -119,18 +119,18 @@ def redo_outputs(flags, pixels, weight, bias, padding: Size, side: int, out) -> 
     """
     for lines, height in _lines_by_height(flags, side, out.shape[1]):
         strips = _strips(pixels, lines, side, padding[0], height + weight.shape[2] - 1)
-        done = direct.conv2d(from_pixels(strips), weight, bias, (1, 1), (0, padding[1]), (1, 1), 1)
-        for (n, row), outputs in zip(lines, to_pixels(done)):
+        done = direct.conv2d(as_nchw(strips), weight, bias, (1, 1), (0, padding[1]), (1, 1), 1)
+        for (n, row), outputs in zip(lines, to_nhwc(done)):
             out[n, row * side : row * side + height] = outputs
 
 
 def add_gradients(flags, pixels, grads, padding: Size, side: int, out) -> None:
-    """Add the share of the flagged rows of tiles to the gradient of the weight ``out`` (C_out, C, K, K)."""
+    """Add the contribution of the flagged rows of tiles to the gradient of the weight ``out`` (C_out, C, K, K)."""
     for lines, height in _lines_by_height(flags, side, grads.shape[1]):
         strips = _strips(pixels, lines, side, padding[0], height + out.shape[2] - 1)
         gradients = _strips(grads, lines, side, 0, height)
         out += direct.conv2d_backward_weight(
-            from_pixels(gradients), from_pixels(strips), out.shape, (1, 1), (0, padding[1]), (1, 1), 1
+            as_nchw(gradients), as_nchw(strips), out.shape, (1, 1), (0, padding[1]), (1, 1), 1
         )
 
 

@@ -1,10 +1,10 @@
-"""Memory for arrays, used again: pages that come fresh from the system cost as much as a pass over them.
+"""Memory for arrays, which is used again: fresh pages from the system cost as much as a pass over them.
 
-The system hands memory out in pages that it first fills with zeros, and takes large blocks back as soon as they are
-free. A network needs arrays of the same sizes in each step. So here arrays are stored in slabs; when the last array of
-a block is gone, the block joins its free neighbours. Each array gets the first free block that is large enough: a
-forward pass fills the slabs from below, and the backward pass empties them from above. Blocks begin at a multiple of
-64 bytes: a vector then never crosses the border of a cache line.
+The system fills pages with zeros before it hands them out, and takes large blocks back as soon as they are free. A
+network needs arrays of the same sizes in each step. So here arrays are stored in slabs; when the last array of a block
+is gone, the block joins its free neighbours. Each array gets the first free block that is large enough: a forward pass
+fills the slabs from below, and the backward pass empties them from above. Blocks begin at a multiple of 64 bytes, so
+that no vector crosses the border of a cache line.
 
 Nothing here takes a lock, so that an exception of a signal handler, a handler that computes, or a fork may come at any
 point: a slab's state is replaced as a whole, by a few statements without a call or a loop. CPython runs signal
@@ -15,7 +15,6 @@ has no such rule: there all arrays come from NumPy.
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from bisect import bisect
 from collections import deque
@@ -24,23 +23,23 @@ from typing import Any
 
 import numpy as np
 
-MIN_BLOCK = 2**15  # bytes: smaller arrays come from NumPy
-SLAB = 2**25  # bytes
-ALIGNMENT = 64  # bytes
+from tinycnn.kernels.cpu.machine.tuning import MIN_BLOCK_BYTES, SLAB_BYTES
 
-_has_global_lock: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+ALIGNMENT = 64  # bytes of a cache line
 
-
-class _Memory(np.ndarray):
-    """Bytes of a slab. It is a class of its own so that NumPy keeps it as the base of arrays stored there."""
+HAS_GLOBAL_LOCK: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
-class _Allocation(_Memory):
+class Memory(np.ndarray):
+    """Bytes of a slab. NumPy keeps an array of a subclass as the base of the arrays stored in it."""
+
+
+class _Allocation(Memory):
     """A block of a slab in use, owned by the arrays stored there."""
 
 
 class _Block(weakref.ref):
-    """The place of an allocation. The weak reference moves itself into the slab's list when the allocation is gone."""
+    """The bounds of an allocation. The weak reference adds itself to the slab's list when the allocation is gone."""
 
     __slots__ = ("start", "stop")
     start: int
@@ -61,7 +60,7 @@ class _Slab:
     """
 
     def __init__(self, size: int) -> None:
-        memory = _Memory(size + ALIGNMENT, np.uint8)  # no page of it exists before it is written to
+        memory = Memory(size + ALIGNMENT, np.uint8)  # no page of it exists before it is written to
         start = -memory.ctypes.data % ALIGNMENT
         self.memory = memory[start : start + size]
         self.free = [(0, size)]
@@ -72,7 +71,7 @@ class _Slab:
         """Return the beginning of the first free block that is large enough, None if there is none."""
         while True:
             free = self.free
-            for i, (start, stop) in enumerate(free):  # noqa: B007 (the place of the block, used below)
+            for i, (start, stop) in enumerate(free):  # noqa: B007 (the position of the block, used below)
                 if stop - start >= size:
                     break
             else:
@@ -128,7 +127,7 @@ def _insert(free: list[tuple[int, int]], start: int, stop: int) -> list[tuple[in
 _slabs: list[_Slab] = []  # the oldest first
 
 
-def _allocate(size: int) -> np.ndarray:
+def allocate(size: int) -> np.ndarray:
     """Return ``size`` bytes of a slab, a new one if no other has room."""
     for slab in _slabs:
         slab.collect()
@@ -136,7 +135,7 @@ def _allocate(size: int) -> np.ndarray:
         if allocation is not None:
             return allocation
     held = sum(slab.memory.nbytes for slab in _slabs)
-    slab = _Slab(max(size, SLAB, held // 2))
+    slab = _Slab(max(size, SLAB_BYTES, held // 2))
     allocation = slab.take(size)
     assert allocation is not None
     _slabs.append(slab)
@@ -144,35 +143,35 @@ def _allocate(size: int) -> np.ndarray:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array as ``np.empty`` does, in memory that was used before where there is some."""
+    """Return an array as ``np.empty`` does, if possible in memory that was used before."""
     dtype = np.dtype(dtype)
     size = dtype.itemsize
     for length in shape:
         size *= int(length)
-    if size < MIN_BLOCK or not _has_global_lock:
+    if size < MIN_BLOCK_BYTES or not HAS_GLOBAL_LOCK:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, _allocate(size))
+    return np.ndarray(shape, dtype, allocate(size))
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array as ``np.zeros`` does, in memory that was used before where there is some."""
+    """Return an array as ``np.zeros`` does, if possible in memory that was used before."""
     out = empty(shape, dtype)
     out.fill(0)
     return out
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is an array of this device."""
+    """Return True if a value is an array of this device."""
     return isinstance(value, np.ndarray)
 
 
 def as_array(value: Any) -> np.ndarray:
-    """The value itself if it is an array of this device, else a copy of it as one."""
+    """Return the value itself if it is an array of this device, else a copy as one."""
     return value.to_host() if getattr(value, "device", None) == "cuda" else np.asanyarray(value)
 
 
 def memory_of(array: np.ndarray) -> np.ndarray:
-    """What owns the memory of an array: the array itself, or that of which it is a view. Two that share it are equal.
+    """Return the storage of an array: the array itself, or the one whose memory it views. It is one for all its views.
 
     >>> x = np.zeros(4)
     >>> memory_of(x[::2]) is x
@@ -184,7 +183,7 @@ def memory_of(array: np.ndarray) -> np.ndarray:
 
 
 def is_alone(array: np.ndarray) -> bool:
-    """Whether an array is all that lies in its memory, so that whoever holds the only one may write to it.
+    """Return True if an array owns its whole buffer, so that the only holder of the array may write to it.
 
     >>> x = empty((100, 200), np.float32)
     >>> is_alone(x), is_alone(x.T), is_alone(x[1:])
@@ -197,38 +196,10 @@ def is_alone(array: np.ndarray) -> bool:
 
 
 def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterable[tuple[np.ndarray, Any]]:
-    """The same batches (images, labels): they are where they are needed."""
+    """Return the batches (images, labels) as they are: this device needs no copy ahead of time."""
     return batches
 
 
 def read_later(*arrays: np.ndarray) -> Callable[[], Sequence[np.ndarray]]:
-    """A function that gives the arrays: their numbers are known at once."""
+    """Return a function that returns the arrays: on this device their values are known at once."""
     return lambda: arrays
-
-
-_kept = threading.local()
-
-
-def workspace(name: str, threads: int, size: int, dtype: np.dtype) -> np.ndarray:
-    """Return scratch memory (threads, size) that is kept between calls. Rows begin at a border of a cache line.
-
-    The memory belongs to the calling thread and to the array returned: while anything holds that array, a view of it,
-    or a kernel that was called with it, the next call of that name gets other memory. So an operation that a signal
-    handler runs in the middle of another one does not write into its numbers.
-    """
-    kept: dict = _kept.__dict__
-    per_line = ALIGNMENT // dtype.itemsize
-    size = -(-size // per_line) * per_line
-    total = threads * size
-    memory, user = kept.get((name, dtype), (None, None))
-    if memory is None or memory.nbytes < total * dtype.itemsize or user() is not None:
-        memory = _memory(total * dtype.itemsize)
-    whole = np.ndarray((total,), dtype, memory)
-    kept[name, dtype] = memory, weakref.ref(whole)
-    return whole.reshape(threads, size)
-
-
-def _memory(size: int) -> np.ndarray:
-    if size < MIN_BLOCK or not _has_global_lock:
-        return _Memory(size, np.uint8)
-    return _allocate(size)

@@ -1,8 +1,8 @@
-"""A disk cache of compiled kernels that is never needed: whatever is wrong with it, kernels are compiled anew.
+"""A disk cache of compiled kernels. Whatever is wrong with it, kernels are compiled again.
 
-It differs from Numba's own cache in three ways. A change of any kernel's source makes it void, because a helper is
-compiled into its callers. Its key holds the compile flags. Each file carries a checksum, because Numba runs what it
-finds, and a file may be cut off by a full disk or a power failure.
+It differs from Numba's own cache in three ways. A change of any kernel's source makes it void, because helpers are
+compiled into their callers. Its key holds the compile flags. Each file carries a checksum, because Numba runs what it
+reads, and a file may be cut off by a full disk or a power failure.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _LITTER_SECONDS = 3600  # a temporary file of this age belongs to a process that
 
 
 def keep_on_disk(dispatcher: Any, kernel: Callable, sources: tuple[Path, ...]) -> None:
-    """Let a compiled function be loaded from disk, and saved there, where a folder for it is found.
+    """Load a compiled function from disk, and save it there, if there is a writable folder.
 
     Parameters
     ----------
     dispatcher : Numba's compiled function
-    kernel : function that it was made for, which tells it from others that were made in the same lines
+    kernel : the function that it was made for, which distinguishes it from others made in the same lines
     sources : files whose change makes the cache void
     """
     try:
@@ -40,12 +40,12 @@ def keep_on_disk(dispatcher: Any, kernel: Callable, sources: tuple[Path, ...]) -
 
 
 def cache_folder() -> Path:
-    """Return the folder in which compiled kernels are kept.
+    """Return the folder of compiled kernels.
 
     Raises
     ------
     Exception
-        If there is none.
+        If no folder is writable.
     """
     return Path(FunctionCache(cache_folder).cache_path)
 
@@ -57,7 +57,7 @@ def damaged_files(folder: Path) -> list[Path]:
 
 
 class _KernelCache(FunctionCache):
-    """The cache of one function. Nothing that fails in it reaches the caller."""
+    """The cache of one function. No error in it reaches the caller."""
 
     def __init__(self, dispatcher: Any, kernel: Callable, sources: tuple[Path, ...]) -> None:
         super().__init__(dispatcher.py_func)
@@ -72,7 +72,7 @@ class _KernelCache(FunctionCache):
         return sig, codegen.magic_tuple(), *self._kernel, self._flags
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was compiled for a signature, None if it must be compiled."""
+        """Return the code compiled for a signature, None if it must be compiled."""
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:
@@ -80,7 +80,7 @@ class _KernelCache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Save what was compiled for a signature if possible."""
+        """Save the code compiled for a signature if possible."""
         try:
             super().save_overload(sig, data)
         except Exception as error:
@@ -109,7 +109,7 @@ class _SealedFile(IndexDataCacheFile):
 
 
 def _is_sealed(path: Path) -> bool:
-    """True if a file ends with the checksum of what was written."""
+    """Return True if a file ends with the checksum of its contents."""
     contents = path.read_bytes()
     seal = contents[-_DIGEST - _LENGTH :]
     data = contents[: -_DIGEST - _LENGTH][-int.from_bytes(seal[_DIGEST:], "big") :]

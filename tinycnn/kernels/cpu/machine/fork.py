@@ -1,7 +1,7 @@
-"""Forks wait until no other thread compiles: the child would wait for ever for the compiler's locks.
+"""A fork waits until no other thread compiles: otherwise the child would wait for the compiler's locks for ever.
 
-The rest of the package needs no such care. The thread pool and the memory of arrays have no locks, and a fork finds
-them whole (:mod:`.threads`, :mod:`.allocator`).
+The rest of the package needs no such care: the thread pool and the allocator have no locks, and a fork finds their
+state whole (:mod:`.threads`, :mod:`.allocator`).
 """
 
 from __future__ import annotations

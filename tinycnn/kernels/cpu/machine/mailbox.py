@@ -1,14 +1,14 @@
-"""Hand a loop from one thread to the others without Python in between: each worker watches a mailbox.
+"""How a loop is handed to other threads without Python in between: each worker watches a mailbox.
 
-To wake a sleeping thread, or to pass Python's global lock from one to another, takes longer than many a kernel. So a
-worker watches a row of integers, its mailbox, in compiled code that does not hold the lock. The caller writes the
-address of a function, the address of its packed arguments and the size of the loop there, then counts ``ASKED`` up;
-the worker brings ``TAKEN`` up to that, calls the function, and brings ``DONE`` up to it.
+Waking a thread that sleeps, or passing Python's global lock from one thread to another, takes longer than many kernels.
+So a worker watches a row of integers, its mailbox, in compiled code that does not hold the lock. The caller writes the
+address of a function, the address of its packed arguments and the size of the loop there, then increments
+``REQUESTED``. The worker sets ``CLAIMED`` to that number, calls the function, and sets ``DONE`` to it.
 
-Each thread has a share of the loop, and takes ``CHUNKS`` of it one by one, counting ``NEXT`` up. A thread that has
-finished takes chunks from the shares of the others; and if a worker has not even begun by then, because it sleeps or
-another program has its processor, the caller brings ``TAKEN`` up in its place. So the wait for a worker is at most as
-long as a chunk.
+Each thread has a part of the loop and runs it in chunks, counting ``NEXT_CHUNK`` up. A thread that has finished its
+part takes chunks from the parts of the others. If a worker has not even begun by then, because it sleeps or another
+program has its processor, the caller sets ``CLAIMED`` in its place. So the caller waits for a worker no longer than a
+chunk takes.
 
 A job lives inside one compiled call, from the claim of the mailboxes to the count of the last worker. That call holds
 the arrays, the workspaces, the argument buffer and the mailboxes that the workers use, and Python runs the handlers of
@@ -23,27 +23,26 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import compiler
+from numba.core.compiler import compile_internal
 from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
 from tinycnn.kernels.cpu.machine import fork as fork
-from tinycnn.kernels.cpu.machine.compile import compiled_and_kept, inline
+from tinycnn.kernels.cpu.machine.compile import compiled_and_kept, helper
+from tinycnn.kernels.cpu.machine.tasks import cut
+from tinycnn.kernels.cpu.machine.tuning import CHUNKS_PER_THREAD, SPINS
 
-ASKED, TAKEN, DONE, ENTRY, DATA, COUNT, PARTS, FAILED = range(8)
-NEXT = 8  # in a cache line of its own: all threads write there
-CLAIMED = ASKED  # of the caller's own row: 1 while a job uses the mailboxes
+REQUESTED, CLAIMED, DONE, ENTRY, DATA, COUNT, PARTS, FAILED = range(8)
+NEXT_CHUNK = 8  # in a cache line of its own: all threads write there
+BUSY = REQUESTED  # of the caller's own row: 1 while a job uses the mailboxes
 MAILBOX_SIZE = 16  # integers of a mailbox, two cache lines: workers do not disturb each other
 ARGUMENT_BUFFER_SIZE = 1024  # integers for the packed arguments of one kernel
-SPINS = 2**21  # about half a millisecond
-CHUNKS = 8  # of each share
-ALIGNED, LINE = 2**12, 64  # loops over at least so many elements are cut at multiples of a line
 
 _INT = ir.IntType(64)
 
 
 def _emit_load(typing_context, numbers, index):
-    """Emit ``numbers[index]``, read from memory each time, and nothing later is read before."""
+    """Emit ``numbers[index]``, read from memory each time and before everything that follows."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
         return builder.load_atomic(_element(context, builder, signature, args), "acquire", 8)
@@ -52,7 +51,7 @@ def _emit_load(typing_context, numbers, index):
 
 
 def _emit_store(typing_context, numbers, index, value):
-    """Emit ``numbers[index] = value``, and everything earlier is written before."""
+    """Emit ``numbers[index] = value``, written after everything that precedes."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
         builder.store_atomic(args[2], _element(context, builder, signature, args), "release", 8)
@@ -61,8 +60,8 @@ def _emit_store(typing_context, numbers, index, value):
     return types.void(numbers, types.intp, types.int64), emit
 
 
-def _emit_take(typing_context, numbers, index):
-    """Emit ``numbers[index]``, which is counted up so that no other thread gets the same."""
+def _emit_increment(typing_context, numbers, index):
+    """Emit ``numbers[index]``, and increment it at once: no other thread gets the same number."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
         return builder.atomic_rmw("add", _element(context, builder, signature, args), _INT(1), "acq_rel")
@@ -70,8 +69,8 @@ def _emit_take(typing_context, numbers, index):
     return types.int64(numbers, types.intp), emit
 
 
-def _emit_claim(typing_context, numbers, index, old, new):
-    """Emit a replacement of ``numbers[index]`` by ``new`` if it is ``old``; its value is True if it was."""
+def _emit_compare_and_swap(typing_context, numbers, index, old, new):
+    """Emit a replacement of ``numbers[index]`` by ``new`` if it is ``old``. The value is True if it was."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
         element = _element(context, builder, signature, args)
@@ -86,9 +85,9 @@ def _element(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
 
 
 def _packer(kernel: Callable, with_thread_id: bool) -> Any:
-    """Return a function of compiled code ``(buffer, arguments)`` that writes the arguments into the buffer.
+    """Return a function ``(buffer, arguments)`` for compiled code that copies the arguments into the argument buffer.
 
-    It returns the addresses of a function that calls the kernel with them, and of them.
+    It returns two addresses: of a function that calls the kernel with them, and of the arguments.
     """
 
     @intrinsic
@@ -104,10 +103,10 @@ def _packer(kernel: Callable, with_thread_id: bool) -> Any:
                     borrowed = builder.insert_value(borrowed, array, i)
             if context.get_abi_sizeof(borrowed.type) > 8 * ARGUMENT_BUFFER_SIZE:
                 raise ValueError(f"{kernel.__name__}: its arguments take more than {ARGUMENT_BUFFER_SIZE} integers")
-            place = context.make_array(signature.args[0])(context, builder, args[0]).data
-            builder.store(borrowed, builder.bitcast(place, borrowed.type.as_pointer()))
+            address = context.make_array(signature.args[0])(context, builder, args[0]).data
+            builder.store(borrowed, builder.bitcast(address, borrowed.type.as_pointer()))
             entry = _entry(context, builder.module, descriptor, inner, borrowed.type, len(arguments))
-            addresses = [builder.ptrtoint(pointer, _INT) for pointer in (entry, place)]
+            addresses = [builder.ptrtoint(pointer, _INT) for pointer in (entry, address)]
             return context.make_tuple(builder, signature.return_type, addresses)
 
         return types.UniTuple(types.int64, 2)(buffer, arguments), emit
@@ -116,11 +115,11 @@ def _packer(kernel: Callable, with_thread_id: bool) -> Any:
 
 
 def _compile_here(context: Any, typing_context: Any, kernel: Callable, signature: Any) -> Any:
-    """Compile a kernel into the library that is being made: the optimiser then sees it once."""
+    """Compile a kernel into the library that is being compiled, so that LLVM optimises it once."""
     flags = ConfigStack().top().copy()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     library = context.active_code_library
-    result = compiler.compile_internal(
+    result = compile_internal(
         typing_context, context, library, kernel, signature.args, signature.return_type, flags, {}
     )
     return result.fndesc
@@ -129,7 +128,7 @@ def _compile_here(context: Any, typing_context: Any, kernel: Callable, signature
 def _entry(context: Any, module: Any, kernel: Any, inner: Any, packed: Any, count: int) -> Any:
     """Return the function ``(address of packed arguments, thread_id, begin, end)`` that calls the kernel.
 
-    Its value is not 0 if that failed.
+    It returns 0, or another number if the kernel raised an error.
     """
     entry = ir.Function(module, ir.FunctionType(_INT, [_INT] * 4), module.get_unique_name("entry"))
     entry.linkage = "internal"
@@ -144,14 +143,14 @@ def _entry(context: Any, module: Any, kernel: Any, inner: Any, packed: Any, coun
 
 
 def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """Return an array without a reference count: the caller holds its memory until all threads have finished."""
+    """Drop the reference count of an array: the caller holds its memory until all threads have finished."""
     array = context.make_array(kind)(context, builder, value)
     array.meminfo, array.parent = (ir.Constant(field.type, None) for field in (array.meminfo, array.parent))
     return array._getvalue()
 
 
 def _emit_call(typing_context, entry, data, thread_id, begin, end):
-    """Emit a call of what a packer made; not 0 if the kernel raised an error."""
+    """Emit a call of the function that a packer made. The value is not 0 if the kernel raised an error."""
 
     def emit(context: Any, builder: Any, signature: Any, args: tuple) -> Any:
         function = builder.inttoptr(args[0], ir.FunctionType(_INT, [_INT] * 4).as_pointer())
@@ -160,111 +159,104 @@ def _emit_call(typing_context, entry, data, thread_id, begin, end):
     return types.int64(*[types.int64] * 5), emit
 
 
-_load: Any = intrinsic(_emit_load)
-_store: Any = intrinsic(_emit_store)
-_take: Any = intrinsic(_emit_take)
-_claim: Any = intrinsic(_emit_claim)
-_call: Any = intrinsic(_emit_call)
-
-
-def _cut(count, i, parts):
-    """Return the beginning of part i of a loop."""
-    start = count * i // parts
-    return start if count < ALIGNED or i == parts else start // LINE * LINE
-
-
-cut: Any = inline(_cut)
+atomic_load: Any = intrinsic(_emit_load)
+atomic_store: Any = intrinsic(_emit_store)
+atomic_increment: Any = intrinsic(_emit_increment)
+compare_and_swap: Any = intrinsic(_emit_compare_and_swap)
+call_entry: Any = intrinsic(_emit_call)
 
 
 def _work(mailboxes, thread_id, entry, data, count, parts):
-    """Run one thread's share, chunk by chunk, then chunks that the others have left; return how many failed."""
+    """Run one thread's part chunk by chunk, then chunks that the others have left. Return how many failed."""
     failed = 0
     for turn in range(parts):
         owner = (thread_id + turn) % parts
         start = cut(count, owner, parts)
         size = cut(count, owner + 1, parts) - start
-        chunks = min(CHUNKS, size)
-        chunk = _take(mailboxes[owner], NEXT)
+        chunks = min(CHUNKS_PER_THREAD, size)
+        chunk = atomic_increment(mailboxes[owner], NEXT_CHUNK)
         while chunk < chunks:
             begin, end = start + cut(size, chunk, chunks), start + cut(size, chunk + 1, chunks)
-            failed += _call(entry, data, thread_id, begin, end)
-            chunk = _take(mailboxes[owner], NEXT)
+            failed += call_entry(entry, data, thread_id, begin, end)
+            chunk = atomic_increment(mailboxes[owner], NEXT_CHUNK)
     return failed
 
 
-work: Any = inline(_work)
+work: Any = helper(_work)
 
 
 def _request(mailboxes, entry, data, count):
-    """Ask all workers for a loop."""
+    """Write a job into the mailboxes of all workers."""
     parts = mailboxes.shape[0]
     for i in range(parts):
-        _store(mailboxes[i], NEXT, 0)
+        atomic_store(mailboxes[i], NEXT_CHUNK, 0)
     for i in range(1, parts):
-        box = mailboxes[i]
-        box[ENTRY], box[DATA], box[COUNT], box[PARTS] = entry, data, count, parts
-        _store(box, ASKED, box[ASKED] + 1)
+        mailbox = mailboxes[i]
+        mailbox[ENTRY], mailbox[DATA], mailbox[COUNT], mailbox[PARTS] = entry, data, count, parts
+        atomic_store(mailbox, REQUESTED, mailbox[REQUESTED] + 1)
 
 
 def _finish(mailboxes):
-    """Withdraw the request from workers that have not begun, wait for the others, and return how many chunks failed."""
+    """Withdraw the job from workers that have not begun, wait for the others, and return how many chunks failed."""
     failed = 0
     for i in range(1, mailboxes.shape[0]):
-        box = mailboxes[i]
-        asked = box[ASKED]
-        if _claim(box, TAKEN, asked - 1, asked):
-            box[FAILED] = 0
-            _store(box, DONE, asked)
+        mailbox = mailboxes[i]
+        requested = mailbox[REQUESTED]
+        if compare_and_swap(mailbox, CLAIMED, requested - 1, requested):
+            mailbox[FAILED] = 0
+            atomic_store(mailbox, DONE, requested)
     for i in range(1, mailboxes.shape[0]):
-        box, spins = mailboxes[i], 0
-        while _load(box, DONE) != box[ASKED]:
+        mailbox, spins = mailboxes[i], 0
+        while atomic_load(mailbox, DONE) != mailbox[REQUESTED]:
             spins += 1
             if spins > SPINS:
-                give_way()
-        failed += box[FAILED]
+                yield_processor()
+        failed += mailbox[FAILED]
     return failed
 
 
 def _serve(mailboxes, thread_id):
-    """Do what is asked, until nothing has been asked for a while."""
-    box, spins = mailboxes[thread_id], 0
+    """Run the jobs of a mailbox until none has come for ``SPINS`` reads."""
+    mailbox, spins = mailboxes[thread_id], 0
     while spins < SPINS:
         spins += 1
-        asked = _load(box, ASKED)
-        if asked != _load(box, TAKEN) and _claim(box, TAKEN, asked - 1, asked):
-            box[FAILED] = work(mailboxes, thread_id, box[ENTRY], box[DATA], box[COUNT], box[PARTS])
-            _store(box, DONE, asked)
+        requested = atomic_load(mailbox, REQUESTED)
+        if requested != atomic_load(mailbox, CLAIMED) and compare_and_swap(mailbox, CLAIMED, requested - 1, requested):
+            mailbox[FAILED] = work(mailboxes, thread_id, mailbox[ENTRY], mailbox[DATA], mailbox[COUNT], mailbox[PARTS])
+            atomic_store(mailbox, DONE, requested)
             spins = 0
 
 
-def _stay():
-    """Keep the processor."""
+def _keep_processor():
+    """Do nothing, where the system has no ``sched_yield``."""
     return 0
 
 
 # A thread that waits for long on a busy machine lets the others run.
-give_way: Any = types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else inline(_stay)
-request: Any = inline(_request)
-finish: Any = inline(_finish)
+yield_processor: Any = (
+    types.ExternalFunction("sched_yield", types.int32()) if os.name == "posix" else helper(_keep_processor)
+)
+request: Any = helper(_request)
+finish: Any = helper(_finish)
 serve: Any = compiled_and_kept(_serve)
 
 
 def launcher(kernel: Callable, fastmath: frozenset[str], with_thread_id: bool) -> Callable:
     """Return a function ``launch(mailboxes, buffer, count, *arguments)`` that runs a loop of a kernel.
 
-    The calling thread owns the first mailbox, workers watch the others. Where another thread's job uses the mailboxes,
-    the caller runs the loop alone. When the function returns, all threads have finished; it returns how many chunks
+    The calling thread owns the first mailbox, workers watch the others. If another thread's job uses the mailboxes,
+    the caller runs the loop alone. When the function returns, all threads have finished. It returns how many chunks
     failed.
     """
     pack = _packer(kernel, with_thread_id)
 
     def launch(mailboxes, buffer, count, *arguments):
         entry, data = pack(buffer, arguments)
-        if mailboxes.shape[0] == 1 or not _claim(mailboxes[0], CLAIMED, 0, 1):
-            return _call(entry, data, 0, 0, count)
+        if mailboxes.shape[0] == 1 or not compare_and_swap(mailboxes[0], BUSY, 0, 1):
+            return call_entry(entry, data, 0, 0, count)
         request(mailboxes, entry, data, count)
         failed = work(mailboxes, 0, entry, data, count, mailboxes.shape[0]) + finish(mailboxes)
-        _store(mailboxes[0], CLAIMED, 0)
+        atomic_store(mailboxes[0], BUSY, 0)
         return failed
 
     launch.__name__ = launch.__qualname__ = kernel.__qualname__

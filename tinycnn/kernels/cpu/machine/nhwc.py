@@ -1,8 +1,8 @@
-"""Channels last: how images lie in memory between the layers of a network.
+"""The channels_last memory format: how images are stored between the layers of a network.
 
-Every array keeps the shape (N, C, H, W), but the kernels write their results so that the channels of one pixel are
-neighbours in memory: (N, H, W, C). A convolution then reads runs of contiguous numbers, and pooling and normalisation
-work on vectors of channels. Whoever looks at the array sees no difference; NumPy's strides hide it::
+Every array has the shape (N, C, H, W), but the kernels write results with NHWC strides, so that the channels of one
+pixel are neighbours in memory. A convolution then reads contiguous segments, and pooling and normalisation work on
+vectors of channels. Callers see no difference; NumPy's strides hide it::
 
     address of x[n, c, y, x] = ((n H + y) W + x) C + c
 """
@@ -16,19 +16,20 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels.cpu.machine.allocator import empty
-from tinycnn.kernels.cpu.machine.parallel import carray, inline, jit
+from tinycnn.kernels.cpu.machine.parallel import as_contiguous, helper, parallel_for
 from tinycnn.kernels.cpu.machine.simd import prefetch
+from tinycnn.kernels.cpu.machine.tuning import (
+    INTERLEAVE_PIXELS,
+    MERGED_ROW_ELEMENTS,
+    MIN_COPIED_CHANNELS,
+    PREFETCH_DISTANCE,
+)
 
-BLOCK = 64
-WIDTH = 256  # elements of a row, where channels are fewer
-FEW = 8  # channels: fewer are left to NumPy
-AHEAD = 16  # pixels later, what is asked of the caches now will be needed
 
+def to_nhwc(images: np.ndarray) -> np.ndarray:
+    """Return images (N, C, H, W) as a contiguous array (N, H, W, C): a view if they have NHWC strides, else a copy.
 
-def to_pixels(images: np.ndarray) -> np.ndarray:
-    """Images (N, C, H, W) as a contiguous array (N, H, W, C): a view where they lie that way, else a copy.
-
-    >>> to_pixels(from_pixels(np.zeros((2, 4, 5, 3)))).shape
+    >>> to_nhwc(as_nchw(np.zeros((2, 4, 5, 3)))).shape
     (2, 4, 5, 3)
     """
     pixels = images.transpose(0, 2, 3, 1)
@@ -39,45 +40,47 @@ def to_pixels(images: np.ndarray) -> np.ndarray:
     n, c, height, width = images.shape
     out = empty((n, height, width, c), images.dtype)
     interleave_loop(
-        n * -(-height * width // BLOCK), images.reshape(n, c, height * width), out.reshape(n, height * width, c)
+        n * -(-height * width // INTERLEAVE_PIXELS),
+        images.reshape(n, c, height * width),
+        out.reshape(n, height * width, c),
     )
     return out
 
 
 def channels_last(images: np.ndarray) -> np.ndarray:
-    """The same images (N, C, H, W), lying channels last: a view where they do, else a copy."""
-    return from_pixels(to_pixels(images))
+    """Return images (N, C, H, W) with NHWC strides: a view if they have them already, else a copy."""
+    return as_nchw(to_nhwc(images))
 
 
-def from_pixels(pixels: np.ndarray) -> np.ndarray:
-    """An array (N, H, W, C) seen as (N, C, H, W)."""
+def as_nchw(pixels: np.ndarray) -> np.ndarray:
+    """Return a view (N, C, H, W) of an array (N, H, W, C)."""
     return pixels.transpose(0, 3, 1, 2)
 
 
-def lies_channels_last(images: np.ndarray) -> bool:
-    """Whether an array (N, C, ...) has its channels last in memory, and not both ways at once."""
+def is_channels_last(images: np.ndarray) -> bool:
+    """Return True if an array (N, C, ...) has its channels last in memory, and not both orders at once."""
     return images.ndim > 2 and not images.flags.carray and _channels_last(images).flags.carray
 
 
-def flat_alike(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Arrays of one shape as flat arrays in one order of elements: channels last if one of them lies that way.
+def flatten_in_same_order(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Flatten arrays of one shape in the same order of elements: channels last if one of them is stored so.
 
-    Views where possible; an array that lies otherwise is copied.
+    The results are views if possible. An array that is stored in another order is copied.
     """
-    if any(map(lies_channels_last, arrays)):
+    if any(map(is_channels_last, arrays)):
         arrays = tuple(map(_channels_last, arrays))
-    return [carray(array).reshape(-1) for array in arrays]
+    return [as_contiguous(array).reshape(-1) for array in arrays]
 
 
-def lies_like(out: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
-    """Whether :func:`flat_alike` of these arrays and ``out`` gives a view of ``out``."""
-    return out.flags.carray if not any(map(lies_channels_last, arrays)) else _channels_last(out).flags.carray
+def flattens_to_view(out: np.ndarray, arrays: Sequence[np.ndarray]) -> bool:
+    """Return True if :func:`flatten_in_same_order` of these arrays and ``out`` returns a view of ``out``."""
+    return out.flags.carray if not any(map(is_channels_last, arrays)) else _channels_last(out).flags.carray
 
 
-def empty_alike(*arrays: np.ndarray) -> np.ndarray:
-    """A new array of their shape and dtype whose elements lie in the order that :func:`flat_alike` takes."""
+def empty_like(*arrays: np.ndarray) -> np.ndarray:
+    """Return a new array of their shape and dtype, stored in the order of :func:`flatten_in_same_order`."""
     shape, dtype = arrays[0].shape, arrays[0].dtype
-    if any(map(lies_channels_last, arrays)):
+    if any(map(is_channels_last, arrays)):
         dimensions = len(shape)
         out = empty((shape[0], *shape[2:], shape[1]), dtype)
         return out.transpose(0, dimensions - 1, *range(1, dimensions - 1))
@@ -85,32 +88,32 @@ def empty_alike(*arrays: np.ndarray) -> np.ndarray:
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:
-    """(N, C, ...) seen as (N, ..., C)."""
+    """Return a view (N, ..., C) of an array (N, C, ...)."""
     return array.transpose(0, *range(2, array.ndim), 1)
 
 
-def wide(rows: np.ndarray) -> np.ndarray:
-    """Rows of few channels, taken together: as many as make ``WIDTH`` elements, and as divide the number of rows.
+def merge_rows(rows: np.ndarray) -> np.ndarray:
+    """Merge rows of few channels into longer ones: up to ``MERGED_ROW_ELEMENTS`` elements, without a remainder.
 
-    >>> wide(np.zeros((96, 64))).shape, wide(np.zeros((98, 64))).shape, wide(np.zeros((96, 300))).shape
-    ((24, 256), (49, 128), (96, 300))
+    >>> [merge_rows(np.zeros(shape)).shape for shape in ((96, 64), (98, 64), (96, 300))]
+    [(24, 256), (49, 128), (96, 300)]
     """
     count, channels = rows.shape
-    together = math.gcd(count, 1 << max(WIDTH // max(channels, 1), 1).bit_length() - 1) or 1
-    return rows.reshape(count // together, together * channels)
+    merged = math.gcd(count, 1 << max(MERGED_ROW_ELEMENTS // max(channels, 1), 1).bit_length() - 1) or 1
+    return rows.reshape(count // merged, merged * channels)
 
 
 # -- channels side by side ---------------------------------------------------------------------------------------------
 
 
 def join_channels(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Images (N, C_i, H, W) as one array (N, sum of C_i, H, W).
+    """Concatenate images (N, C_i, H, W) to one array (N, sum of C_i, H, W).
 
     >>> join_channels([np.zeros((2, 3, 4, 5)), np.ones((2, 1, 4, 5))]).shape
     (2, 4, 4, 5)
     """
     n, _, height, width = parts[0].shape
-    out = from_pixels(empty((n, height, width, sum(part.shape[1] for part in parts)), parts[0].dtype))
+    out = as_nchw(empty((n, height, width, sum(part.shape[1] for part in parts)), parts[0].dtype))
     start = 0
     for part in parts:
         assign(out[:, start : start + part.shape[1]], channels_last(part))
@@ -119,25 +122,25 @@ def join_channels(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def assign(target: np.ndarray, value: Any) -> None:
-    """target[...] = value, a number or an array that broadcasts, which does not overlap with the target.
+    """Do ``target[...] = value``, a number or an array that broadcasts and does not overlap with the target.
 
-    Images that both lie channels last, whole or slices of any steps, are copied on all threads.
+    Images that both have NHWC strides, whole or slices of any steps, are copied on all threads.
     """
-    ends = []
+    both = []
     if isinstance(value, np.ndarray) and (value.shape, value.dtype) == (target.shape, target.dtype):
-        ends = [end for end in map(_flat_pixels, (value, target)) if end is not None]
-    if len(ends) < 2 or target.shape[1] < FEW:
+        both = [flat for flat in map(_flat_pixels, (value, target)) if flat is not None]
+    if len(both) < 2 or target.shape[1] < MIN_COPIED_CHANNELS:
         target[...] = value
         return
     n, c, height, width = target.shape
-    (source, from_steps), (flat, to_steps) = ends
-    assign_loop(n * height, height, width, c, source, *from_steps, flat, *to_steps)
+    (source, source_steps), (flat, target_steps) = both
+    assign_loop(n * height, height, width, c, source, *source_steps, flat, *target_steps)
 
 
-def pixel_rows(images: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """Some channels of images that lie channels last: flat memory from the first of them on, and from pixel to pixel.
+def channel_rows(images: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """Return the flat memory of some channels of images with NHWC strides, and the step from pixel to pixel.
 
-    None if the array lies otherwise.
+    None if the array is stored otherwise.
     """
     found = _flat_pixels(images)
     if found is None:
@@ -149,7 +152,7 @@ def pixel_rows(images: np.ndarray) -> tuple[np.ndarray, int] | None:
 
 
 def _flat_pixels(images: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]] | None:
-    """Images (N, C, H, W) whose channels are neighbours: flat memory, and the steps along N, H and W; else None."""
+    """Return the flat memory of images whose channels are neighbours, and the steps along N, H, W; else None."""
     if images.ndim != 4 or not images.size or images.strides[1] != images.itemsize:
         return None
     if any(step < 0 or step % images.itemsize for step in images.strides):
@@ -164,38 +167,41 @@ def _flat_pixels(images: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]] | Non
 
 
 def _interleave(begin, end, planes, pixels):
-    """Channel by channel to pixel by pixel, in blocks that fit the cache."""
+    """Copy planes (N, C, H W) to pixels (N, H W, C), in blocks that fit the cache."""
     channels, area = planes.shape[1:]
-    blocks = -(-area // BLOCK)
+    blocks = -(-area // INTERLEAVE_PIXELS)
     for task in range(begin, end):
-        n, first = task // blocks, task % blocks * BLOCK
+        n, first = task // blocks, task % blocks * INTERLEAVE_PIXELS
         for start in range(0, channels, 16):
-            for p in range(first, min(first + BLOCK, area)):
+            for p in range(first, min(first + INTERLEAVE_PIXELS, area)):
                 for c in range(start, min(start + 16, channels)):
                     pixels[n, p, c] = planes[n, c, p]
 
 
-interleave_loop = jit(_interleave)
+interleave_loop = parallel_for(_interleave)
 
 
 def _copy(source, target):
-    """Written out on whole slices, whose indices are never negative: only then does the compiler make vectors."""
+    """Copy an array. Indices of whole slices are never negative: only then does the compiler vectorise."""
     for i in range(source.size):
         target[i] = source[i]
 
 
-copy = inline(_copy)
+copy = helper(_copy)
 
 
-def _assign(begin, end, height, width, count, source, from_n, from_y, from_x, target, to_n, to_y, to_x):
-    """Row of pixels by row of pixels."""
+def _assign(
+    begin, end, height, width, count, source, source_n, source_y, source_x, target, target_n, target_y, target_x
+):
+    """Copy ``count`` channels of each pixel, row by row; ``source_n`` is the step from image to image, and so on."""
     for task in range(begin, end):
         n, y = task // height, task % height
         for x in range(width):
-            here, there = n * from_n + y * from_y + x * from_x, n * to_n + y * to_y + x * to_x
-            prefetch(source, here + AHEAD * from_x, count)
-            prefetch(target, there + AHEAD * to_x, count)
-            copy(source[here : here + count], target[there : there + count])
+            start = n * source_n + y * source_y + x * source_x
+            target_start = n * target_n + y * target_y + x * target_x
+            prefetch(source, start + PREFETCH_DISTANCE * source_x, count)
+            prefetch(target, target_start + PREFETCH_DISTANCE * target_x, count)
+            copy(source[start : start + count], target[target_start : target_start + count])
 
 
-assign_loop = jit(_assign)
+assign_loop = parallel_for(_assign)

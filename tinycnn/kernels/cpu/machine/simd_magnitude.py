@@ -1,24 +1,24 @@
-"""Largest magnitudes, found by comparing floating-point numbers as integers.
+"""Vector code for largest magnitudes, found by comparing floating-point numbers as integers.
 
-Without its sign bit, a larger float has a larger bit pattern, infinity one above all finite numbers, and NaN one above
-infinity. So an integer maximum sees every number that is not finite, and a difference of exponents is a subtraction.
+Without its sign bit, a larger float has a larger bit pattern; that of infinity is above all finite numbers, and that of
+NaN above infinity. So an integer maximum sees every number that is not finite, and a difference of exponents is a
+subtraction.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from tinycnn.kernels.cpu.machine.parallel import JIT_DISABLED
-from tinycnn.kernels.cpu.machine.simd import INDEX, LANES, Emitter
+from tinycnn.kernels.cpu.machine.registers import LANES
+from tinycnn.kernels.cpu.machine.simd_llvm import INDEX, Emitter, vector_code
+from tinycnn.kernels.cpu.machine.simd_python import PLAIN_LOOPS
 
 
 class _BitEmitter(Emitter):
-    """An emitter for vectors of LANES floats that are taken as integers."""
+    """An emitter for vectors of LANES floats that are read as integers."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: tuple) -> None:
         super().__init__(context, builder, signature, args)
@@ -29,7 +29,7 @@ class _BitEmitter(Emitter):
         return ir.Constant(self.integers, [number] * LANES)
 
     def magnitudes(self, floats: Any) -> Any:
-        """The bit patterns without their sign bits."""
+        """Return the bit patterns without their sign bits."""
         all_but_sign = self.constant(2 ** (self.integer.width - 1) - 1)
         return self.builder.and_(self.builder.bitcast(floats, self.integers), all_but_sign)
 
@@ -55,9 +55,9 @@ def _emit_copy_peak(context, builder, signature, args):
     source, target, count = emit.pointer(0, 1), emit.pointer(2, 3), args[4]
 
     def step(i, state):
-        at = builder.mul(i, emit.index(LANES))
-        floats = emit.load(source, at, emit.vector(LANES))
-        emit.store(floats, target, at)
+        offset = builder.mul(i, emit.index(LANES))
+        floats = emit.load(source, offset, emit.vector(LANES))
+        emit.store(floats, target, offset)
         return [emit.larger(emit.magnitudes(floats), state[0])]
 
     (peaks,) = emit.loop(builder.sdiv(count, emit.index(LANES)), [emit.constant(0)], step)
@@ -83,31 +83,5 @@ def _emit_count_above(context, builder, signature, args):
     return total
 
 
-if JIT_DISABLED:
-
-    def _magnitudes(numbers):
-        return np.abs(numbers).view(np.int32 if numbers.itemsize == 4 else np.int64)
-
-    def copy_peak(source, source_start, target, target_start, count):
-        """Plain NumPy in place of the vector code."""
-        numbers = source[source_start : source_start + count]
-        target[target_start : target_start + count] = numbers
-        return int(_magnitudes(numbers).max())
-
-    def count_above(source, start, count, limit):
-        """Plain NumPy in place of the vector code."""
-        return int((_magnitudes(source[start : start + count]) > limit).sum())
-
-else:
-
-    @intrinsic
-    def copy_peak(typing_context, source, source_start, target, target_start, count):
-        """Copy ``count`` numbers, a positive multiple of LANES, and return the largest bit pattern among them."""
-        n = types.intp
-        return types.intp(source, n, target, n, n), _emit_copy_peak
-
-    @intrinsic
-    def count_above(typing_context, source, start, count, limit):
-        """Return how many of ``count`` numbers, a positive multiple of LANES, have a bit pattern above ``limit``."""
-        n = types.intp
-        return types.intp(source, n, n, n), _emit_count_above
+copy_peak = vector_code(PLAIN_LOOPS["copy_peak"], _emit_copy_peak, types.intp)
+count_above = vector_code(PLAIN_LOOPS["count_above"], _emit_count_above, types.intp)

@@ -1,9 +1,9 @@
-"""The thread pool: a compiled loop is cut into a share for each thread, and a share into chunks.
+"""The thread pool: a compiled loop is cut into a part for each thread, and a part into chunks.
 
 Kernels are compiled to run without Python's global lock, so ordinary Python threads run them. Compared with Numba's own
 parallel loops this compiles a kernel once instead of four times, works in any thread and after a fork, and needs no
-threading library. Between two loops a worker watches its mailbox for a moment (:mod:`.mailbox`), then sleeps; loops
-over arrays of fewer than ``SMALL`` elements stay with the calling thread.
+threading library. Between two loops a worker watches its mailbox for a moment (:mod:`.mailbox`), then sleeps. Loops
+over arrays of fewer than ``MIN_PARALLEL_ELEMENTS`` elements stay in the calling thread.
 
 Interrupts, forks and changes of the number of threads may come at any point, because no state outlives a statement: a
 job lives inside one compiled call, workers live as long as their team, and a team that is complete replaces the last
@@ -24,8 +24,8 @@ import numpy as np
 
 from tinycnn.kernels.cpu.machine.mailbox import ARGUMENT_BUFFER_SIZE, MAILBOX_SIZE, serve
 from tinycnn.kernels.cpu.machine.settings import get_num_threads
-
-SMALL = 2**14  # elements
+from tinycnn.kernels.cpu.machine.tasks import KERNEL_FAILED, are_small
+from tinycnn.kernels.cpu.machine.tuning import MIN_PARALLEL_ELEMENTS
 
 
 class _Worker:
@@ -36,7 +36,7 @@ class _Worker:
     asleep : bool
         True if it waits to be woken, or is about to.
     expected : bool
-        True if a request may be on its way. A worker that is about to sleep serves its mailbox once more then.
+        True if a job may be on its way. A worker that is about to sleep then serves its mailbox once more.
     """
 
     __slots__ = ("asleep", "expected", "wakeups")
@@ -57,14 +57,14 @@ class _Worker:
             self.asleep = False
 
     def wake(self) -> None:
-        """Announce a request."""
+        """Announce a job."""
         self.expected = True  # before the worker is looked at: it sets `asleep` before it looks at this
         if self.asleep and self.wakeups.empty():
             self.wakeups.put(None)
 
 
 class _Team:
-    """The workers beside the calling thread, and their mailboxes. When it is gone, they end."""
+    """The workers beside the calling thread, and their mailboxes. The workers end when the team is collected."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -76,13 +76,13 @@ class _Team:
             team = weakref.ref(self, worker.wakeups.put)
             try:
                 _thread.start_new_thread(worker.run, (team, self.mailboxes, thread_id))
-            except RuntimeError:  # no more threads are allowed: the others take over the shares of those missing
+            except RuntimeError:  # no more threads are allowed: the others take over the parts of those missing
                 break
             self.workers.append(worker)
 
 
 class _Pool:
-    """The team at present, made when it is first needed."""
+    """The present team, which is made when it is first needed."""
 
     def __init__(self) -> None:
         self.alone = np.zeros((1, MAILBOX_SIZE), np.int64)
@@ -98,34 +98,30 @@ class _Pool:
         self.team = None
 
     def run(self, kernel: Callable, count: int, arguments: tuple, rows: int | None = None) -> None:
-        """Launch a kernel over ranges that together are 0 to count, in at most ``rows`` threads."""
+        """Launch a kernel over 0 to ``count``, in at most ``rows`` threads."""
         threads, team = get_num_threads(), self.team
         if team is not None and team.threads != threads:
             team = self.team = None  # it ends when the loops that it computes have ended
         parts = min(threads, count) if rows is None else min(threads, count, rows)
         mailboxes = self.alone
-        if parts > 1 and not _are_small(arguments):
+        if parts > 1 and not are_small(arguments, MIN_PARALLEL_ELEMENTS):
             if team is None:
                 team = self.team = _Team(threads)
             for worker in team.workers[: parts - 1]:
                 worker.wake()
             mailboxes = team.mailboxes[:parts]
         if kernel(mailboxes, _argument_buffer(), count, *arguments):
-            raise RuntimeError("a kernel failed: it ran out of memory, or a compiled function raised an error")
+            raise RuntimeError(KERNEL_FAILED)
 
 
 _kept = threading.local()
 
 
 def _argument_buffer() -> np.ndarray:
-    """Return where this thread packs arguments."""
+    """Return the argument buffer of this thread."""
     if not hasattr(_kept, "buffer"):
         _kept.buffer = np.empty(ARGUMENT_BUFFER_SIZE, np.int64)
     return _kept.buffer
-
-
-def _are_small(arguments: tuple) -> bool:
-    return not any(isinstance(a, np.ndarray) and a.size >= SMALL for a in arguments)
 
 
 _pool = _Pool()
