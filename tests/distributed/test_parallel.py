@@ -8,8 +8,9 @@ from tests.distributed import program
 from tests.distributed.program import dataset
 from tinycnn import nn
 from tinycnn.data import DataLoader
-from tinycnn.distributed import ALONE, DistributedError, GradientSum
+from tinycnn.distributed import ALONE, DistributedError, GradientSum, synchronize_batch_norm
 from tinycnn.distributed.communicator import Done, fingerprint
+from tinycnn.distributed.parallel import average_buffers
 
 
 class Twins:
@@ -75,6 +76,20 @@ def test_a_second_backward_pass_before_finish_is_refused():
         model(tc.Tensor(np.ones((3, 6), np.float32))).sum().backward()
         with pytest.raises(DistributedError, match="a second backward pass before finish"):
             model(tc.Tensor(np.ones((3, 6), np.float32))).sum().backward()
+
+
+def test_running_statistics_become_their_mean_over_ranks_and_counts_stay():
+    layer = nn.BatchNorm2d(3)
+    layer.running_mean[:], layer.running_var[:], layer.num_batches_tracked[...] = (1, 2, 3), (4, 5, 6), 7
+    average_buffers(layer, Twins())
+    assert layer.running_mean.tolist() == [1, 2, 3] and layer.running_var.tolist() == [4, 5, 6]
+    assert int(layer.num_batches_tracked) == 7
+
+
+def test_synchronised_batch_norms_know_their_ranks():
+    model, twins = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Sequential(nn.BatchNorm2d(2))), Twins()
+    synchronize_batch_norm(model, twins)
+    assert [module.communicator for module in (model[0], model[2][0])] == [twins, twins]
 
 
 def test_frozen_parameters_are_left_out():
