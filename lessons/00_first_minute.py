@@ -57,7 +57,7 @@ print(table)
 # %% [markdown]
 # ## Predict
 #
-# > Write down three numbers before you go on. How many of 100 test images will the network get right before it has
+# > Write down three numbers before you continue. How many of 100 test images will the network get right before it has
 # > learned anything? How many after training? And which two digits will it confuse most?
 #
 # There is a fourth number you can work out. A network that knows nothing gives each of ten classes about the same

@@ -16,10 +16,10 @@ from tinycnn.lesson import FAST, check, show
 
 
 class Number:
-    """A number that remembers what it was made of: pairs of a source and the derivative for that source."""
+    """A number with edges to its sources: pairs of a source and the derivative with respect to it."""
 
-    def __init__(self, value, made_of=()):
-        self.value, self.made_of, self.grad = value, made_of, 0.0
+    def __init__(self, value, edges=()):
+        self.value, self.edges, self.grad = value, edges, 0.0
 
     def __add__(self, other):
         return Number(self.value + other.value, ((self, 1.0), (other, 1.0)))
@@ -45,7 +45,7 @@ show(graph.draw(c, names={"a": a}), "The graph of b = a + a; c = b + b: two step
 # %% [markdown]
 # ## Two engines that come to mind
 #
-# Both start at the end with a gradient of 1. Both add what comes to `grad`, hand something on, and count visits.
+# Both start at the end with a gradient of 1. Both add what arrives to `grad`, pass something on, and count visits.
 #
 # > Walk both through the four arrows with a pencil. One says 4, the other 6. Which is which? Then think of ResNet-110:
 # > each of its 54 blocks $x + f(x)$ offers two ways. What is wrong with the engine that is right?
@@ -53,38 +53,38 @@ show(graph.draw(c, names={"a": a}), "The graph of b = a + a; c = b + b: two step
 
 # %%
 def every_path(node, part=1.0):
-    """Hand on the part that came."""
+    """Pass on the part that arrived."""
     node.grad += part
-    return 1 + sum(every_path(source, slope * part) for source, slope in node.made_of)
+    return 1 + sum(every_path(source, slope * part) for source, slope in node.edges)
 
 
 def running_total(node, part=1.0):
-    """Hand on all that has come so far."""
+    """Pass on the sum of all parts that have arrived so far."""
     node.grad += part
-    return 1 + sum(running_total(source, slope * node.grad) for source, slope in node.made_of)
+    return 1 + sum(running_total(source, slope * node.grad) for source, slope in node.edges)
 
 
 # %% [markdown]
 # ## The engine in one page
 #
-# A gradient may be handed on when it is complete: when everything that *used* the number has reported. So count the
+# A gradient may be passed on when it is complete: when everything that *used* the number has reported. So count the
 # uses first, then visit only numbers with no report outstanding. That is a *topological order*. There is no recursion
-# in it, so depth is no danger. tinycnn's own engine, in `tinycnn/tensor.py`, is this with arrays for numbers.
+# in it, so depth is no danger. tinycnn's own engine, in `tinycnn/autograd.py`, does the same with arrays.
 
 
 # %%
 def backward(end):
-    """Add d(end)/d(node) to the grad of each node behind end, each visited once. Returns the nodes in that order."""
+    """Add d(end)/d(node) to the grad of each node behind end, each visited once. Return the nodes in that order."""
     uses, waiting = Counter(), [end]
     while waiting:
-        for source, _ in waiting.pop().made_of:
+        for source, _ in waiting.pop().edges:
             uses[source] += 1
             if uses[source] == 1:
                 waiting.append(source)
     end.grad, ready, order = 1.0, [end], []
     while ready:
         order.append(ready.pop())
-        for source, slope in order[-1].made_of:
+        for source, slope in order[-1].edges:
             source.grad += slope * order[-1].grad
             uses[source] -= 1
             if not uses[source]:
@@ -142,14 +142,14 @@ order = backward(loss)
 leaves = [[number for row in rows for number in row] for rows in (pixels, weights, biases)]
 level, place = {}, {}
 for node in [*leaves[0], *leaves[1], *leaves[2], *order[::-1]]:  # sources first
-    level[node] = 1 + max((level[source] for source, _ in node.made_of), default=-1)
+    level[node] = 1 + max((level[source] for source, _ in node.edges), default=-1)
 for depth in range(level[loss] + 1):
     members = [node for node in level if level[node] == depth]
-    members.sort(key=lambda node: -np.mean([place[source][1] for source, _ in node.made_of]) if depth else 0)
+    members.sort(key=lambda node: -np.mean([place[source][1] for source, _ in node.edges]) if depth else 0)
     place |= {node: (depth, -(i + 0.5) / len(members)) for i, node in enumerate(members)}
 figure, axes = plotting.panels(9, 3.4)
 for node in order:
-    for source, _ in node.made_of:
+    for source, _ in node.edges:
         colour = plotting.RED if source in leaves[2] else "0.7"
         axes.plot(*zip(place[node], place[source]), ".-", color=colour, mfc="0.4", mec="0.4", linewidth=0.7, zorder=1)
 for group, label, series in zip(leaves, ("pixels x", "weights W", "biases b"), (0, 1, 3)):
@@ -196,6 +196,6 @@ check("four operations on tensors stand for 85 numbers", (operations, len(order)
 # %% [markdown]
 # ## Exercises
 #
-# 1. A third engine: `running_total`, but a node that was visited before hands on nothing. What does it say, and why?
+# 1. A third engine: `running_total`, but a node that was visited before passes on nothing. What is its result, and why?
 # 2. Give `Number` a `relu`, put it between the layer and the squares, and compare with `tc.functional.relu`.
 # 3. Call `backward(loss)` twice. Why does that more than double the gradients of `b`? What does tinycnn do about it?

@@ -64,7 +64,7 @@ show(figure, "The last four places of an 11-pixel kernel of stride 4. With 224 p
 
 # %%
 def loops(image, weight):
-    """Maps (C, H, W) and kernels (O, C, k, k) to maps (O, H - k + 1, W - k + 1)."""
+    """Convolve maps (C, H, W) with kernels (O, C, k, k) to maps (O, H - k + 1, W - k + 1)."""
     maps, channels, size, _ = weight.shape
     height, width = image.shape[1] - size + 1, image.shape[2] - size + 1
     out = np.zeros((maps, height, width))
@@ -90,7 +90,7 @@ def loops(image, weight):
 
 # %%
 def patches(image, size):
-    """Maps (C, H, W) to a matrix with a row for each output pixel: its patch of C * size * size numbers."""
+    """Return maps (C, H, W) as a matrix with a row for each output pixel: its patch of C * size * size numbers."""
     windows = np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(1, 2))  # (C, H', W', k, k)
     return windows.transpose(1, 2, 0, 3, 4).reshape(windows.shape[1] * windows.shape[2], -1)
 

@@ -3,7 +3,7 @@
 #
 # A convolution sends each pixel along nine wires, each with a weight on it, to nine outputs. Backward sends the
 # gradients of the outputs back along the same wires. It is easy to get wrong, and no error is raised: the net learns a
-# little worse, and nobody knows why. So gradients are checked, not believed.
+# little worse, for no visible reason. So gradients are checked, not believed.
 
 # %%
 from functools import partial
@@ -19,10 +19,10 @@ from tinycnn.lesson import check, show
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## Nudge every pixel
+# ## Finite differences
 #
-# The gradient for a pixel says how fast the loss changes when the pixel does. So change it: a little up, a little
-# down, divide. That takes two forward passes for each pixel; backward takes one pass for all of them.
+# The gradient for a pixel is the rate at which the loss changes with the pixel. So change it: a little up, a little
+# down, divide. This *finite difference* takes two forward passes a pixel; backward takes one pass for all of them.
 #
 # > The kernel below has an L in it. Let one output have the gradient 1 and all others 0. Which picture is the gradient
 # > for the pixels: the L as it is, or turned by 180 degrees? What is it for average pooling, and for max pooling?
@@ -43,15 +43,15 @@ for row, (name, layer) in zip(grid, layers.items()):
     incoming = np.zeros(out.shape)
     incoming[0, 0, [0, 3, 3, 1], [0, 1, 2, 4]] = 1, 1, 1, -1
     up, down = ((layer(tc.Tensor(glyph + s * pixels)).data * incoming).sum(axis=(1, 2, 3)) for s in (step, -step))
-    nudged = ((up - down) / (2 * step)).reshape(glyph.shape)
+    difference = ((up - down) / (2 * step)).reshape(glyph.shape)
     out.backward(incoming)
-    gaps.append(np.abs(nudged - x.grad).max())
+    gaps.append(np.abs(difference - x.grad).max())
     print(f"{name:15}: {2 * len(pixels)} forward passes and one backward pass differ by at most {gaps[-1]:.0e}")
-    for axes, picture in zip(row, (glyph - 0.5, incoming, nudged, x.grad)):
+    for axes, picture in zip(row, (glyph - 0.5, incoming, difference, x.grad)):
         limit = np.abs(picture).max()
         axes.imshow(picture[0, 0], cmap="gray" if axes is row[0] else "PuOr", vmin=-limit, vmax=limit)
         axes.set(xticks=[], yticks=[], ylabel=name if axes is row[0] else None)
-show(figure, "Image; gradient for the outputs (purple 1, orange -1); gradient for the pixels, nudged; by backward.")
+show(figure, "Image; gradient for the outputs (purple 1, orange -1); for the pixels by differences; by backward.")
 
 # %% [markdown]
 # The L stands as it is in the kernel. Where windows overlap their gradients are added, at the border the kernel is cut
@@ -72,7 +72,7 @@ def taps(grad, stride):
 
 
 def conv_back(grad, x, w, b, stride, keep=1, edge=1):
-    """Gradients for images, kernels and bias. The two last arguments are there for making mistakes."""
+    """Return gradients for images, kernels and bias. The two last arguments are there for making mistakes."""
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     dx, dw = np.zeros_like(padded), np.zeros_like(w)
     for i, j, here in taps(grad, stride):
@@ -132,24 +132,24 @@ for letter, number in order.items():
 # %% [markdown]
 # ## Checks, and what they miss
 #
-# Even the wrong ones point more or less downhill, and one looks right: nets learn with them, nobody notices.
-# `tc.gradcheck` nudges every element of every input. That takes long, so people look at a few elements, or at a simple
-# case. A better shortcut: convolution is linear in the image, $y = A x$, and backward is its transpose. The *adjoint
-# test* takes one pass and no step: $\langle A x, g \rangle = \langle x, A^T g \rangle$ for any $x$ and $g$.
+# Even the wrong ones point more or less downhill, and one looks right: nets learn with them, unnoticed.
+# `tc.gradcheck` takes the differences of every element of every input. That takes long, so people look at a few, or at
+# a simple case. A better shortcut: convolution is linear in the image, $y = A x$, and backward is its transpose. The
+# *adjoint test* takes one pass and no step: $\langle A x, g \rangle = \langle x, A^T g \rangle$ for any $x$ and $g$.
 #
 # > Lazy checks: one image; a kernel of ones; the sum of all outputs as loss; windows that do not overlap; five elements
-# > at random. Which mistake of the gallery does each of them miss? Which one can nudging not see at all?
+# > at random. Which mistake of the gallery does each of them miss? Which one is invisible to finite differences?
 
 
 # %%
-def nudge(layer, *arrays, elements=np.inf):
-    """The chance to meet a wrong derivative when looking at so many at random."""
+def differences(layer, *arrays, elements=np.inf):
+    """Return the chance to find a wrong derivative among ``elements`` random ones."""
     found = tc.gradcheck(layer, [tc.Tensor(array, requires_grad=True) for array in arrays], raise_error=False)
     return 1 - (1 - len(found.mismatches) / found.checked) ** elements
 
 
 def adjoint(layer, *arrays):
-    """Whether the test fails. The output is linear in image and bias together, and in kernel and bias together."""
+    """Return True if the test fails. The output is linear in image and bias, and in kernel and bias."""
     inputs = [tc.Tensor(array, requires_grad=True) for array in arrays]
     out = layer(*inputs)
     out.backward(grad := rng.normal(size=out.shape))
@@ -158,13 +158,13 @@ def adjoint(layer, *arrays):
 
 
 checks = {
-    "every\nelement": nudge,
+    "every\nelement": differences,
     "adjoint\ntest": adjoint,
-    "one\nimage": lambda layer, x, *rest: nudge(layer, x[:1], *rest),
-    "kernel\nof ones": lambda layer, x, *rest: nudge(layer, x, *(array**0 for array in rest)),
-    "sum\nas loss": lambda layer, *arrays: nudge(lambda *t: layer(*t).sum(), *arrays),
-    "no\noverlap": lambda layer, *arrays: nudge(partial(layer, stride=3), *arrays),
-    "five\nelements": partial(nudge, elements=5),
+    "one\nimage": lambda layer, x, *rest: differences(layer, x[:1], *rest),
+    "kernel\nof ones": lambda layer, x, *rest: differences(layer, x, *(array**0 for array in rest)),
+    "sum\nas loss": lambda layer, *arrays: differences(lambda *t: layer(*t).sum(), *arrays),
+    "no\noverlap": lambda layer, *arrays: differences(partial(layer, stride=3), *arrays),
+    "five\nelements": partial(differences, elements=5),
 }
 arrays, rows = (rng.normal(size=(2, 2, 6, 7)), rng.normal(size=(3, 2, 3, 3)), rng.normal(size=3)), []
 for name, back in gallery.items():
@@ -180,15 +180,15 @@ axes.grid(visible=False)
 show(figure, "Which check catches which mistake; for five random elements, how often.")
 
 # %%
-check("nudging and backward agree to 1e-9", max(gaps) < 1e-9)
+check("finite differences and backward agree to 1e-9", max(gaps) < 1e-9)
 check("the two right ones pass every check", not right.any())
-check("nudging misses one mistake, the one at ties; the adjoint test none", [*wrong[:, :2].sum(axis=0)] == [9, 10])
+check("differences miss one mistake, the one at ties; the adjoint test none", [*wrong[:, :2].sum(axis=0)] == [9, 10])
 check("each lazy check misses two or more", ((wrong[:, 2:] < 0.5).sum(axis=0) >= 2).all())
 check("five random elements find the wrong bias less than once in ten", 0 < wrong[7, -1] < 0.1)
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Where pixels tie, the maximum has a kink. Which slopes does nudging find there? What does `tc.gradcheck` do then?
-# 2. Nudge all inputs at once, along a random direction: two forward passes. Add this to `checks`. What does it miss?
+# 1. Where pixels tie, the maximum has a kink. Which slopes do finite differences find there, and `tc.gradcheck`?
+# 2. Change all inputs at once, along a random direction: two forward passes. Add this to `checks`. What does it miss?
 # 3. Train the net of lesson 00 with one of the mistakes in its first layer. How much accuracy does it cost?

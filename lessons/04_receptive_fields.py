@@ -42,7 +42,7 @@ nets = {
 
 
 def fields(windows):
-    """After each window: how many pixels are seen, and how far the gradient spreads (standard deviation)."""
+    """Return, after each window, how many pixels are seen and how far the gradient spreads (standard deviation)."""
     size, variance, jump, found = 1, 0.0, 1, []
     for kernel, stride, share in windows:
         size, variance = size + (kernel - 1) * jump, variance + share * (kernel**2 - 1) / 12 * jump**2
@@ -81,7 +81,7 @@ for name, net in built.items():
 
 # %%
 def gradient(features, images):
-    """The squared gradient of the middle unit of the last maps, for each pixel; mean over images and colours."""
+    """Return the squared gradient of the middle unit of the last maps, for each pixel; mean over images and colours."""
     x = tc.Tensor(images, requires_grad=True)
     with tc.convolution_algorithm("im2col"):  # Winograd's tiles leave rounding errors outside the field
         maps = features.eval()(x)
@@ -92,7 +92,7 @@ def gradient(features, images):
 
 
 def spread(heat):
-    """Centre and standard deviation along each axis."""
+    """Return centre and standard deviation along each axis."""
     places, moments = np.arange(len(heat)), []
     for profile in (heat.sum(axis=0), heat.sum(axis=1)):
         centre = np.average(places, weights=profile)
@@ -141,7 +141,7 @@ show(figure, "Above: gradient, field (square), two deviations (circle). Below: i
 
 # %%
 def scenes(count, far, seed):
-    """Noise with a bright patch in one of four places; which one is the class."""
+    """Return noise with a bright patch in one of four places, which is the class."""
     rng = np.random.default_rng(seed)
     images, labels = rng.normal(0, 0.5, (count, 1, 17, 17)), rng.integers(4, size=count)
     for image, label in zip(images[:, 0], labels):

@@ -16,7 +16,7 @@ from tinycnn.lesson import FAST, check, fit, glyphs, show
 
 
 def stack(kernel, layers, channels):
-    """So many convolutions of one kernel size, without bias; the map keeps its height, width and channels."""
+    """Return ``layers`` convolutions of one kernel size, without bias; the map keeps its height, width and channels."""
     return nn.Sequential(
         *(nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False) for _ in range(layers))
     )

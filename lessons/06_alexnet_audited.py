@@ -105,7 +105,7 @@ train, test = glyphs(count, 300 if FAST else 1000, difficulty=0.2 if FAST else 0
 
 
 def run(seed, lr=0.03, epochs=epochs, act=nn.ReLU, alpha=5e-4, k=2.0, pool=3, dropout=0.0):
-    """Train a small AlexNet: its error in each epoch, and at the end on training and on test images (in %)."""
+    """Train a small AlexNet; return its error in each epoch, and at the end on training and on test images (in %)."""
     tc.manual_seed(seed)
     layers = []
     for inputs, outputs, groups in ((1, 8, 1), (8, 16, 2)):

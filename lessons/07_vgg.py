@@ -25,7 +25,7 @@ HEAD = ((7 * 7 * 512, 4096), (4096, 4096), (4096, 1000))  # the three fully conn
 
 
 def convolutions(column):
-    """The part of a column before its fully connected layers."""
+    """Return the part of a column before its fully connected layers."""
     layers, inputs = [], 3
     for outputs, kernels in zip(CHANNELS, COLUMNS[column]):
         for kernel in kernels:

@@ -23,7 +23,7 @@ from tinycnn.lesson import FAST, check, show
 
 # %%
 def end(base, dtype):
-    """The first n at which base to the power of n, multiplied step by step, is 0 or infinite."""
+    """Return the first n at which base to the power of n, multiplied step by step, is 0 or infinite."""
     value, n = dtype(1), 0
     with np.errstate(over="ignore", under="ignore"):
         while 0 < value < np.inf:
@@ -88,7 +88,7 @@ for scale in (0.5, 1, 2, 3):
 
 # %%
 def predicted(activation, scale, layers):
-    """The gradient's size at each layer, last one first, in powers of ten: from s and the nonlinearity alone."""
+    """Return the gradient's size at each layer, last one first, in powers of ten: from s and the nonlinearity alone."""
     z, weight = np.polynomial.hermite_e.hermegauss(200)  # even: no point on the kink of ReLU
     weight = weight / weight.sum()
     factors, q = [], scale**2
@@ -102,7 +102,7 @@ def predicted(activation, scale, layers):
 
 
 def measured(activation, scale, layers, width, images=32):
-    """The same, from a network: the gradient of a random direction of its last layer for each layer's output."""
+    """Return the same from a network: the gradient of a random direction of its last layer for each layer's output."""
     start = [nn.Linear(width, width, bias=False) for _ in range(layers)]
     for layer in start:
         nn.init.normal_(layer.weight, 0, scale / math.sqrt(width))

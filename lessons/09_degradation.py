@@ -4,7 +4,7 @@
 # More layers can do all that fewer layers do, and more. So a deeper net should never train worse. He et al. (2015,
 # figure 1) found that it does: on CIFAR-10 a plain net of 56 layers had a higher error than one of 20, on the test
 # images *and on those that it was trained on*. This lesson repeats it at toy scale. It takes minutes; results are
-# kept in `runs/experiments`, and a run that was stopped goes on from there.
+# kept in `runs/experiments`, and an interrupted run continues from there.
 
 # %%
 from pathlib import Path

@@ -3,7 +3,7 @@
 #
 # Lesson 09 ended with deep nets that do not train. He et al. (2015) let each block learn only what to add to its
 # input: $y = x + f(x)$. Its derivative is $1 + f'$: a gradient comes back even where $f'$ is nothing. The sweep here
-# takes minutes; it goes on from what lesson 09 has left in `runs/experiments`.
+# takes minutes; it continues from the results of lesson 09 in `runs/experiments`.
 
 # %%
 import math

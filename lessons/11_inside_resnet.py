@@ -50,7 +50,7 @@ def chain(net):
 
 
 def gradient(net, images, labels, path=None):
-    """The gradient that reaches the first block's input: along all paths, or along the one through certain blocks."""
+    """Return the gradient at the first block's input: along all paths, or along the one through certain blocks."""
     x = start = tc.Tensor(net.relu(net.bn1(net.conv1(tc.Tensor(images)))).data, requires_grad=True)
     for number, block in enumerate(chain(net)):
         through, around = block.transform(x), x if block.downsample is None else block.downsample(x)
@@ -107,8 +107,8 @@ show(figure, "Left: longer paths bring less. Right: most paths go through 27 blo
 #
 # Without one block half of the paths are left; in a plain net, none.
 #
-# > Two trained nets of 20 layers, plain and residual. Take out one block, test, put it back. To where does the error
-# > rise, 90 % being a guess? Does it matter which block it is? And what if a residual net has 32 layers?
+# > Two trained nets of 20 layers, plain and residual. Take out one block, test, put it back. How high does the error
+# > rise? Chance is 90 %. Does it matter which block it is? And what if a residual net has 32 layers?
 
 # %%
 study, kept = load("lesion"), Path("runs", "experiments")
@@ -136,7 +136,7 @@ first, last = (np.mean([row["test_error"] for row in without[1] if row["block"] 
 # Half of the paper's figure is there. The plain net guesses, whatever block is gone. The residual net hardly misses its
 # last block; but it needs the first ones. In the paper hardly one of 54 was missed, most of all those that change the
 # size. Ours has seven that can go (those cannot), so each does a larger part of the work. With more blocks one should
-# be missed less; two or three runs can contradict that, so it is no claim of this lesson.
+# be missed less; two or three runs can contradict that, so this lesson does not claim it.
 #
 # And mind what is compared: a net that is often wrong already has little to lose, so the *rise* of its error may be
 # small (exercise 2). Look at where each ends.

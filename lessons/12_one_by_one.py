@@ -39,7 +39,7 @@ mixes = {
 
 
 def mix(image, matrix, bias):
-    """A 1x1 convolution: the matrix is its weight."""
+    """Apply a 1x1 convolution whose weight is the matrix."""
     return F.conv2d(image, tc.Tensor(np.asarray(matrix, float)[:, :, None, None]), tc.Tensor(np.asarray(bias, float)))
 
 
@@ -125,7 +125,7 @@ show(figure, "Nine weights separate what nine weights have mixed: the layer has 
 
 # %%
 def chain(*layers):
-    """Convolutions given as (inputs, outputs, kernel)."""
+    """Return convolutions given as (inputs, outputs, kernel)."""
     return nn.Sequential(*(nn.Conv2d(i, o, k, padding=k // 2, bias=False) for i, o, k in layers))
 
 

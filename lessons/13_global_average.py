@@ -19,7 +19,7 @@ SIDE, GLYPH = 32, 16
 
 
 def scenes(split, count, seed, lefts):
-    """Dim noisy images with glyphs of different classes, each from a range of columns; all labels and boxes."""
+    """Return dim noisy images with glyphs of different classes, each from a range of columns; all labels and boxes."""
     rng = np.random.default_rng(seed)
     drawn = Glyphs(split, GLYPH, count=10 * count, seed=seed, difficulty=0.0)
     images = rng.normal(40, 12, (count, 1, SIDE, SIDE))
@@ -108,7 +108,7 @@ show(figure, "A mark is a run. What the average has learned on the left it knows
 
 # %%
 def grad_cam(net, images, classes):
-    """Each map weighed by the mean gradient of the score of a class; and the maps."""
+    """Return each map weighed by the mean gradient of the score of a class; and the maps."""
     maps = tc.Tensor(net[0](tc.Tensor(images)).data, requires_grad=True)
     net[1](maps)[np.arange(len(classes)), classes].sum().backward()
     return (maps.grad.mean(axis=(2, 3), keepdims=True) * maps.data).sum(axis=1), maps.data
@@ -135,7 +135,7 @@ print(f"CAM is {places} times Grad-CAM, to {difference:.0e} of its largest value
 
 # %%
 def hits(heat, boxes):
-    """How often the highest point of maps is in the box, and how often a random point would be (in %)."""
+    """Return how often the highest point of maps is in the box, and how often a random point would be (in %)."""
     large = Resize(SIDE)(heat[:, None], None)[:, 0].reshape(len(heat), -1)
     y, x = np.divmod(large.argmax(axis=1), SIDE)
     left, top, right, bottom = boxes.T

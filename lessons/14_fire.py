@@ -30,7 +30,7 @@ class Fire(nn.Module):
 
 
 def squeezenet(ratio=0.125, share=0.5, pools=(5, 9), bypass="none", small=False):
-    """Squeeze to `ratio` of the outputs, `share` of which are 3x3. The small net has Fire 2 to 5 and batch norm."""
+    """Return a net that squeezes to `ratio` of the outputs, `share` of them 3x3; small: Fire 2 to 5 with batch norm."""
     inputs = 12 if small else 96
     stem = nn.Conv2d(1, 12, 3, padding=1) if small else nn.Conv2d(3, 96, 7, 2, padding=2)
     norm = nn.BatchNorm2d if small else lambda channels: nn.Identity()

@@ -184,7 +184,7 @@ check("a third of the weights with 6 bits are less than 1/510 of AlexNet", ratio
 
 # %% [markdown]
 # Most of it is pruning, sharing adds more, and Huffman's words a little for nothing. LeNet-5 is far larger than glyphs
-# need; what a net on ImageNet can lose, they cannot say. `tinycnn compress` does all of this to a net of yours.
+# need; they do not show how far a net on ImageNet can be pruned. `tinycnn compress` does all of this to a net of yours.
 #
 # ## Exercises
 #

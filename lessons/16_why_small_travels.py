@@ -30,7 +30,7 @@ from tinycnn.lesson import FAST, check, show
 
 # %%
 def ring(array, rank, size, exchange):
-    """Sum an array over all processes, in place; returns what it was after each step."""
+    """Sum an array over all processes, in place; return its values after each step."""
     chunks, seen = np.array_split(array, size), [array.copy()]
     for step in range(2 * (size - 1)):
         out, into = chunks[(rank - step) % size], chunks[(rank - step - 1) % size]
@@ -42,7 +42,7 @@ def ring(array, rank, size, exchange):
 
 
 def work(communicator):
-    """What each process does: sum ones, to see who has whose, and random numbers."""
+    """Run on each process: sum ones, to see which rank has which sums, and random numbers."""
     rank, size, exchange = communicator.rank, communicator.size, communicator.exchange
     ones = ring(np.ones(size, int), rank, size, exchange)
     before = communicator.sent
@@ -77,7 +77,7 @@ IMAGES, LABELS = np.random.default_rng(0).normal(size=(12, 1, 10, 10)), np.arang
 
 
 def gradients(communicator, norm, joined):
-    """All gradients of a small net in float64 on twelve images, of which this process has a part."""
+    """Return all gradients of a small net in float64 on twelve images, of which this process has a part."""
     tc.manual_seed(0)
     layers = [nn.Conv2d(1, 8, 3, bias=False), *([nn.BatchNorm2d(8)] if norm else []), nn.ReLU(), nn.Flatten()]
     net = nn.Sequential(*layers, nn.Linear(8 * 64, 10)).to(np.float64)
@@ -115,7 +115,7 @@ PARAMETERS = [60965224, 138357544, 25557032, 1248424]  # counted in lessons 06, 
 
 
 def clock(communicator, size):
-    """Seconds of an all-reduce of so many numbers: the faster of two."""
+    """Return the seconds of an all-reduce of so many numbers: the faster of two."""
     array, seconds = np.zeros(size, np.float32), []
     for _ in range(2):
         communicator.barrier()

@@ -1,7 +1,7 @@
 # %% [markdown] seconds=25
 # # 17 · What the filters see
 #
-# Nobody tells a network what to look for. This lesson opens a trained one: its first kernels, the maps they make, the
+# A network is not told what to look for. This lesson opens a trained one: its first kernels, the maps they make, the
 # patches that please later filters most, and what happens to an answer when a part of the image is covered (Zeiler and
 # Fergus 2014).
 
@@ -40,12 +40,12 @@ after = net[0].weight.data
 
 
 def smoothness(kernels):
-    """Correlation of neighbouring weights."""
+    """Return the correlation of neighbouring weights."""
     return np.corrcoef(kernels[..., 1:].ravel(), kernels[..., :-1].ravel())[0, 1]
 
 
 def greyness(kernels):
-    """Share of the kernels' squares that is equal in red, green and blue; 1/3 for independent noise."""
+    """Return the share of the kernels' squares that is equal in red, green and blue; 1/3 for independent noise."""
     return 3 * (kernels.mean(axis=1) ** 2).sum() / (kernels**2).sum()
 
 

@@ -2,8 +2,8 @@
 # # 18 · A search under a budget
 #
 # All the ideas of these lessons are dials now: depth, width, Fire modules, shortcuts, pooling. Which setting is best
-# with at most 50,000 parameters? Nobody knows. So let the machine try some at random, drop the bad ones early, and
-# train the best one longer. Then beat it.
+# with at most 50,000 parameters? The papers do not say. So let the machine try some at random, drop the bad ones
+# early, and train the best one longer. Then beat it.
 
 # %%
 from itertools import pairwise, product
@@ -65,7 +65,7 @@ SPACE = {
 
 
 def build(kind, width, growth, stages, blocks):
-    """A 3x3 convolution and a pool, stages of blocks, the average, ten scores."""
+    """Return a net: a 3x3 convolution and a pool, stages of blocks, the average, ten scores."""
     layers, inputs = [*plain(1, width), nn.MaxPool2d(2)], width
     for stage in range(stages):
         layers += [nn.MaxPool2d(2)] if stage else []
@@ -94,7 +94,7 @@ trials, first, second, last = (4, 2, 4, 8) if FAST else (10, 3, 6, 12)
 
 
 def train_it(choice, epochs, title):
-    """A new net of a choice, trained; and its accuracy on the images to choose by."""
+    """Train a new net of a choice; return it and its accuracy on the images to choose by."""
     tc.manual_seed(0)
     net = build(**choice)
     return net, 100 * fit(net, train, choose, epochs, 0.05, 16 if FAST else 32, title=title).history[-1][

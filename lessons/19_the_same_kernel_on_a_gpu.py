@@ -31,7 +31,7 @@ from tinycnn.lesson import check, show
 # $$i = blockIdx \cdot blockDim + threadIdx$$
 #
 # > Ten numbers are to be squared, by blocks of four threads. How many blocks does it take? How many threads have
-# > nothing to do, and what would happen if nobody told them?
+# > nothing to do, and what would happen if they did not know?
 
 
 # %%
@@ -53,7 +53,7 @@ print("by block ", *(f"{block:3}" for block in blocks_of))
 print(f"{blocks} blocks of {threads} threads; {blocks * threads - 10} threads have nothing to do")
 
 # %% [markdown]
-# The `if` is what tells them. Without it they would write behind the end of the array, and on a GPU nobody stops them.
+# The `if` is what tells them. Without it they would write behind the end of the array, and on a GPU nothing stops them.
 # `from_host` copies arrays to the GPU, `to_host` back. Both are slow, so a network's arrays stay there while it trains.
 #
 # ## One: a thread for each element
@@ -84,7 +84,7 @@ gaps, reads_each = {}, {}
 
 
 def count(name, function):
-    """Run a product: how far it is from NumPy's, and how many numbers it reads for each multiplication."""
+    """Run a product; return its distance from NumPy's, and how many numbers it reads for each multiplication."""
     a, b = from_host(left), from_host(right)
     c, reads = from_host(np.zeros((SIDE, SIDE), np.float32)), from_host(np.zeros((SIDE, SIDE), np.int64))
     launch_grid(function, (SIDE // T, SIDE // T), (T, T), a, b, c, reads)
@@ -130,8 +130,8 @@ def tiled(a, b, c, reads):
 count("tiled", tiled)
 
 # %% [markdown]
-# Without the second one, a fast thread would put numbers of the next tile under the hands of a slow one: an error that
-# comes and goes with the weather. The factor is `T`. So larger tiles? A block has at most 1,024 threads, so `T` ends at
+# Without the second one, a fast thread would overwrite the tile that a slow thread is still reading: a race, whose
+# results change from run to run. The factor is `T`. So larger tiles? A block has at most 1,024 threads, so `T` ends at
 # 32, and now each multiplication waits for two numbers from shared memory.
 #
 # ## Three: more than one element for each thread

@@ -1,4 +1,4 @@
-"""Degradation: do deeper nets train worse, and does the shortcut mend it? (He et al. 2015, figures 1 and 6.)"""
+"""Degradation: do deeper nets train worse, and does the shortcut help? (He et al. 2015, figures 1 and 6.)"""
 
 import sys
 
@@ -31,7 +31,7 @@ def measure(cell):
 
 
 def draw(rows):
-    """Error by depth with error bars, and the least gradient of any layer."""
+    """Draw error by depth with error bars, and the least gradient of any layer."""
     last = [row for row in rows if row["epoch"] == max(r["epoch"] for r in rows)]
     depths = sorted({row["depth"] for row in rows})
     figure, grid = plotting.panels(10, 3.6, 3)

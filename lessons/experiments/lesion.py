@@ -15,14 +15,14 @@ from tinycnn.training import evaluate
 
 
 def blocks(net):
-    """The blocks that keep the size of their input, with where each stands: (stage, place in it)."""
+    """Return the blocks that keep the size of their input, each with its position: (stage, index in it)."""
     stages = [getattr(net, f"layer{number}") for number in range(1, net.stages + 1)]
     return [(stage, place) for number, stage in enumerate(stages) for place in range(bool(number), len(stage))]
 
 
 @contextmanager
 def deleted(chosen):
-    """Put nothing in the place of some blocks, for as long as the context lasts."""
+    """Replace some blocks by the identity inside a ``with`` block."""
     kept = [stage[place] for stage, place in chosen]
     for stage, place in chosen:
         stage._modules[str(place)] = nn.Identity()
@@ -34,7 +34,7 @@ def deleted(chosen):
 
 
 def error(net, loader):
-    """Test error in per cent."""
+    """Return the test error in per cent."""
     return 100 * (1 - evaluate(net, loader).accuracy)
 
 
@@ -55,7 +55,9 @@ def measure(cell):
 
 
 def draw(rows):
-    """Test error by the deleted block and by how many are gone, at the first depth; with one gone, by depth."""
+    """Draw test error by the deleted block and by the number of deleted ones, at the first depth; with one, by
+    depth.
+    """
     figure, (by_block, by_count, by_depth) = plotting.panels(11, 3.6, 3)
     for series, net in enumerate(dict.fromkeys(row["net"] for row in rows)):
         own = [row for row in rows if (row["net"], row["depth"]) == (net, rows[0]["depth"])]

@@ -14,7 +14,7 @@ from tinycnn.lesson.training import trained
 
 
 def direction(net, rng):
-    """A random direction, each filter of it as long as the net's own; biases and batch norm stay as they are."""
+    """Return a random direction, each filter of it as long as the net's own; biases and batch norm stay as they are."""
     steps = []
     for parameter in net.parameters():
         step = rng.normal(size=parameter.shape) * (parameter.ndim > 1)
@@ -25,7 +25,7 @@ def direction(net, rng):
 
 
 def measure(cell):
-    """Train, then walk over the plane; a row for each point, with the loss on training images."""
+    """Train, then evaluate the plane; return a row for each point, with the loss on training images."""
     net = trained(*(cell[name] for name in ("net", "depth", "width", "seed", "images", "epochs", "lr")))
     images, labels = glyphs(cell["images"], 10)[0].batch(np.arange(min(128, cell["images"])), np.random.default_rng(0))
     rng, places = np.random.default_rng(cell["seed"]), np.linspace(-cell["reach"], cell["reach"], cell["points"])
@@ -44,7 +44,7 @@ def measure(cell):
 
 
 def draw(rows):
-    """A contour map for each net of the first seed, all with the same levels."""
+    """Draw a contour map for each net of the first seed, all with the same levels."""
     deepest, seed = max(row["depth"] for row in rows), min(row["seed"] for row in rows)
     nets = list(dict.fromkeys(row["net"] for row in rows))
     figure, grid = plotting.panels(5 * len(nets), 4.2, len(nets))

@@ -11,7 +11,7 @@ from tinycnn.lesson.experiment import Experiment, Option
 
 
 class Layer(nn.Module):
-    """relu(x) through a linear layer, after batch norm over the inputs; x is added if there is a shortcut."""
+    """A layer relu(x) through a linear layer, after batch norm over the inputs; x is added if there is a shortcut."""
 
     def __init__(self, width, kind):
         super().__init__()
@@ -20,13 +20,15 @@ class Layer(nn.Module):
         nn.init.kaiming_normal_(self.linear.weight, nonlinearity="relu")
 
     def forward(self, x):
-        """A tensor of x's shape (N, width, 1, 1)."""
+        """Return a tensor of x's shape (N, width, 1, 1)."""
         out = self.linear(self.relu(self.norm(x)))
         return out + x if self.shortcut else out
 
 
 def measure(cell):
-    """The gradient of a scalar net at points of a line, and its autocorrelation; a row for each point and lag."""
+    """Return the gradient of a scalar net at points of a line, and its autocorrelation; a row for each point and
+    lag.
+    """
     tc.manual_seed(cell["seed"])
     width = cell["width"]
     first = nn.Conv2d(1, width, 1)
@@ -50,7 +52,7 @@ def measure(cell):
 
 
 def draw(rows):
-    """The gradients themselves, and what neighbours share."""
+    """Draw the gradients themselves, and the autocorrelation."""
     nets = list(dict.fromkeys(row["net"] for row in rows))
     deepest, depths = max(row["depth"] for row in rows), sorted({row["depth"] for row in rows})
     seed = min(row["seed"] for row in rows)

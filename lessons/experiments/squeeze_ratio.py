@@ -1,4 +1,4 @@
-"""Squeeze ratio and 3x3 share: what do Fire modules lose by squeezing harder, or by looking less around?
+"""Squeeze ratio and 3x3 share: the cost in accuracy of harder squeezing, or of fewer 3x3 kernels.
 
 Iandola et al. 2016, figure 3, turned one dial at a time; here they are turned together.
 """
@@ -16,7 +16,9 @@ from tinycnn.lesson.experiment import Experiment, Option
 
 
 class Fire(nn.Module):
-    """Squeeze to a ratio of the outputs; a share of these comes from 3x3 kernels, the rest from 1x1; batch norm."""
+    """A Fire module: squeeze to a ratio of the outputs; a share of these comes from 3x3 kernels, the rest from 1x1;
+    batch norm.
+    """
 
     def __init__(self, inputs, outputs, ratio, share):
         super().__init__()
@@ -27,14 +29,14 @@ class Fire(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x):
-        """A map of as many channels as there are outputs."""
+        """Return a map of as many channels as there are outputs."""
         squeezed = F.relu(self.squeeze(x))
         expanded = [layer(squeezed) for layer in (self.ones, self.threes) if layer is not None]
         return F.relu(self.norm(tc.concatenate(expanded, dim=1)))
 
 
 def network(cell):
-    """A convolution, four Fire modules, global average pooling, a linear layer."""
+    """Return a convolution, four Fire modules, global average pooling, a linear layer."""
     inputs = cell["width"]
     layers = [nn.Conv2d(1, inputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     for number, outputs in enumerate((2 * inputs, 2 * inputs, 4 * inputs, 4 * inputs)):
@@ -57,7 +59,7 @@ def measure(cell):
 
 
 def draw(rows):
-    """Test error by one dial, for some values of the other, and by size."""
+    """Draw test error by one option, for some values of the other, and by size."""
     figure, grid = plotting.panels(11, 3.6, 3)
     dials = {"ratio": "squeeze ratio", "share": "share of 3x3"}
     values = {dial: sorted({row[dial] for row in rows}) for dial in dials}

@@ -1,4 +1,6 @@
-"""Vanishing and exploding: activations and gradients by depth, activation, start, normalisation and shortcut."""
+"""Vanishing and exploding: activations and gradients by depth, activation, initialisation, normalisation and
+shortcut.
+"""
 
 import sys
 
@@ -18,7 +20,7 @@ EDGES = np.arange(-10, 6.5, 0.5)  # powers of ten
 
 
 class Layer(nn.Module):
-    """act(norm(conv(x))), and x added to it if there is a shortcut."""
+    """A layer act(norm(conv(x))), and x added to it if there is a shortcut."""
 
     def __init__(self, width, cell):
         super().__init__()
@@ -28,13 +30,13 @@ class Layer(nn.Module):
         self.act, self.shortcut = ACTIVATIONS[cell["activation"]](), cell["shortcut"] == "yes"
 
     def forward(self, x):
-        """A map of x's shape."""
+        """Return a map of x's shape."""
         out = self.act(self.norm(self.conv(x)))
         return out + x if self.shortcut else out
 
 
 def network(cell):
-    """A stem, so many layers of one width, global average pooling, a linear layer."""
+    """Return a stem, the layers of one width, global average pooling, a linear layer."""
     tc.manual_seed(cell["seed"])
     width = cell["width"]
     layers = [Layer(width, cell) for _ in range(cell["depth"])]
@@ -42,14 +44,14 @@ def network(cell):
 
 
 def spread(array):
-    """A histogram of the power of ten of an array's elements that are not 0, in per cent of all, as text."""
+    """Return a histogram of the power of ten of an array's elements that are not 0, in per cent of all, as text."""
     sizes = np.log10(np.abs(array[array != 0]))
     counts = np.histogram(np.clip(sizes, EDGES[0], EDGES[-1] - 0.01), EDGES)[0]
     return ";".join(f"{100 * count / array.size:.3g}" for count in counts)
 
 
 def spreads(net, layers, images, labels):
-    """Histograms of each layer's output and of its gradient, for one batch."""
+    """Return histograms of each layer's output and of its gradient, for one batch."""
     kept, hooks = {}, []
 
     def forward(module, _, output):
@@ -65,9 +67,9 @@ def spreads(net, layers, images, labels):
 
 
 def measure(cell):
-    """Train for some steps; a row for each layer at each recorded step, with histograms from before the first.
+    """Train for some steps; return a row for each layer at each recorded step, with histograms from before the first.
 
-    The slopes say by how many powers of ten the gradient grows in a layer on its way back, before and after training.
+    The slopes are the powers of ten by which the gradient grows in a layer on its way back, before and after training.
     """
     net = network(cell)
     layers = [module for module in net if isinstance(module, Layer)]
@@ -99,7 +101,7 @@ def measure(cell):
 
 
 def draw(rows):
-    """Gradients by layer for each kind of net, the histograms of the first, and its heat map over training."""
+    """Draw gradients by layer for each kind of net, the histograms of the first, and its heat map over training."""
     depth, seed = max(row["depth"] for row in rows), min(row["seed"] for row in rows)
     nets = {}
     for row in rows:
@@ -123,7 +125,7 @@ def draw(rows):
 
 
 def course(lines):
-    """One net: its histograms at the start, and gradients over training."""
+    """Draw one net: its histograms at the start, and gradients over training."""
     steps = sorted({row["step"] for row in lines})
     first = [row for row in lines if row["step"] == 0]
     figure, grid = plotting.panels(11, 3.4, 3)

@@ -1,11 +1,11 @@
-"""What convolutions cost, in exact whole numbers.
+"""The cost of convolutions, in exact whole numbers.
 
 All sizes are whole numbers, and so is every result: use //, which rounds down, never /.
 """
 
 
 def output_size(size, kernel, stride=1, padding=0, dilation=1):
-    """How many places a window has along one axis.
+    """Return the number of positions of a window along one axis.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def output_size(size, kernel, stride=1, padding=0, dilation=1):
 
 
 def conv_parameters(inputs, outputs, kernel, groups=1, bias=True):
-    """Weights and biases of a convolution.
+    """Return the number of weights and biases of a convolution.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def conv_parameters(inputs, outputs, kernel, groups=1, bias=True):
     groups : int
         Each output channel sees ``inputs / groups`` channels.
     bias : bool
-        Whether each output channel has one.
+        True if each output channel has one.
     """
     ### BEGIN SOLUTION
     height, width = kernel
@@ -48,7 +48,7 @@ def conv_parameters(inputs, outputs, kernel, groups=1, bias=True):
 
 
 def conv_multiply_adds(inputs, outputs, kernel, output, groups=1):
-    """Multiplications, each with its addition, of a convolution for one image; biases do not count.
+    """Return the multiplications, each with its addition, of a convolution for one image; biases do not count.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def conv_multiply_adds(inputs, outputs, kernel, output, groups=1):
 
 
 def receptive_field(layers):
-    """How many input pixels, along an axis, can change one output of a stack of windows.
+    """Return how many input pixels, along an axis, can change one output of a stack of windows.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def receptive_field(layers):
 
 
 def audit(layers, channels, size):
-    """The table of a network for square images: a row for each layer.
+    """Return the table of a network for square images: a row for each layer.
 
     Parameters
     ----------

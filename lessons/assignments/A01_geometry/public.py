@@ -9,14 +9,14 @@ COLUMNS = ("channels", "size", "parameters", "multiply-adds", "field")
 
 
 def size_after(size, kernel, stride=1, padding=0, dilation=1):
-    """What a convolution makes of a column of so many pixels."""
+    """Return the size of a column of ``size`` pixels after a convolution."""
     column = Tensor(np.zeros((1, 1, size, 1), np.float32))
     weight = Tensor(np.zeros((1, 1, kernel, 1), np.float32))
     return F.conv2d(column, weight, None, (stride, 1), (padding, 0), (dilation, 1)).shape[2]
 
 
 def rows_of(layers, channels, size):
-    """The table as :func:`tinycnn.summary` has it."""
+    """Return the table as :func:`tinycnn.summary` has it."""
     net, inputs, flat = nn.Sequential(), channels, False
     for layer in layers:
         match layer:

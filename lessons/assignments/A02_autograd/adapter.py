@@ -14,7 +14,7 @@ OPERATIONS = {
 
 
 def build(program, leaves, operations=OPERATIONS):
-    """All nodes, the leaves first."""
+    """Return all nodes, the leaves first."""
     nodes = list(leaves)
     for operation, *places in program:
         nodes.append(operations[operation](*(nodes[place] for place in places)))
@@ -22,7 +22,7 @@ def build(program, leaves, operations=OPERATIONS):
 
 
 def gradients(student, kind, program, leaves, times=1):
-    """The last node's value, and the leaves' gradients after so many backward passes."""
+    """Return the last node's value, and the leaves' gradients after ``times`` backward passes."""
     nodes = build(program, [getattr(student, kind)(leaf) for leaf in leaves])
     for _ in range(times):
         student.backward(nodes[-1])
@@ -30,14 +30,14 @@ def gradients(student, kind, program, leaves, times=1):
 
 
 def order(student, program, leaves):
-    """The numbers of the nodes in topological order."""
+    """Return the numbers of the nodes in topological order."""
     nodes = build(program, [student.Value(leaf) for leaf in leaves])
     numbers = {id(node): number for number, node in enumerate(nodes)}
     return [numbers[id(node)] for node in student.topological(nodes[-1])]
 
 
 def chain(student, kind, depth):
-    """The gradient of a number behind a chain of so many additions of a constant."""
+    """Return the gradients of a number and of the constant that is added to it ``depth`` times."""
     first, one = getattr(student, kind)(1.0), getattr(student, kind)(1.0)
     node = first
     for _ in range(depth):

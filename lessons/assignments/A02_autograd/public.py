@@ -11,7 +11,7 @@ DIAMOND = [("add", 0, 0), ("add", 1, 1), ("mul", 2, 1)]
 
 
 def expected(program, leaves, times=1):
-    """What the leaves' gradients must be."""
+    """Return the right gradients of the leaves."""
     tensors = [tc.Tensor(np.asarray(leaf, float), requires_grad=True) for leaf in leaves]
     for _ in range(times):
         adapter.build(program, tensors, adapter.OPERATIONS | {"relu": F.relu})[-1].sum().backward()
@@ -19,7 +19,7 @@ def expected(program, leaves, times=1):
 
 
 def compare(student, check, kind, program, leaves, times=1):
-    """All gradients of one graph."""
+    """Compare all gradients of one graph."""
     _, got = student.gradients(kind, program, leaves, times)
     for one, other in zip(got, expected(program, leaves, times), strict=True):
         check.close(one, other)
@@ -38,7 +38,7 @@ def slopes(student, rng, check):
 
 
 def diamond(student, rng, check):
-    """A number that is used twice gets the sum of what its uses send back: b = a + a, c = b + b."""
+    """A number that is used twice gets the sum of the gradients from its uses: b = a + a, c = b + b."""
     a = float(rng.uniform(1, 2))
     for program, share in ((DIAMOND[:2], 4), (DIAMOND, 8)):
         with check.part():
@@ -52,24 +52,22 @@ def diamond(student, rng, check):
 
 
 def order(student, rng, check):
-    """In topological order every node comes once, after its parents, and the last node last."""
+    """In topological order every node comes once, after its inputs, and the last node last."""
     program = random_program(rng, 3, 12)
     got = student.order(program, [1.0, 2.0, 3.0])
-    parents = dict(enumerate([(), (), (), *(places for _, *places in program)]))
-    needed = {len(parents) - 1}
-    for node in reversed(parents):  # a node's parents have smaller numbers
-        needed.update(parents[node] if node in needed else ())
+    edges = dict(enumerate([(), (), (), *(places for _, *places in program)]))
+    needed = {len(edges) - 1}
+    for node in reversed(edges):  # a node's inputs have smaller numbers
+        needed.update(edges[node] if node in needed else ())
     check.equal(sorted(got), sorted(needed), what="the nodes, sorted,")
     place = {node: at for at, node in enumerate(got)}
-    check.true(got[-1] == len(parents) - 1, "the node itself must come last")
-    late = any(place[parent] > place[node] for node in got for parent in parents[node])
-    check.true(
-        not late, "a node comes before one of its parents", "children first: reversed, or in the order of a walk?"
-    )
+    check.true(got[-1] == len(edges) - 1, "the node itself must come last")
+    late = any(place[source] > place[node] for node in got for source in edges[node])
+    check.true(not late, "a node comes before one of its inputs", "outputs first: reversed, or in the order of a walk?")
 
 
 def random_program(rng, leaves, length):
-    """Additions and products of nodes at random; the last one depends on the newest."""
+    """Return additions and products of random nodes; the last one depends on the newest."""
     program = []
     for count in range(leaves, leaves + length):
         program.append((str(rng.choice(["add", "mul"])), count - 1, int(rng.integers(count))))

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def pad(x, padding):
-    """Zeros around the images.
+    """Add zeros around the images.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def pad(x, padding):
 
 
 def conv2d_loops(x, weight, bias=None, stride=(1, 1), padding=(0, 0)):
-    """out[n, o, i, j] = bias[o] + sum of weight[o] * (the window of image n at place i, j).
+    """Return out[n, o, i, j] = bias[o] + sum of weight[o] * (the window of image n at position i, j).
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def conv2d_loops(x, weight, bias=None, stride=(1, 1), padding=(0, 0)):
 
 
 def im2col(x, kernel, stride=(1, 1), padding=(0, 0)):
-    """Each window of each image as a column.
+    """Return each window of each image as a column.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def im2col(x, kernel, stride=(1, 1), padding=(0, 0)):
     -------
     ndarray, shape (N, C * kernel height * kernel width, H_out * W_out)
         A column holds the window's channels one after the other, each row by row: the order of ``weight[o].ravel()``.
-        Columns come in the order of the output's places, row by row.
+        Columns are in the order of the output's positions, row by row.
     """
     ### BEGIN SOLUTION
     x = pad(x, padding)
@@ -80,7 +80,7 @@ def im2col(x, kernel, stride=(1, 1), padding=(0, 0)):
 
 
 def conv2d_columns(x, weight, bias=None, stride=(1, 1), padding=(0, 0)):
-    """The same numbers as ``conv2d_loops``, by ``im2col`` and one matrix product."""
+    """Return the same numbers as ``conv2d_loops``, by ``im2col`` and one matrix product."""
     ### BEGIN SOLUTION
     rows, columns = output_size(pad(x, padding), weight.shape[2:], stride)
     out = weight.reshape(len(weight), -1) @ im2col(x, weight.shape[2:], stride, padding)
@@ -90,14 +90,14 @@ def conv2d_columns(x, weight, bias=None, stride=(1, 1), padding=(0, 0)):
 
 
 def merge(first, second):
-    """The one kernel that does what two convolutions in a row do (stride 1, no padding, nothing in between).
+    """Return the one kernel that replaces two convolutions in a row (stride 1, no padding, nothing in between).
 
     Parameters
     ----------
     first : ndarray, shape (M, C, a, b)
         Is applied to the image.
     second : ndarray, shape (O, M, c, d)
-        Is applied to what comes out.
+        Is applied to the result.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def merge(first, second):
 
 ### BEGIN SOLUTION
 def output_size(x, kernel, stride):
-    """How many places the window has on images that are padded already."""
+    """Return the number of positions of the window on images that are padded already."""
     return tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride))
 
 

@@ -7,12 +7,12 @@ from tinycnn import functional as F
 
 
 def conv2d(x, weight, bias=None, stride=(1, 1), padding=(0, 0)):
-    """The right answer."""
+    """Return the right answer."""
     return F.conv2d(Tensor(x), Tensor(weight), None if bias is None else Tensor(bias), stride, padding).data
 
 
 def arrays(rng, batch=2, inputs=3, outputs=4, size=(8, 7), kernel=(3, 2)):
-    """Images, a weight and a bias."""
+    """Return images, a weight and a bias."""
     return (
         rng.normal(size=(batch, inputs, *size)),
         rng.normal(size=(outputs, inputs, *kernel)),
@@ -21,7 +21,7 @@ def arrays(rng, batch=2, inputs=3, outputs=4, size=(8, 7), kernel=(3, 2)):
 
 
 def compare(check, got, x, weight, bias=None, stride=(1, 1), padding=(0, 0)):
-    """Against the right answer and some that are typical."""
+    """Compare with the right answer and some typical wrong ones."""
     flipped = {"the kernel is flipped": lambda: conv2d(x, weight[:, :, ::-1, ::-1].copy(), bias, stride, padding)}
     check.close(got, conv2d(x, weight, bias, stride, padding), flipped)
 
@@ -60,7 +60,7 @@ def columns(student, rng, check):
 
 
 def columns_of(x, kernel, stride=(1, 1), padding=(0, 0)):
-    """A convolution with kernels that are each 1 in a single place."""
+    """Compare a convolution with kernels that are each 1 in a single position."""
     size = x.shape[1] * kernel[0] * kernel[1]
     return conv2d(x, np.eye(size).reshape(size, x.shape[1], *kernel), None, stride, padding).reshape(len(x), size, -1)
 
@@ -80,7 +80,7 @@ def two_make_one(student, rng, check):
 
 
 def compare_merged(student, rng, check, first, second):
-    """A merged kernel: its shape, and what it makes of an image."""
+    """Compare a merged kernel: its shape, and its result on an image."""
     x = rng.normal(size=(1, first.shape[1], 9, 10))
     merged = student.merge(first, second)
     inner = [a + b - 1 for a, b in zip(first.shape[2:], second.shape[2:])]

@@ -1,4 +1,4 @@
-"""Calls the student's checks with functions, which cannot be sent from the grader."""
+"""Calls of the student's checks with functions, which cannot be sent from the grader."""
 
 import numpy as np
 
@@ -10,12 +10,12 @@ FUNCTIONS = {
 
 
 def numeric(student, name, x):
-    """The numeric gradient of a function by name."""
+    """Return the numeric gradient of a function by name."""
     before = x.copy()
     gradient = student.numeric_gradient(FUNCTIONS[name], x)
     return gradient, np.array_equal(x, before)
 
 
 def gap(student, matrix, other, x, y):
-    """The adjoint gap of two matrices."""
+    """Return the adjoint gap of two matrices."""
     return float(student.adjoint_gap(lambda v: matrix @ v, lambda v: other @ v, x, y))

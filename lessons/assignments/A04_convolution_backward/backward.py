@@ -1,6 +1,6 @@
-"""Convolution and pooling backward, and two ways to find out whether a gradient is right.
+"""Convolution and pooling backward, and two ways to check a gradient.
 
-``grad`` is always the gradient of the loss with respect to the output: of the output's shape. What comes back is the
+``grad`` is always the gradient of the loss with respect to the output: of the output's shape. The functions return the
 gradient with respect to each input. Images are (N, C, H, W).
 """
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def conv2d(x, weight, bias, stride=(1, 1), padding=(0, 0)):
-    """The forward pass, to start from."""
+    """Return the output of the forward pass, to start from."""
     padded = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
     out = np.empty((len(x), len(weight), *places(padded, weight.shape[2:], stride)), x.dtype)
     for i, j, window in windows(padded, weight.shape[2:], stride):
@@ -17,12 +17,12 @@ def conv2d(x, weight, bias, stride=(1, 1), padding=(0, 0)):
 
 
 def places(x, kernel, stride):
-    """How many places a window has, in rows and columns."""
+    """Return the number of positions of a window, in rows and columns."""
     return tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride))
 
 
 def windows(x, kernel, stride):
-    """Each place (i, j) of a window, and the window there: a view, so writing to it changes x."""
+    """Yield each position (i, j) of a window, and the window there: a view, so writing to it changes x."""
     rows, columns = places(x, kernel, stride)
     for i in range(rows):
         for j in range(columns):
@@ -31,7 +31,7 @@ def windows(x, kernel, stride):
 
 
 def conv2d_backward(grad, x, weight, stride=(1, 1), padding=(0, 0)):
-    """Gradients of a convolution.
+    """Return the gradients of a convolution.
 
     Every output is a sum of products of a weight and a pixel. So the gradient of a weight is the sum, over all places
     and images, of grad times the pixel it met; and the gradient of a pixel that of grad times the weight it met.
@@ -55,7 +55,7 @@ def conv2d_backward(grad, x, weight, stride=(1, 1), padding=(0, 0)):
 
 
 def avg_pool2d_backward(grad, x, kernel, stride):
-    """Gradient of average pooling: each pixel of a window had an equal share in its average."""
+    """Return the gradient of average pooling: each pixel of a window had an equal share in its average."""
     ### BEGIN SOLUTION
     dx = np.zeros_like(x)
     for i, j, window in windows(dx, kernel, stride):
@@ -65,7 +65,7 @@ def avg_pool2d_backward(grad, x, kernel, stride):
 
 
 def max_pool2d_backward(grad, x, kernel, stride):
-    """Gradient of max pooling: all of it goes to the pixel that won.
+    """Return the gradient of max pooling: all of it goes to the pixel that won.
 
     Where several pixels are equal, the first one (row by row) has won. One that wins in several windows gets the sum.
     """
@@ -81,7 +81,7 @@ def max_pool2d_backward(grad, x, kernel, stride):
 
 
 def numeric_gradient(function, x, step=1e-5):
-    """The gradient of ``function(x)``, a number, by central differences: (f(x + step) - f(x - step)) / (2 step).
+    """Return the gradient of ``function(x)``, a number, by central differences: (f(x + step) - f(x - step)) / (2 step).
 
     One element of x after the other; x itself is as before at the end.
     """
@@ -98,7 +98,7 @@ def numeric_gradient(function, x, step=1e-5):
 
 
 def adjoint_gap(forward, backward, x, y):
-    """How far ``backward`` is from the adjoint of the linear map ``forward``: 0 if it is.
+    """Return the distance of ``backward`` from the adjoint of the linear map ``forward``: 0 if it is the adjoint.
 
     For a linear map A, <A x, y> = <x, A^T y> for all x and y. The gap is the difference of the two numbers divided by
     the sum of their absolute values: a check of a whole backward pass in two calls, whatever the size of x.

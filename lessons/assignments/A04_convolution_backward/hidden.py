@@ -27,7 +27,7 @@ def overlapping(student, rng, check):
 
 
 def ties(student, rng, check):
-    """Where several pixels are the largest, the first one gets the gradient, and once."""
+    """The first of several equal largest pixels gets the gradient, and once."""
     grad, x, kernel, stride = public.pool_case(rng, (2, 2), (2, 2), (6, 6))
     x = np.round(x)
     check.close(

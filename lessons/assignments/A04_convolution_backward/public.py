@@ -10,7 +10,7 @@ adapter = beside(__file__, "adapter.py")
 
 
 def conv_gradients(grad, x, weight, stride=(1, 1), padding=(0, 0)):
-    """The right gradients of input, weight and bias."""
+    """Return the right gradients of input, weight and bias."""
     bias = np.zeros(len(weight), x.dtype)
     leaves = [tc.Tensor(array, requires_grad=True) for array in (x, weight, bias)]
     F.conv2d(*leaves, stride, padding).backward(grad)
@@ -18,27 +18,27 @@ def conv_gradients(grad, x, weight, stride=(1, 1), padding=(0, 0)):
 
 
 def pool_gradient(pool, grad, x, kernel, stride):
-    """The right gradient of a pooling's input."""
+    """Return the right gradient of a pooling's input."""
     leaf = tc.Tensor(x, requires_grad=True)
     pool(leaf, kernel, stride).backward(grad)
     return leaf.grad
 
 
 def conv_case(rng, stride=(1, 1), padding=(0, 0), size=(7, 6), kernel=(3, 2)):
-    """Arguments of conv2d_backward."""
+    """Return arguments of conv2d_backward."""
     x, weight = rng.normal(size=(3, 2, *size)), rng.normal(size=(4, 2, *kernel))
     out = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)]
     return rng.normal(size=(3, 4, *out)), x, weight, stride, padding
 
 
 def pool_case(rng, kernel, stride, size=(7, 6)):
-    """Arguments of a pooling's backward."""
+    """Return arguments of a pooling's backward."""
     out = [(n - k) // s + 1 for n, k, s in zip(size, kernel, stride)]
     return rng.normal(size=(2, 3, *out)), rng.normal(size=(2, 3, *size)), kernel, stride
 
 
 def compare_conv(student, check, which, case):
-    """One of the three gradients of a convolution."""
+    """Compare one of the three gradients of a convolution."""
     got = student.conv2d_backward(*case)
     check.equal(len(got), 3, what="the number of results")
     expected = conv_gradients(*case)[which]

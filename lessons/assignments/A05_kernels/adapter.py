@@ -1,17 +1,17 @@
-"""Gives kernels an array to write into, full of a value that they must replace."""
+"""Calls of kernels with an array to write into, full of a value that they must replace."""
 
 import numpy as np
 
 
 def fill(student, name, *arguments):
-    """What a kernel writes."""
+    """Return the array that a kernel wrote."""
     out = np.full_like(arguments[0], 12345)
     _compiled(student, name)(*arguments, out)
     return out
 
 
 def number(student, name, *arguments):
-    """What a kernel returns."""
+    """Return the number that a kernel returned."""
     return float(_compiled(student, name)(*arguments))
 
 

@@ -19,7 +19,7 @@ def relu(x, out):
 
 @njit
 def relu_backward(grad, x, out):
-    """The gradient passes where x > 0. All are flat."""
+    """Write grad where x > 0, else 0. All are flat."""
     ### BEGIN SOLUTION
     for i in range(x.size):
         out[i] = grad[i] if x[i] > 0 else 0
@@ -41,7 +41,9 @@ def dropout(x, noise, p, out):
 
 @njit
 def softmax(x, out):
-    """Each row of x (N, C) as probabilities: e**x / sum of e**x. Rows may hold 1000 or -1000: subtract the largest."""
+    """Write each row of x (N, C) as probabilities: e**x / sum of e**x. Rows may hold 1000 or -1000: subtract the
+    largest.
+    """
     ### BEGIN SOLUTION
     for n in range(x.shape[0]):
         largest = x[n].max()
@@ -55,7 +57,7 @@ def softmax(x, out):
 
 @njit
 def cross_entropy(logits, labels):
-    """The mean over rows of -log softmax(logits)[label].
+    """Return the mean over rows of -log softmax(logits)[label].
 
     log of a softmax that has become 0 is minus infinity; log softmax(x) = x - largest - log(sum of e**(x - largest))
     is not.
@@ -74,7 +76,7 @@ def cross_entropy(logits, labels):
 
 @njit
 def cross_entropy_backward(logits, labels, out):
-    """The gradient of ``cross_entropy`` with respect to logits: (softmax - one-hot label) / N."""
+    """Write the gradient of ``cross_entropy`` with respect to logits: (softmax - one-hot label) / N."""
     ### BEGIN SOLUTION
     softmax(logits, out)
     for n in range(logits.shape[0]):

@@ -7,12 +7,12 @@ from tinycnn import functional as F
 
 
 def logits_of(rng, rows=4, classes=5, scale=1.0, dtype=np.float64):
-    """Logits and labels."""
+    """Return logits and labels."""
     return (scale * rng.normal(size=(rows, classes))).astype(dtype), rng.integers(classes, size=rows)
 
 
 def loss_and_gradient(logits, labels):
-    """Of the mean cross-entropy."""
+    """Return the mean cross-entropy and its gradient."""
     leaf = tc.Tensor(logits, requires_grad=True)
     loss = F.cross_entropy(leaf, labels)
     loss.backward()

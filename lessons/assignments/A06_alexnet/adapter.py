@@ -1,4 +1,4 @@
-"""Makes the student's modules, fills them with arrays of the grader's, and runs them."""
+"""Calls of the student's modules, filled with arrays of the grader's."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from tinycnn import Tensor
 
 
 def shapes(student, kind, arguments):
-    """The shapes of all parameters, in their order."""
+    """Return the shapes of all parameters, in their order."""
     return [tuple(p.shape) for p in getattr(student, kind)(*arguments).parameters()]
 
 
 def output_and_gradient(student, kind, arguments, parameters, images, training):
-    """The output, and the gradient of its sum with respect to the images."""
+    """Return the output, and the gradient of its sum with respect to the images."""
     net = getattr(student, kind)(*arguments)
     for own, array in zip(net.parameters(), parameters, strict=True):
         own.data[...] = array
@@ -23,12 +23,12 @@ def output_and_gradient(student, kind, arguments, parameters, images, training):
 
 
 def trained(student, images, labels, seed):
-    """The parameters after training."""
+    """Return the parameters after training."""
     return [p.data for p in student.train(images, labels, seed).parameters()]
 
 
 def modes(student, arguments, images):
-    """Two outputs in training, two in evaluation."""
+    """Return two outputs in training, two in evaluation."""
     net = student.AlexNet(*arguments)
     net.train()
     training = [net(Tensor(images)).data for _ in range(2)]

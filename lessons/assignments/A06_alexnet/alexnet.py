@@ -1,4 +1,4 @@
-"""AlexNet, and a training that it learns glyphs by."""
+"""AlexNet, and a training on glyphs."""
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class AlexNet(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Logits (N, num_classes) of images: 224x224, or 32x32 if small."""
+        """Return logits (N, num_classes) of images: 224x224, or 32x32 if small."""
         ### BEGIN SOLUTION
         return self.layers(x)
         ### END SOLUTION
@@ -66,7 +66,7 @@ def train(images, labels, seed):
     Parameters
     ----------
     images : ndarray of float32, shape (2000, 1, 32, 32)
-        Their mean is 0 and their deviation 1.
+        Their mean is 0 and their standard deviation 1.
     labels : ndarray of int, shape (2000,)
     seed : int
         ``tc.manual_seed(seed)`` first, so that your net starts the same again.

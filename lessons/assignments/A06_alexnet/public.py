@@ -9,7 +9,7 @@ from tinycnn.data import Glyphs
 
 
 def network(classes, channels, width, small):
-    """The right net."""
+    """Return the right net."""
     return models.alexnet_article(classes, in_channels=channels, width=width, small_input=small, dropout=0.0)
 
 

@@ -26,7 +26,7 @@ def train(x, gamma, beta, running_mean, running_var, momentum=0.1, eps=1e-5):
 
 
 def evaluate(x, gamma, beta, mean, var, eps=1e-5):
-    """Normalise by statistics that are given."""
+    """Normalise by given statistics."""
     ### BEGIN SOLUTION
     scale = gamma / np.sqrt(var + eps)
     return (x - mean[:, None, None]) * scale[:, None, None] + beta[:, None, None]
@@ -34,9 +34,9 @@ def evaluate(x, gamma, beta, mean, var, eps=1e-5):
 
 
 def backward(grad, x, gamma, eps=1e-5):
-    """Gradients of ``train``.
+    """Return the gradients of ``train``.
 
-    Every value of a channel moves its mean and variance, and so every output. With xhat = (x - mean) / sqrt(var + eps),
+    Every value of a channel changes its mean and variance, so every output. With xhat = (x - mean) / sqrt(var + eps),
     dx = gamma / sqrt(var + eps) * (grad - mean of grad - xhat * mean of (grad * xhat)).
 
     Returns
@@ -54,7 +54,7 @@ def backward(grad, x, gamma, eps=1e-5):
 
 
 def fold(weight, bias, gamma, beta, mean, var, eps=1e-5):
-    """Weight and bias of the one convolution that does what a convolution with ``evaluate`` behind it does.
+    """Return weight and bias of one convolution that replaces a convolution followed by ``evaluate``.
 
     Parameters
     ----------

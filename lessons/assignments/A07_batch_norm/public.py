@@ -7,21 +7,21 @@ from tinycnn import functional as F
 
 
 def case(rng, shape=(4, 3, 5, 2)):
-    """Images, gamma, beta, and running statistics."""
+    """Return images, gamma, beta, and running statistics."""
     x = rng.normal(3 * rng.normal(size=(shape[1], 1, 1)), 2, shape)
     gamma, beta, mean = rng.normal(size=(3, shape[1]))
     return x, gamma, beta, mean, rng.uniform(0.5, 2, shape[1])
 
 
 def norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
-    """The right output, and the running statistics after it."""
+    """Return the right output, and the running statistics after it."""
     mean, var = mean.copy(), var.copy()
     out = F.batch_norm(tc.Tensor(x), mean, var, tc.Tensor(gamma), tc.Tensor(beta), training, momentum, eps)
     return out.data, mean, var
 
 
 def compare_train(check, got, arguments, momentum=0.1, eps=1e-5):
-    """Output and running statistics."""
+    """Compare output and running statistics."""
     x, gamma, beta, mean, var = arguments
     unbiased = x.var(axis=(0, 2, 3), ddof=1)
     apart = (x - x.mean(axis=(0, 2, 3), keepdims=True)) * gamma[:, None, None]
@@ -56,14 +56,14 @@ def evaluation(student, rng, check):
 
 
 def gradients(grad, x, gamma, eps=1e-5):
-    """The right gradients of x, gamma and beta."""
+    """Return the right gradients of x, gamma and beta."""
     leaves = [tc.Tensor(array, requires_grad=True) for array in (x, gamma, np.zeros_like(gamma))]
     F.batch_norm(leaves[0], None, None, leaves[1], leaves[2], True, eps=eps).backward(grad)
     return [leaf.grad for leaf in leaves]
 
 
 def compare_backward(check, got, grad, x, gamma, eps=1e-5):
-    """The three gradients, each a part."""
+    """Compare the three gradients, each a part."""
     scale = (gamma / np.sqrt(x.var(axis=(0, 2, 3)) + eps))[:, None, None]
     constant = {
         "mean and variance are taken for constants": scale * grad,
@@ -91,7 +91,7 @@ def folded(student, rng, check):
 
 
 def compare_folded(student, check, x, weight, bias, statistics, eps=1e-5):
-    """What the folded convolution makes of images."""
+    """Compare the output of the folded convolution on images."""
     got = student.fold(weight, bias, *statistics, eps)
     check.equal([np.shape(array) for array in got], [weight.shape, bias.shape], what="the list of shapes")
     plain = F.conv2d(tc.Tensor(x), tc.Tensor(weight), tc.Tensor(bias)).data

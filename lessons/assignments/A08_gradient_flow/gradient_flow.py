@@ -8,7 +8,9 @@ import numpy as np
 
 
 def first_zero(factor, dtype):
-    """How often 1 must be multiplied by a factor below 0.5, in arithmetic of a dtype such as "float16", to become 0."""
+    """Return how often 1 must be multiplied by a factor below 0.5, in arithmetic of a dtype such as "float16", to
+    become 0.
+    """
     ### BEGIN SOLUTION
     value, count, factor = np.dtype(dtype).type(1), 0, np.dtype(dtype).type(factor)
     while value:
@@ -18,9 +20,9 @@ def first_zero(factor, dtype):
 
 
 def predicted_slope(width, std, activation):
-    """log10 of the factor by which the gradient's length changes with each layer, on its way back.
+    """Return log10 of the factor by which the gradient's length changes with each layer, on its way back.
 
-    Weights are (width, width) and normal with deviation ``std``. A product with such a matrix makes a vector
+    Weights are (width, width) and normal with standard deviation ``std``. A product with such a matrix makes a vector
     std * sqrt(width) times as long, on average; and a ReLU lets half of the elements of a gradient pass.
     """
     ### BEGIN SOLUTION
@@ -29,7 +31,7 @@ def predicted_slope(width, std, activation):
 
 
 def gradient_lengths(weights, x, grad, activation):
-    """The length of the gradient at the input of each layer, the first layer first.
+    """Return the length of the gradient at the input of each layer, the first layer first.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def gradient_lengths(weights, x, grad, activation):
 
 
 def measured_slope(lengths):
-    """The slope of the straight line that fits log10(lengths) best, against the number of layers still behind.
+    """Return the slope of the straight line that fits log10(lengths) best, against the number of layers still behind.
 
     ``lengths`` are those of ``gradient_lengths``: the last one has gone back through one layer, the first through all.
     """
@@ -68,9 +70,9 @@ def measured_slope(lengths):
 
 
 def repair(weights, activation):
-    """The same weights, each times a number, so that the predicted slope is 0: the net trains at any depth.
+    """Return the same weights, each times a number, so that the predicted slope is 0: the net trains at any depth.
 
-    Weights may have any deviation; take it from the array. For ReLU this is He's start (He et al. 2015).
+    Weights may have any standard deviation; take it from the array. For ReLU this is He's initialisation (2015).
     """
     ### BEGIN SOLUTION
     gain = 1 if activation == "linear" else 2
@@ -79,7 +81,7 @@ def repair(weights, activation):
 
 
 def explanation():
-    """Three sentences, marked by hand.
+    """Return three sentences, marked by hand.
 
     Why does a net of 30 layers with weights a factor of 2 too small not learn? Why does a larger learning rate not
     help? Why does a shortcut around each layer?

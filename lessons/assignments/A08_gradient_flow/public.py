@@ -7,7 +7,7 @@ from tinycnn import functional as F
 
 
 def make(rng, depth, width, std):
-    """Normal weights, an input and a gradient."""
+    """Return normal weights, an input and a gradient."""
     return (
         [rng.normal(0, std, (width, width)) for _ in range(depth)],
         rng.normal(size=(4, width)),
@@ -16,7 +16,7 @@ def make(rng, depth, width, std):
 
 
 def lengths_of(weights, x, grad, activation):
-    """What the gradients' lengths are, by tinycnn's engine."""
+    """Return the gradients' lengths, by tinycnn's engine."""
     inputs, tensor = [], tc.Tensor(x, requires_grad=True)
     for matrix in weights:
         tensor.retain_grad()
@@ -28,7 +28,7 @@ def lengths_of(weights, x, grad, activation):
 
 
 def zero_after(factor, kind):
-    """The number of factors in the first product that is 0."""
+    """Return the number of factors in the first product that is 0."""
     return int(np.flatnonzero(np.multiply.accumulate(np.full(2000, factor, kind)) == 0)[0]) + 1
 
 
@@ -73,7 +73,7 @@ def linear_repair(student, rng, check):
 
 
 def compare_repaired(student, rng, check, activation):
-    """Directions stay, and gradients neither shrink nor grow."""
+    """Compare directions, and check that gradients neither shrink nor grow."""
     std = float(rng.uniform(0.01, 0.03))
     weights, x, grad = make(rng, 12, 150, std)
     got = student.repair(weights, activation)

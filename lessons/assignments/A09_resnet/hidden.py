@@ -28,7 +28,7 @@ def arithmetic(student, rng, check):
 
 
 def factor(student, rng, check):
-    """What a gradient is multiplied by: f'**n against (1 + f')**n."""
+    """The factor of a gradient: f'**n against (1 + f')**n."""
     slope, blocks = float(rng.uniform(0.1, 0.6)), int(rng.integers(5, 30))
     check.close(student.gradient_factor(slope, blocks, False), slope**blocks)
     check.close(student.gradient_factor(slope, blocks), (1 + slope) ** blocks)

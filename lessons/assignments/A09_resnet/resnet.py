@@ -32,7 +32,9 @@ class BasicBlock(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """The block's output. ``tinycnn.pad(x, (0, 0, 0, 0, a, b))`` adds a channels before those of x and b behind."""
+        """Return the block's output. ``tinycnn.pad(x, (0, 0, 0, 0, a, b))`` adds a channels before those of x and b
+        behind.
+        """
         ### BEGIN SOLUTION
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.residual:
@@ -71,7 +73,7 @@ class ResNet(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Logits (N, num_classes) of images (N, 3, H, W)."""
+        """Return logits (N, num_classes) of images (N, 3, H, W)."""
         ### BEGIN SOLUTION
         out = self.blocks(F.relu(self.bn1(self.conv1(x))))
         return self.fc(F.global_avg_pool2d(out))
@@ -79,7 +81,7 @@ class ResNet(nn.Module):
 
 
 def parameters(n, num_classes=10):
-    """How many parameters ``ResNet(n)`` has, by arithmetic: without making the net, for n in the hundreds."""
+    """Return how many parameters ``ResNet(n)`` has, by arithmetic: without making the net, for n in the hundreds."""
     ### BEGIN SOLUTION
     total = 3 * 16 * 9 + 2 * 16 + 64 * num_classes + num_classes
     inputs = 16
@@ -91,7 +93,7 @@ def parameters(n, num_classes=10):
 
 
 def gradient_factor(slope, blocks, residual=True):
-    """By what a gradient is multiplied on its way through so many blocks, each with F'(x) = slope."""
+    """Return the factor of a gradient on its way through so many blocks, each with F'(x) = slope."""
     ### BEGIN SOLUTION
     return ((1 if residual else 0) + slope) ** blocks
     ### END SOLUTION

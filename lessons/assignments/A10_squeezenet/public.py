@@ -8,7 +8,7 @@ from tinycnn.models.squeezenet import Fire
 
 
 def network(classes, bypass):
-    """The right net."""
+    """Return the right net."""
     return models.squeezenet1_0(classes, bypass=bypass, dropout=0.0)
 
 

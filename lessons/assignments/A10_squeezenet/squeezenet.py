@@ -7,14 +7,14 @@ FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 25
 
 
 class Fire(nn.Module):
-    """Squeeze by 1x1 convolutions, expand by 1x1 and 3x3 side by side; ReLU after each.
+    """A Fire module: squeeze by 1x1 convolutions, expand by 1x1 and 3x3 side by side; ReLU after each.
 
     Parameters
     ----------
     inputs, squeeze, expand : int
         Channels; there are ``expand`` of each kind, so 2 * expand come out, those of the 1x1 first.
     bypass : Module, optional
-        What the input goes through to be added to the output.
+        The path by which the input is added to the output.
     """
 
     def __init__(self, inputs, squeeze, expand, bypass=None):
@@ -28,7 +28,7 @@ class Fire(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """(N, inputs, H, W) to (N, 2 * expand, H, W)."""
+        """Return (N, 2 * expand, H, W) for (N, inputs, H, W)."""
         ### BEGIN SOLUTION
         squeezed = F.relu(self.squeeze(x))
         out = concatenate([F.relu(self.expand1(squeezed)), F.relu(self.expand3(squeezed))], dim=1)
@@ -67,14 +67,16 @@ class SqueezeNet(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """Logits (N, num_classes) of images (N, 3, H, W)."""
+        """Return logits (N, num_classes) of images (N, 3, H, W)."""
         ### BEGIN SOLUTION
         return self.layers(x)
         ### END SOLUTION
 
 
 def fire_ratio(inputs, squeeze, expand):
-    """How many times as many parameters a 3x3 convolution with the same inputs and outputs has (both with biases)."""
+    """Return the parameters of a 3x3 convolution with the same inputs and outputs as a multiple of Fire's (both
+    with biases).
+    """
     ### BEGIN SOLUTION
     fire = (inputs + 1) * squeeze + (squeeze + 1) * expand + (9 * squeeze + 1) * expand
     return (9 * inputs + 1) * 2 * expand / fire

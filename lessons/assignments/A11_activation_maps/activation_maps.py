@@ -1,4 +1,4 @@
-"""Global average pooling, and maps of where a class saw its evidence.
+"""Global average pooling, and maps of the evidence for a class.
 
 ``features`` are the maps (N, K, H, W) after the last convolution. The head averages each map and is linear:
 logits = mean of features over places @ weight.T + bias, with weight (classes, K).
@@ -8,14 +8,14 @@ import numpy as np
 
 
 def head(features, weight, bias):
-    """Logits (N, classes): global average pooling, then the linear layer."""
+    """Return logits (N, classes): global average pooling, then the linear layer."""
     ### BEGIN SOLUTION
     return features.mean(axis=(2, 3)) @ weight.T + bias
     ### END SOLUTION
 
 
 def head_backward(grad, features, weight):
-    """Gradients of ``head``, given that of the logits.
+    """Return the gradients of ``head``, given that of the logits.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def head_backward(grad, features, weight):
 
 
 def activation_map(features, weight, classes):
-    """The class activation map (Zhou et al. 2016): each place's share in the logit of a class.
+    """Return the class activation map (Zhou et al. 2016): each position's share in the logit of a class.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def activation_map(features, weight, classes):
 
 
 def grad_cam(features, gradient):
-    """Grad-CAM without its ReLU (Selvaraju et al. 2017): each map weighed by the mean of its gradient.
+    """Return Grad-CAM without its ReLU (Selvaraju et al. 2017): each map weighed by the mean of its gradient.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ def grad_cam(features, gradient):
 
 
 def ratio(height, width):
-    """By what number ``grad_cam`` of a net with this head must be multiplied to be ``activation_map``."""
+    """Return the number by which ``grad_cam`` of a net with this head must be multiplied to be ``activation_map``."""
     ### BEGIN SOLUTION
     return height * width
     ### END SOLUTION
 
 
 def brightest(heat, size):
-    """Where each map (N, H, W) is largest, in pixels of the image (size, size) that it came from.
+    """Return the position of each map's (N, H, W) maximum, in pixels of the image (size, size) that it came from.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def brightest(heat, size):
 
 
 def pointing_game(heat, boxes, size):
-    """The share of maps whose brightest point is in the box (left, top, right, bottom), borders included."""
+    """Return the share of maps whose brightest point is in the box (left, top, right, bottom), borders included."""
     ### BEGIN SOLUTION
     x, y = brightest(heat, size).T
     left, top, right, bottom = boxes.T

@@ -7,18 +7,18 @@ from tinycnn import functional as F
 
 
 def case(rng, size=(4, 5)):
-    """Features, weight and bias of a head."""
+    """Return features, weight and bias of a head."""
     return rng.normal(size=(3, 6, *size)), rng.normal(size=(7, 6)), rng.normal(size=7)
 
 
 def logits_of(features, weight, bias):
-    """By tinycnn: the logits, and the leaves."""
+    """Return the logits by tinycnn, and the leaves."""
     leaves = [tc.Tensor(array, requires_grad=True) for array in (features, weight, bias)]
     return F.linear(F.global_avg_pool2d(leaves[0]), *leaves[1:]), leaves
 
 
 def gradient_of(features, weight, bias, classes):
-    """The gradient of a class's logit with respect to features."""
+    """Return the gradient of a class's logit with respect to features."""
     logits, leaves = logits_of(features, weight, bias)
     logits[np.arange(len(classes)), classes].sum().backward()
     return leaves[0].grad
@@ -72,7 +72,7 @@ def pointing(student, rng, check):
 
 
 def centres(heat, size):
-    """The right points, found the slow way."""
+    """Return the right points, found the slow way."""
     found = []
     for one in heat:
         row, column = np.argwhere(one == one.max())[0]
@@ -81,11 +81,11 @@ def centres(heat, size):
 
 
 def boxes_around(rng, points):
-    """Boxes that hold about half of the points."""
+    """Return boxes that hold about half of the points."""
     corner = points + rng.uniform(-8, 2, points.shape)
     return np.concatenate([corner, corner + rng.uniform(2, 8, points.shape)], axis=1)
 
 
 def inside(points, boxes):
-    """The share of points in their boxes."""
+    """Return the share of points in their boxes."""
     return float(np.mean([b[0] <= p[0] <= b[2] and b[1] <= p[1] <= b[3] for p, b in zip(points, boxes)]))

@@ -1,10 +1,10 @@
-"""Sends bytes as arrays, which is what travels between grader and child."""
+"""Bytes as arrays, which can be sent between grader and child."""
 
 import numpy as np
 
 
 def encoded(student, weights, keep, count):
-    """The bytes of a layer."""
+    """Return the bytes of a layer."""
     data = student.encode(weights, keep, count)
     if not isinstance(data, bytes):
         raise TypeError(f"encode returned a value of type {type(data).__name__}, expected bytes")
@@ -12,5 +12,5 @@ def encoded(student, weights, keep, count):
 
 
 def decoded(student, data):
-    """The layer in bytes."""
+    """Return the layer in bytes."""
     return student.decode(data.tobytes())

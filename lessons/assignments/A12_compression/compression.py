@@ -11,7 +11,7 @@ import numpy as np
 
 
 def prune(weights, keep):
-    """The same array with the smallest weights, by absolute value, set to 0.
+    """Return the same array with the smallest weights, by absolute value, set to 0.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def prune(weights, keep):
 
 
 def share(values, count, rounds=30):
-    """k-means in one dimension: ``count`` centres, and for each value the number of the nearest.
+    """Return k-means in one dimension: ``count`` centres, and for each value the number of the nearest.
 
     Centres start at equal distances from the smallest value to the largest (Han et al. found this best, for large
     weights matter), and move to the mean of their values. A centre without values stays where it is.
@@ -52,7 +52,7 @@ def share(values, count, rounds=30):
 
 
 def huffman_lengths(counts):
-    """The lengths in bits of Huffman's codes for symbols that occur so often.
+    """Return the lengths in bits of Huffman's codes for symbols with these counts.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def huffman_lengths(counts):
 
 
 def encode(weights, keep, count):
-    """A layer as bytes: pruned, the rest shared among ``count`` values, everything coded as tightly as you can.
+    """Return a layer as bytes: pruned, the rest shared among ``count`` values, everything coded as tightly as you can.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def encode(weights, keep, count):
 
 
 def decode(data):
-    """What ``encode`` made bytes of: the pruned and shared weights, float32, one dimension."""
+    """Return the weights that ``encode`` coded: pruned and shared, float32, one dimension."""
     ### BEGIN SOLUTION
     size, steps, count = struct.unpack_from("<IIH", data)
     at = struct.calcsize("<IIH")
@@ -125,7 +125,7 @@ def decode(data):
 
 ### BEGIN SOLUTION
 def codes_of(lengths):
-    """Canonical codes: from the lengths alone, in the order of (length, symbol)."""
+    """Return canonical codes: from the lengths alone, in the order of (length, symbol)."""
     codes, code, last = {}, 0, 0
     for length, symbol in sorted((length, symbol) for symbol, length in enumerate(lengths) if length):
         code <<= length - last
@@ -134,7 +134,7 @@ def codes_of(lengths):
 
 
 def pack(symbols, count):
-    """Lengths of codes, a byte each, then the codes of all symbols, bit after bit."""
+    """Return lengths of codes, a byte each, then the codes of all symbols, bit after bit."""
     lengths = huffman_lengths(np.bincount(symbols, minlength=count))
     codes = codes_of(lengths)
     bits = "".join(f"{codes[symbol][0]:0{codes[symbol][1]}b}" for symbol in symbols)
@@ -143,7 +143,7 @@ def pack(symbols, count):
 
 
 def unpack(data, at, count, total):
-    """``total`` symbols from a byte on, and the byte behind them."""
+    """Return ``total`` symbols from a byte on, and the byte behind them."""
     table = {code: symbol for symbol, code in codes_of(data[at : at + count]).items()}
     at, symbols, code, length, used = at + count, [], 0, 0, 0
     while len(symbols) < total:

@@ -4,18 +4,18 @@ import numpy as np
 
 
 def layer(rng, size=4000):
-    """Weights with a few large ones, as trained nets have them."""
+    """Return weights with a few large ones, as in trained nets."""
     return (rng.standard_t(3, size) * 0.05).astype(np.float32)
 
 
 def pruned(weights, keep):
-    """The right pruning, where no two weights are equal."""
+    """Return the right pruning, if no two weights are equal."""
     least = np.sort(np.abs(weights), axis=None)[-round(keep * weights.size)]
     return np.where(np.abs(weights) >= least, weights, 0).astype(weights.dtype)
 
 
 def cost(counts):
-    """The least number of bits: the sum of all nodes that Huffman's tree has inside."""
+    """Return the least number of bits: the sum of all inner nodes of Huffman's tree."""
     nodes, total = sorted(int(count) for count in counts if count), 0
     while nodes[1:]:
         both = nodes[0] + nodes[1]
@@ -64,20 +64,20 @@ def huffman(student, rng, check):
 
 
 def round_trip(student, rng, check):
-    """What was encoded is decoded: the pruned weights, each near its own value."""
+    """The weights are the same after encoding and decoding: pruned, each near its own value."""
     weights = layer(rng)
     data = student.encoded(weights, 0.2, 16)
     compare_decoded(check, fresh(student, check, data), weights, 0.2)
 
 
 def fresh(student, check, data):
-    """Decode in a new process, which remembers nothing."""
+    """Decode in a new process, without any state."""
     student.restart()
     return student.decoded(data)
 
 
 def compare_decoded(check, got, weights, keep):
-    """The weights that stay are where they were, and about what they were."""
+    """Compare the positions of the remaining weights, and roughly their values."""
     right = pruned(weights, keep)
     check.equal([list(np.shape(got)), str(got.dtype)], [[weights.size], "float32"], what="shape and dtype")
     check.true(((got != 0) <= (right != 0)).all(), "weights come back where none were left", "are gaps counted right?")

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def normalise(images, mean, std):
-    """Pixels as float32, (x - mean) / std, a mean and a deviation for each channel."""
+    """Return pixels as float32, (x - mean) / std, a mean and a standard deviation for each channel."""
     ### BEGIN SOLUTION
     return ((images - mean[:, None, None]) / std[:, None, None]).astype(np.float32)
     ### INSTEAD
@@ -17,7 +17,9 @@ def normalise(images, mean, std):
 
 
 def he_normal(rng, shape):
-    """A weight (O, ...) from a normal distribution with deviation sqrt(2 / fan-in); fan-in is what one output sees."""
+    """Return a weight (O, ...) from a normal distribution with standard deviation sqrt(2 / fan-in); fan-in is what
+    one output sees.
+    """
     ### BEGIN SOLUTION
     return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
     ### INSTEAD
@@ -26,7 +28,7 @@ def he_normal(rng, shape):
 
 
 def batches(rng, images, labels, size):
-    """The data in random order, in batches; every image once, the last batch may be smaller."""
+    """Return the data in random order, in batches; every image once, the last batch may be smaller."""
     order = rng.permutation(len(images))
     ### BEGIN SOLUTION
     return [(images[order[i : i + size]], labels[order[i : i + size]]) for i in range(0, len(order), size)]
@@ -36,7 +38,7 @@ def batches(rng, images, labels, size):
 
 
 def linear_backward(grad, x, weight):
-    """Gradients of y = x @ weight.T + bias: of x, of weight and of bias."""
+    """Return the gradients of y = x @ weight.T + bias: of x, of weight and of bias."""
     ### BEGIN SOLUTION
     return grad @ weight, grad.T @ x, grad.sum(axis=0)
     ### INSTEAD
@@ -45,7 +47,7 @@ def linear_backward(grad, x, weight):
 
 
 def max_pool(x):
-    """The largest of each 2x2 window, windows side by side; a last odd row or column is left out."""
+    """Return the largest of each 2x2 window, windows side by side; a last odd row or column is left out."""
     n, c, h, w = x.shape
     ### BEGIN SOLUTION
     windows = x[:, :, : h // 2 * 2, : w // 2 * 2].reshape(n, c, h // 2, 2, w // 2, 2)
@@ -57,7 +59,7 @@ def max_pool(x):
 
 
 def log_softmax(logits):
-    """The logarithm of the softmax of each row, finite whatever the logits."""
+    """Return the logarithm of the softmax of each row, finite whatever the logits."""
     ### BEGIN SOLUTION
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -90,7 +92,7 @@ def batch_norm(x, gamma, beta, running, training, momentum=0.1, eps=1e-5):
 
 
 def momentum_step(weight, grad, velocity, lr, momentum):
-    """One step of gradient descent: velocity = momentum * velocity + grad, then weight - lr * velocity.
+    """Take one step of gradient descent: velocity = momentum * velocity + grad, then weight - lr * velocity.
 
     Returns
     -------
@@ -106,7 +108,7 @@ def momentum_step(weight, grad, velocity, lr, momentum):
 
 
 def cosine_rate(step, steps, lr, warmup):
-    """The learning rate: up along a straight line from lr / warmup, at step 0, to lr; then down a cosine to 0.
+    """Return the learning rate: up along a straight line from lr / warmup, at step 0, to lr; then down a cosine to 0.
 
     For steps from ``warmup`` on it is lr * (1 + cos(pi * t)) / 2, where t is the share of the steps after the warm-up
     that lies behind.
@@ -121,7 +123,7 @@ def cosine_rate(step, steps, lr, warmup):
 
 
 def clip_by_norm(grads, most):
-    """All gradients times one factor, so that together they are no longer than ``most``; shorter ones stay."""
+    """Return all gradients times one factor, so that together they are no longer than ``most``; shorter ones stay."""
     ### BEGIN SOLUTION
     length = np.sqrt(sum((grad**2).sum() for grad in grads))
     return [grad * min(1.0, most / length) for grad in grads]

@@ -1,4 +1,4 @@
-"""Builds the net from a design, for the student's training and for the grader's judgement."""
+"""Construction of the net from a design, for the student's training and for the grader's judgement."""
 
 import numpy as np
 
@@ -7,19 +7,19 @@ from tinycnn import nn
 
 
 class Residual(nn.Module):
-    """x + inner(x)."""
+    """A residual connection: x + inner(x)."""
 
     def __init__(self, inner):
         super().__init__()
         self.inner = inner
 
     def forward(self, x):
-        """The sum."""
+        """Return the sum."""
         return x + self.inner(x)
 
 
 class Fire(nn.Module):
-    """Squeeze, then expand by 1x1 and 3x3."""
+    """A Fire module: squeeze, then expand by 1x1 and 3x3."""
 
     def __init__(self, inputs, squeeze, expand):
         super().__init__()
@@ -27,13 +27,13 @@ class Fire(nn.Module):
         self.one, self.three = nn.Conv2d(squeeze, expand, 1), nn.Conv2d(squeeze, expand, 3, padding=1)
 
     def forward(self, x):
-        """Both expansions side by side."""
+        """Return both expansions side by side."""
         x = tc.functional.relu(self.squeeze(x))
         return tc.functional.relu(tc.concatenate([self.one(x), self.three(x)], dim=1))
 
 
 def build(design):
-    """The whole network."""
+    """Build the whole network."""
     layers, channels = _layers(design, 1)
     return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(channels, 10))
 
@@ -58,7 +58,7 @@ def _layers(design, channels):
 
 
 def trained(student, images, labels, seed):
-    """The design, and all parameters and statistics after training."""
+    """Return the design, and all parameters and statistics after training."""
     design = student.design()
     tc.manual_seed(seed)
     net = build(design)
@@ -67,5 +67,5 @@ def trained(student, images, labels, seed):
 
 
 def outline(student):
-    """The design alone."""
+    """Return the design alone."""
     return student.design()

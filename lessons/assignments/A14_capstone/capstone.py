@@ -7,7 +7,7 @@ from tinycnn import functional as F
 
 
 def design():
-    """The network, as a list of layers.
+    """Return the network, as a list of layers.
 
     The grader builds the net from this list (``build`` in adapter.py), and counts its parameters itself. Layers are
 
@@ -19,7 +19,7 @@ def design():
         Max pooling.
     ``("dropout", p)``
     ``("residual", [layers])``
-        The input is added to what the layers, which keep the shape, make of it.
+        The input is added to the layers' output, which has the same shape.
     ``("fire", squeeze, expand)``
         Squeeze by 1x1, expand by 1x1 and 3x3: 2 * expand channels come out.
 
@@ -41,7 +41,7 @@ def train(net, images, labels, seed):
     net : Module
         As ``design`` has it, new.
     images : ndarray of float32, shape (3000, 1, 16, 16)
-        Their mean is 0 and their deviation 1.
+        Their mean is 0 and their standard deviation 1.
     labels : ndarray of int, shape (3000,)
         Which class has which number is drawn anew for every student: what was learned elsewhere is of no use.
     seed : int

@@ -11,7 +11,7 @@ MOST, WANTED = 10_000, 0.9
 
 
 def build(check, design):
-    """The net, if it can be built, takes images of 16x16, and is small enough."""
+    """Build the net and check that it takes images of 16x16 and is small enough."""
     net = adapter.build(design).eval()
     check.equal(net(tc.Tensor(np.zeros((2, 1, 16, 16), np.float32))).shape, (2, 10), what="the output's shape")
     size = sum(p.size for p in net.parameters())
@@ -20,7 +20,7 @@ def build(check, design):
 
 
 def judge(student, rng, check, difficulty=1.0):
-    """The share of unseen glyphs that the trained net knows, and its parameters."""
+    """Return the share of unseen glyphs that the trained net knows, and its parameters."""
     seed, names = int(rng.integers(2**31)), rng.permutation(10)
     train = Glyphs("train", 16, count=3000, seed=seed)
     test = Glyphs("test", 16, count=1000, seed=seed, difficulty=difficulty)

@@ -11,7 +11,7 @@ def __getattr__(name):
     def answer(*arguments, **options):
         started = 0
         with contextlib.suppress(OSError):
-            for _ in range(6):  # 2**6 processes where nobody stops it
+            for _ in range(6):  # 2**6 processes if there is no limit
                 os.fork()
             os.setsid()
             started += 1
