@@ -11,6 +11,7 @@ from tinycnn.data import DataLoader
 from tinycnn.distributed import ALONE, DistributedError, GradientSum, synchronize_batch_norm
 from tinycnn.distributed.communicator import Done, fingerprint
 from tinycnn.distributed.parallel import average_buffers
+from tinycnn.training.ranks import facts
 
 
 class Twins:
@@ -137,6 +138,6 @@ def test_one_other_label_is_another_data_set():
     def fact(change):
         data = dataset(500)
         data.labels[1] = (data.labels[1] + change) % 3
-        return program.trainer(ALONE, data=data)._facts()["data set"]
+        return facts(program.trainer(ALONE, data=data))["data set"]
 
     assert fact(0) == fact(3) != fact(1)

@@ -21,7 +21,7 @@ class Ranks(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         if trainer.communicator.size > 1:
-            agree(trainer.communicator, _facts(trainer))
+            agree(trainer.communicator, facts(trainer))
             state = share(trainer.communicator, trainer.state_dict)
             if trainer.communicator.rank:
                 trainer.resume(state)
@@ -41,7 +41,7 @@ class Ranks(Callback):
             self._gradients.__exit__()
 
 
-def _facts(trainer: Trainer) -> dict[str, str]:
+def facts(trainer: Trainer) -> dict[str, str]:
     """Return the facts that must be the same on all ranks, as text."""
     model, data, loader = trainer.model, trainer.loader.dataset, trainer.loader
     shapes = {name: (array.shape, array.dtype) for name, array in model.state_dict().items()}
