@@ -26,7 +26,7 @@ NETS = (
 
 
 def write_csv(path: Path, rows: Sequence[NamedTuple]) -> None:
-    """Rows of one kind, with their field names on top."""
+    """Write rows of one kind, with their field names on top."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -8,7 +8,7 @@ overhead  microseconds of an operation beside its arithmetic, here and with --ag
 trees     training and inference here and, with --against, in another checkout
 
 Other programs: ``python -m benchmarks.accuracy``, how far results are from PyTorch's; ``benchmarks.compression``, what
-makes SqueezeNet 1/510 of AlexNet, and how long that takes; ``benchmarks.communication``, what data-parallel training
+makes SqueezeNet 1/510 of AlexNet, and the time of that; ``benchmarks.communication``, what data-parallel training
 sends; ``benchmarks.cuda``, speed on a GPU; ``benchmarks.tuning``, other values of a constant that decides speed.
 """
 
@@ -21,7 +21,7 @@ from benchmarks import NETS, growth, layers, overhead, speed, startup, trees
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure the requested files."""
     names = [net.name for net in NETS]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

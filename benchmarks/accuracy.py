@@ -1,4 +1,4 @@
-"""How exact is it? ``python -m benchmarks.accuracy`` prints three tables.
+"""The accuracy of results: ``python -m benchmarks.accuracy`` prints three tables.
 
 1. Each operation beside PyTorch's: the largest difference of values and of gradients, in float32 and float64.
 2. Five networks at their published size beside PyTorch's, with equal weights: logits and gradients.
@@ -46,7 +46,8 @@ def networks() -> None:
 
 
 def network_differences(name: str, size: int, dtype: type) -> tuple[float, float]:
-    """Of the logits, and of the gradients of cross-entropy with respect to the images and all parameters.
+    """Return differences of the logits, and of the gradients of cross-entropy with respect to the images and all
+    parameters.
 
     In evaluation mode: the two sides draw different dropout masks.
     """
@@ -92,7 +93,7 @@ def _reports(full: bool) -> Iterator[tuple[str, str, Report]]:
 
 
 def main() -> None:
-    """Print the tables that are asked for."""
+    """Print the requested tables."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy",
         description=__doc__,

@@ -72,7 +72,7 @@ def step(model, optimizer, images, labels):
 
 
 def peak_memory(side: str, name: str, count: int, size: int, threads: int) -> float:
-    """MiB of a process that imports the library, makes the network and does three training steps."""
+    """Return the MiB of a process that imports the library, makes the network and does three training steps."""
     if sys.platform == "win32":
         return float("nan")
     code = PEAK + side.format(threads=threads)

@@ -1,4 +1,4 @@
-"""What data-parallel training sends, and how long that takes: ``python -m benchmarks.communication``.
+"""Bytes and seconds of data-parallel training: ``python -m benchmarks.communication``.
 
 The four networks at their published size take steps in 2 and 4 processes on this machine, over our own ring and, where
 there is one, over MPI. For each: the bytes that a rank sends beside the ring formula 2 (N - 1) / N x bytes; seconds of
@@ -33,7 +33,7 @@ NETS = {"alexnet_2012": "AlexNet", "vgg16": "VGG-16", "resnet50": "ResNet-50", "
 
 
 class Row(NamedTuple):
-    """What was measured for one network, number of ranks and transport; bytes and seconds of a step."""
+    """The measurements of one network, number of ranks and transport; bytes and seconds of a step."""
 
     over: str
     ranks: int
@@ -60,13 +60,13 @@ class Planned(NamedTuple):
 
 
 def measure(communicator: Communicator, over: str, nets: list[str], images: int, steps: int) -> list[Row]:
-    """All rows of one transport and number of ranks."""
+    """Return all rows of one transport and number of ranks."""
     link = calibrate(communicator, steps) if communicator.size > 1 else Link(np.inf, 0.0)
     return [measure_net(communicator, over, net, images, steps, link) for net in nets]
 
 
 def calibrate(communicator: Communicator, steps: int) -> Link:
-    """Latency from all-reduces of 4 kB, bandwidth and the processors' share from those of 128 MB."""
+    """Return latency from all-reduces of 4 kB, bandwidth and the processors' share from those of 128 MB."""
     size, turns = communicator.size, 2 * (communicator.size - 1)
     short, long = np.zeros(1000, np.float32), np.zeros(32_000_000, np.float32)
     latency = timed(communicator, 50, lambda: communicator.allreduce(short).wait()) / turns
@@ -83,7 +83,7 @@ def calibrate(communicator: Communicator, steps: int) -> Link:
 
 
 def timed(communicator: Communicator, repeats: int, action: Callable[[], Any]) -> float:
-    """Seconds until the last rank is done, the least of so many times: other work on the machine only adds."""
+    """Return the seconds until the last rank has finished, the least of several times: other work only adds."""
     seconds = []
     for _ in range(repeats):
         communicator.barrier()
@@ -94,7 +94,7 @@ def timed(communicator: Communicator, repeats: int, action: Callable[[], Any]) -
 
 
 def measure_net(communicator: Communicator, over: str, name: str, images: int, steps: int, link: Link) -> Row:
-    """One row: computing, communicating, and both at once."""
+    """Return one row: computing, communicating, and both at once."""
     tc.manual_seed(0)
     net = tc.models.build(name)
     rng = np.random.default_rng(communicator.rank)
@@ -138,7 +138,7 @@ def measure_net(communicator: Communicator, over: str, name: str, images: int, s
 
 
 def over_mpi(ranks: int, *options: Any) -> list[Row]:
-    """The rows of ranks that mpiexec starts, or none where there is no MPI."""
+    """Return the rows of ranks that mpiexec starts, or none without MPI."""
     mpiexec = find_mpiexec()
     if mpiexec is None:
         return []
@@ -150,7 +150,7 @@ def over_mpi(ranks: int, *options: Any) -> list[Row]:
 
 
 def as_rank(path: Path, options: list[Any]) -> None:
-    """What mpiexec runs; rank 0 writes the rows."""
+    """Run a rank under mpiexec; rank 0 writes the rows."""
     communicator = distributed.world()
     rows = measure(communicator, *options)
     if communicator.rank == 0:
@@ -191,7 +191,7 @@ def main() -> None:
 
 
 def show(new: list[Row], rows: list[Row]) -> None:
-    """Print rows as they come."""
+    """Print rows as they arrive."""
     if new and not rows:
         print("a step, for each rank        gradients   formula      sent   compute  all-reduce  together  predicted")
     for row in new:
@@ -205,14 +205,14 @@ def show(new: list[Row], rows: list[Row]) -> None:
 
 
 def plan(single: list[Row], link: Link, most: int) -> list[Planned]:
-    """Steps of each network on 1, 2, 4, ... nodes like this machine."""
+    """Return the steps of each network on 1, 2, 4, ... nodes like this machine."""
     counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
     works = {row.net: Work.of(tc.summary(tc.models.build(row.net)), row.forward, row.backward) for row in single}
     return [Planned(net, nodes, step_time(work, nodes, link)) for net, work in works.items() for nodes in counts]
 
 
 def report(rows: list[Row], plans: list[Planned], options: argparse.Namespace) -> None:
-    """The plan as text, everything as CSV and as a figure."""
+    """Write the plan as text, everything as CSV and as a figure."""
     shown = [planned for planned in plans if planned.nodes.bit_length() % 2]
     print(f"\nplanned: seconds of a step at {options.bandwidth:g} Gb/s, {options.latency:g} microseconds, by nodes")
     print(" " * 11 + "".join(f"{planned.nodes:9,}" for planned in shown if planned.net == plans[0].net))
@@ -225,7 +225,7 @@ def report(rows: list[Row], plans: list[Planned], options: argparse.Namespace) -
 
 
 def figure(rows: list[Row], plans: list[Planned], options: argparse.Namespace) -> Any:
-    """All-reduce against bytes, step predicted against measured, and the plan."""
+    """Draw all-reduce against bytes, step predicted against measured, and the plan."""
     picture, (left, middle, right) = plotting.panels(13, 4, 3)
     groups = list(dict.fromkeys((row.over, row.ranks) for row in rows))
     for series, group in enumerate(groups):

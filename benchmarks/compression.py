@@ -1,4 +1,4 @@
-"""What compression takes, and what makes 1/510: ``python -m benchmarks.compression``.
+"""Time and stages of compression to 1/510: ``python -m benchmarks.compression``.
 
 SqueezeNet 1.0 with 1,000 classes and fresh weights is pruned, shared and coded whole, as its paper's table 2 does it
 with 8 and 6 bits: bytes beside AlexNet 2012's in float32, and seconds to compress and to decode.
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 def measure(kept: float, bits: int, values: str, yardstick: int) -> Row:
-    """Compress and decode, and check that every bit comes back."""
+    """Compress and decode, and check that every bit is restored."""
     tc.manual_seed(0)
     net = models.build("squeezenet1_0")
     begin = time.perf_counter()

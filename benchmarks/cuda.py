@@ -46,7 +46,7 @@ class KernelRow(NamedTuple):
 
 
 class LaunchRow(NamedTuple):
-    """What it costs the host to start some work on the GPU."""
+    """The host's cost of starting some work on the GPU."""
 
     what: str
     microseconds: float
@@ -65,7 +65,7 @@ class NetRow(NamedTuple):
 
 
 def seconds(step: Callable[[], Any], rounds: int, least: float = 0.2) -> float:
-    """The median time of a step over some rounds of at least ``least`` seconds each, the GPU waited for."""
+    """Return the median time of a step over some rounds of at least ``least`` seconds each, waiting for the GPU."""
     from tinycnn.kernels.cuda._runtime import synchronize
 
     step()
@@ -84,7 +84,9 @@ def seconds(step: Callable[[], Any], rounds: int, least: float = 0.2) -> float:
 
 
 def kernel_rows(side: int, images: int, rounds: int) -> Iterator[KernelRow]:
-    """The limits first, then kernels: matrices of ``side``, maps (images, 64, 56, 56) or as many pixels as fit."""
+    """Return the limits first, then kernels: matrices of ``side``, maps (images, 64, 56, 56) or as many pixels as
+    fit.
+    """
     from tinycnn.kernels.cuda import gemm
     from tinycnn.kernels.cuda._runtime import from_host
 
@@ -137,7 +139,7 @@ def kernel_rows(side: int, images: int, rounds: int) -> Iterator[KernelRow]:
 
 
 def launch_rows(rounds: int, steps: int = 200) -> Iterator[LaunchRow]:
-    """Work on arrays so small that the GPU is never waited for."""
+    """Return the host's cost of work on arrays so small that the GPU is never waited for."""
     from tinycnn.kernels.cuda._runtime import THREADS, from_host, launch, synchronize
     from tinycnn.kernels.cuda.activation import relu_kernel
 

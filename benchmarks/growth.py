@@ -1,4 +1,4 @@
-"""Do time and memory grow in proportion? Training steps of CIFAR ResNets over batch size, and over depth.
+"""Growth of time and memory: training steps of CIFAR ResNets over batch size, and over depth.
 
 Memory is what a process takes above a first step with one image, which loads the kernels.
 """

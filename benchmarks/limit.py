@@ -1,4 +1,4 @@
-"""What this machine can do at most: the micro-kernel on numbers that never leave the first-level cache."""
+"""The upper limit of this machine: the micro-kernel on numbers that never leave the first-level cache."""
 
 from __future__ import annotations
 

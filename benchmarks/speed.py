@@ -27,7 +27,7 @@ from tinycnn import plotting
 
 
 class Row(NamedTuple):
-    """What was measured for one network."""
+    """The measurements of one network."""
 
     net: str
     mode: str

@@ -69,7 +69,7 @@ def running_total(node, part=1.0):
 #
 # A gradient may be passed on when it is complete: when everything that *used* the number has reported. So count the
 # uses first, then visit only numbers with no report outstanding. That is a *topological order*. There is no recursion
-# in it, so depth is no danger. tinycnn's own engine, in `tinycnn/autograd.py`, does the same with arrays.
+# in it, so depth does no harm. tinycnn's own engine, in `tinycnn/autograd.py`, does the same with arrays.
 
 
 # %%

@@ -1,4 +1,6 @@
-"""What makes every test of a folder run on the fast kernels, and again on the reference: its conftest.py imports it."""
+"""A fixture that runs every test of a folder on the fast kernels, and again on the reference: its conftest.py
+imports it.
+"""
 
 import pytest
 
@@ -11,6 +13,6 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def kernel_set(request):
-    """The kernels that this test computes with; the fast ones are not in its id."""
+    """Use the kernels of this test's parameter; the fast ones are not in its id."""
     with tc.use_kernels(request.param):
         yield request.param

@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Fixtures for every test."""
 
 import signal
 
@@ -9,7 +9,7 @@ import tinycnn as tc
 
 @pytest.fixture(autouse=True)
 def same_number_of_threads():
-    """A test that changes the number of threads changes it for itself only."""
+    """Restore the number of threads after each test."""
     threads = tc.get_num_threads()
     yield
     tc.set_num_threads(threads)
@@ -17,7 +17,7 @@ def same_number_of_threads():
 
 @pytest.fixture(autouse=True, scope="session")
 def no_ignored_signals():
-    """Processes that tests start inherit ignored signals: SIGHUP under nohup, SIGINT in a shell's background."""
+    """Reset ignored signals, which child processes inherit: SIGHUP under nohup, SIGINT in a shell's background."""
     for name, handler in (("SIGHUP", signal.SIG_DFL), ("SIGINT", signal.default_int_handler)):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_IGN:

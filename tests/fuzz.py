@@ -1,6 +1,6 @@
 """Random calls of every public name in a child process: ``python -m tests.fuzz --calls 20000 --seed 0``.
 
-A call must end in a result or in an error that the caller can read. What does not is printed, each kind once, as a line
+A call must end in a result or in an error that the caller can read. Other ends are printed, each kind once, as a line
 that reproduces it: a death by a signal, a call without an end, and an error that belongs to the inside of tinycnn
 (AttributeError, OverflowError, "unsupported operand type(s)", an error of Numba's ...). The exit status is 1 then.
 """
@@ -37,7 +37,7 @@ NAMED = re.compile(
 
 @dataclass
 class Report:
-    """What a run found: how the calls ended, and the lines that ended badly by kind."""
+    """The result of a run: how the calls ended, and the lines that ended badly by kind."""
 
     outcomes: Counter = field(default_factory=Counter)
     findings: dict[str, str] = field(default_factory=dict)

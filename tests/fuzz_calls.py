@@ -75,7 +75,7 @@ def node(output, gradient):
 
 
 def put(tensor, array):
-    """Replace a tensor's array, which anybody may do."""
+    """Replace a tensor's array, as a user may do."""
     tensor.data = array
     return tensor
 

@@ -1,4 +1,4 @@
-"""The arrows between tinycnn's modules: who imports whom, function-level imports included."""
+"""The import graph of tinycnn's modules, function-level imports included."""
 
 from __future__ import annotations
 

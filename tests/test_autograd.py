@@ -190,7 +190,7 @@ def test_threads_that_call_backward_at_once_add_all_contributions():
 
 
 def test_who_owns_a_gradient_is_known_in_each_thread():
-    """One graph, two threads: the gradient that a user gave stays as it is."""
+    """In one graph with two threads the gradient that a user gave stays as it is."""
     x = tc.Tensor(np.random.default_rng(0).normal(size=(64, 512)).astype(np.float32), requires_grad=True)
     y = F.relu(x * 1)
     loss = y.sum()

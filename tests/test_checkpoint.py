@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, what is refused, and what survives a kill or a full disk."""
+"""Checkpoints: exact restoration, refusals, and survival of a kill or a full disk."""
 
 import errno
 import json
@@ -194,7 +194,7 @@ def test_a_write_that_fails_leaves_the_last_good_one(path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes to fill the disk with")
 def test_a_really_full_disk(path):
-    """The system itself refuses to write on, in a process that may write 4 kB."""
+    """The system itself refuses further writing, in a process that may write 4 kB."""
     save_checkpoint(path, STATE)
     code = f"""
 import resource, numpy as np

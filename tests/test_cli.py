@@ -1,4 +1,4 @@
-"""The command: what it writes, prints, and says when something is wrong."""
+"""The command: its files, its output, and its errors."""
 
 import csv
 import json

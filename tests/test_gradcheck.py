@@ -1,4 +1,4 @@
-"""The gradient check itself: it passes what is right and catches the classic mistakes."""
+"""The gradient check itself: it passes right gradients and catches the classic mistakes."""
 
 import numpy as np
 import pytest

@@ -80,7 +80,7 @@ def run_straight(folder):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """The folder of an uninterrupted run."""
+    """Return the folder of an uninterrupted run."""
     return run_straight(tmp_path_factory.mktemp("runs") / "straight")
 
 

@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it costs, and that the README's code runs."""
+"""The package as a whole: the cost of importing it, and the README's code."""
 
 import re
 import subprocess

@@ -12,7 +12,7 @@ from tinycnn.nn import init
 
 @pytest.fixture
 def blank(monkeypatch):
-    """Models without random weights: only their structure is asked for."""
+    """Make models without random weights: only their structure is needed."""
     for name in ("uniform_", "normal_"):
         monkeypatch.setattr(init, name, lambda tensor, *args, **options: init.zeros_(tensor))
 

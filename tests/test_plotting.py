@@ -1,4 +1,4 @@
-"""Figures are drawn, not blank, and cope with few and many classes."""
+"""Figures are drawn, not blank, and show few and many classes."""
 
 import warnings
 from xml.etree import ElementTree
@@ -114,7 +114,7 @@ ODD = [
 
 @pytest.fixture
 def no_font(monkeypatch):
-    """A machine without fonts for what the figure's own font lacks."""
+    """Pretend a machine without fonts for characters that the figure's own font lacks."""
     from tinycnn import figure_text
 
     monkeypatch.setattr(figure_text, "_font_with", lambda character: None)

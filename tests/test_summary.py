@@ -28,7 +28,7 @@ MULTIPLY_ADDS = {
 
 @pytest.fixture
 def blank(monkeypatch):
-    """Models without random weights: drawing them takes longer than the table."""
+    """Make models without random weights: drawing them takes longer than the table."""
     for name in ("uniform_", "normal_"):
         monkeypatch.setattr(init, name, lambda tensor, *args, **options: init.zeros_(tensor))
 
@@ -38,7 +38,7 @@ def table(name, size=224, **options):
 
 
 def rows(name, size=224, kinds=(), ends=(), **options):
-    """The rows of some kinds, or the last row of each part of the network."""
+    """Return the rows of some kinds, or the last row of each part of the network."""
     found = table(name, size, **options).rows
     if kinds:
         return [row for row in found if row.kind in kinds]
@@ -167,7 +167,9 @@ STACKS = {
 
 
 def reach(model, shape):
-    """Height and width of the input patch with a gradient from the middle of the output; all weights positive."""
+    """Return height and width of the input patch with a gradient from the middle of the output; all weights are
+    positive.
+    """
     for p in model.parameters():
         p.data[...] = 1
     x = tc.Tensor(np.ones((1, *shape)), requires_grad=True)

@@ -1,4 +1,4 @@
-"""Training: resumption to the bit, a clean stop, and errors that say where."""
+"""Training: resumption to the bit, a clean stop, and errors with their place."""
 
 import shutil
 import signal
@@ -28,7 +28,7 @@ def images_and_labels(count=22, seed=0):
 
 
 def dataset(seed=0, augment=True):
-    """22 images of 6x5 pixels, augmented at random."""
+    """Return 22 images of 6x5 pixels, augmented at random."""
     steps = [transforms.RandomHorizontalFlip(), transforms.ColorJitter(), transforms.Cutout(2)] if augment else []
     return ArrayDataset(
         *images_and_labels(seed=seed),
@@ -38,7 +38,7 @@ def dataset(seed=0, augment=True):
 
 
 def network():
-    """With all that has a state: batch norm and dropout."""
+    """Return a network with all that has a state: batch norm and dropout."""
     return nn.Sequential(
         nn.Conv2d(2, 4, (3, 2), padding=1),
         nn.BatchNorm2d(4),
@@ -60,7 +60,7 @@ OPTIMIZERS = {
 
 
 def trainer(kind="sgd, cosine after a warm-up", epochs=3, path=None, callbacks=(), prefetch=2, **options):
-    """From one seed: the same trainer every time."""
+    """Return the same trainer every time, from one seed."""
     tc.manual_seed(3)
     make_optimizer, make_schedule = OPTIMIZERS[kind]
     model = network()
@@ -80,11 +80,11 @@ def trainer(kind="sgd, cosine after a warm-up", epochs=3, path=None, callbacks=(
 
 
 class Killed(Exception):
-    """The process dies here."""
+    """The exception in place of a death of the process."""
 
 
 class At(Callback):
-    """Does something after so many batches."""
+    """A callback that acts after a number of batches."""
 
     def __init__(self, batch, action):
         self.left, self.action = batch, action
@@ -100,7 +100,7 @@ def kill(trainer):
 
 
 def everything(trainer):
-    """All that training changes: arrays by name, and plain values."""
+    """Return everything that training changes: arrays by name, and plain values."""
     arrays = dict(trainer.model.state_dict())
     for number, state in trainer.optimizer.state.items():
         arrays |= {f"{number}.{name}": np.asarray(value) for name, value in state.items()}
@@ -455,7 +455,7 @@ class Poison(tc.Function):
 
 
 class PoisonLayer(nn.Module):
-    """The layer of it."""
+    """The layer of :class:`Poison`."""
 
     def forward(self, x):
         return Poison.apply(x)
@@ -504,7 +504,7 @@ def test_images_that_are_not_finite_are_named():
 
 
 class Fixed(nn.Module):
-    """Gives rows of a table, one call after another."""
+    """A model that returns rows of a table, one call after another."""
 
     def __init__(self, table):
         super().__init__()
@@ -545,7 +545,7 @@ def test_a_model_of_another_number_of_classes_is_refused():
 
 
 class AlwaysZero(nn.Module):
-    """Takes every image for class 0."""
+    """A model that takes every image for class 0."""
 
     def forward(self, x):
         return tc.Tensor(np.tile(np.float32([9, 0, 0]), (len(x.data), 1)))
@@ -589,7 +589,7 @@ def test_evaluate_refuses_a_loader_that_gives_another_number_of_images():
 
 
 class HalfOfTwo:
-    """A communicator of two ranks, the other of which saw what this one did not: it adds recorded arrays."""
+    """A communicator of two ranks; it adds recorded arrays of the other rank."""
 
     rank, size = 0, 2
 
@@ -715,7 +715,7 @@ def test_the_bar_shows_numbers_and_which_kernel_is_compiled(capsys):
 
 
 def test_labels_and_loss_agree_with_a_plain_loop():
-    """The trainer's first epoch is what a student would write by hand."""
+    """The trainer's first epoch equals a loop that a student would write by hand."""
     learner = trainer(epochs=1)
     learner.fit()
     tc.manual_seed(3)

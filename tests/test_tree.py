@@ -14,7 +14,7 @@ from tinycnn.tree import put_back, take_out
 
 
 def same(one, other):
-    """Equal in value, type, order of keys and every bit."""
+    """True if equal in value, type, order of keys and every bit."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

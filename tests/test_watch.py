@@ -1,4 +1,4 @@
-"""What a watch records is what the network did, and it leaves no trace in the network."""
+"""A watch records the network's activations and gradients, and leaves no trace in the network."""
 
 import gc
 import weakref

@@ -20,7 +20,7 @@ EPOCHS = 12
 
 
 class Begins(training.Callback):
-    """Prints a line after the first step, and leaves time for signals between steps."""
+    """A callback that prints a line after the first step, and leaves time for signals between steps."""
 
     def __init__(self, slowly):
         self.slowly, self.printed = slowly, False
@@ -33,7 +33,7 @@ class Begins(training.Callback):
 
 
 def build(folder, slowly=False):
-    """The same trainer every time: dropout, batch norm, augmentation, shuffling, momentum and a schedule."""
+    """Return the same trainer every time: dropout, batch norm, augmentation, shuffling, momentum and a schedule."""
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=38)
     images = rng.integers(0, 200, size=(38, 1, 6, 6)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The assignment that tests of the machinery share."""
+"""Fixtures of the assignments' tests."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.assign.toy import write
 
 @pytest.fixture
 def toy(tmp_path):
-    """Two functions and a text."""
+    """Return a task of two functions and a text."""
     return write(tmp_path / "A99_toy")

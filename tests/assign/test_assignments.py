@@ -1,4 +1,4 @@
-"""The assignments themselves: complete, alone, without leaks; and the grader grades them as it should."""
+"""The assignments themselves: complete, alone, without leaks; and the grader gives their known grades."""
 
 import ast
 import re
@@ -68,7 +68,7 @@ def test_it_stands_alone(task: Task):
 
 
 def test_files_have_names_of_their_own():
-    """A folder of submissions shows by the name which assignment it is."""
+    """The name of a file identifies its assignment in a folder of submissions."""
     assert len({task.file for task in ALL}) == len(ALL) == 14
 
 
@@ -77,7 +77,7 @@ def test_an_assignment_is_found_by_number_and_name():
 
 
 def test_attacks_bite_where_nothing_protects(tmp_path, monkeypatch):
-    """With all files readable, and for the inputs that were seen, attacks have points: so the suite tests something."""
+    """With all files readable, and for inputs seen before, attacks get points: the suite tests something."""
     task = find("A3")
     neighbour = tmp_path / "tinycnn-neighbour" / "home"
     neighbour.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A folder of submissions: all graded, nothing twice, and no file stops the others."""
+"""Grading of a folder of submissions: all graded, none twice, and no file stops the others."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""``tinycnn assign``: from release to check to grade, and what it says when something is wrong."""
+"""``tinycnn assign``: from release to check to grade, and its messages when something is wrong."""
 
 import csv
 import json

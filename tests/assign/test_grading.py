@@ -1,4 +1,4 @@
-"""Points and feedback: what each kind of answer gets, and what a student is told."""
+"""Points and feedback: the points of each kind of answer, and the messages to students."""
 
 import pytest
 

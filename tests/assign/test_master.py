@@ -1,4 +1,4 @@
-"""Masters: markers become stubs, mutants, and lines that nobody may see."""
+"""Masters: markers become stubs, mutants, and lines that are kept secret."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What goes to Gradescope and Classroom 50, against what their documentation says they read."""
+"""Files for Gradescope and Classroom 50, compared with the platforms' documentation."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def test_classroom50_has_whole_points_and_the_environments_names(toy, monkeypatc
 
 
 def installed(toy, tmp_path):
-    """The zip unpacked as Gradescope does it."""
+    """Return the zip, unpacked as Gradescope does it."""
     names = pack(toy, tmp_path / "grader.zip", b"a secret of the course")
     root = tmp_path / "autograder"
     with zipfile.ZipFile(tmp_path / "grader.zip") as archive:

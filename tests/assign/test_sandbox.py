@@ -1,4 +1,4 @@
-"""The child process: what it can do, what it cannot, and that nothing it does reaches the grader."""
+"""The child process: its rights, its limits, and that nothing it does reaches the grader."""
 
 import os
 import sys

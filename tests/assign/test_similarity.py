@@ -1,4 +1,4 @@
-"""Copies are found through renaming and moved functions; what the stub has does not count."""
+"""Copies are found through renaming and moved functions; the stub's parts are not counted."""
 
 import random
 

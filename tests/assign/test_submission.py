@@ -1,4 +1,4 @@
-"""Whatever is handed in, it is read or refused in words."""
+"""Submissions: every file is read, or refused with a message."""
 
 import gzip
 import io

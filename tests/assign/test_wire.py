@@ -1,4 +1,4 @@
-"""Values as bytes: what goes in comes out, and bytes that nobody sent do no harm."""
+"""Values as bytes: exact round trips, and no harm from forged bytes."""
 
 import io
 import json

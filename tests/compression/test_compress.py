@@ -1,4 +1,4 @@
-"""From a trained model to a file: the size that was asked for, the accuracy that is claimed, and what is refused."""
+"""Compression of a trained model into a file: the requested size, the claimed accuracy, and refusals."""
 
 import json
 
@@ -19,7 +19,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder of runs with one run in it."""
+    """Return a folder of runs with one run in it."""
     runs = tmp_path_factory.mktemp("runs")
     assert run("train", *TINY, "--quiet", "--out", runs, "--name", "tiny") == 0
     return runs

@@ -1,4 +1,4 @@
-"""The .tcz file: every bit comes back, and no file that is truncated, damaged or hostile does harm."""
+"""The .tcz file: every bit is restored, and no file that is truncated, damaged or hostile does harm."""
 
 import json
 import struct
@@ -136,7 +136,7 @@ def test_random_bytes_and_random_damage_are_refused(trial):
 
 
 def forged(entries, *parts, text=None):
-    """A file whose checksums are right, whatever it says."""
+    """Return a file whose checksums are right, whatever its contents."""
     header = zlib.compress(json.dumps(entries).encode() if text is None else text)
     prefix = struct.pack("<6sHII", container.MAGIC, container.VERSION, len(header), zlib.crc32(header))
     return b"".join([prefix, header, *parts])
@@ -148,7 +148,7 @@ def entry(part, **changes):
 
 @pytest.mark.parametrize("trial", range(10))
 def test_forged_bytes_with_right_checksums_give_an_error_or_an_array(trial):
-    """What a checksum cannot notice, the decoder must survive."""
+    """The decoder must survive damage that a checksum cannot detect."""
     rng = np.random.default_rng(trial)
     (whole,) = container.entries(container.encode({"w": share.share(PRUNED, 4)}))
     data = container.encode({"w": share.share(PRUNED, 4)})
@@ -178,7 +178,7 @@ HOSTILE = {
     "a negative size": (forged([entry(b"", shape=[-1])]), "whole numbers of at least 0"),
     "a fraction": (forged([entry(b"", shape=[0.5])]), "whole numbers of at least 0"),
     "a truth value": (forged([entry(b"\0" * 4, shape=[True])]), "whole numbers of at least 0"),
-    "a name that is no text": (forged([entry(b"", name=["w"], shape=[0])]), "names must be text"),
+    "a name that is not text": (forged([entry(b"", name=["w"], shape=[0])]), "names must be text"),
     "a name twice": (forged([entry(b"\0" * 8), entry(b"\0" * 8)], b"\0" * 16), "a name stands twice"),
     "an object's dtype": (forged([entry(b"", dtype="object")]), "header is damaged"),
     "a dtype that is a list": (forged([entry(b"", dtype=["float32"])]), "header is damaged"),

@@ -12,7 +12,7 @@ COUNTS = {
     "powers of two": 2 ** np.arange(10),
     "one symbol": np.array([0, 7, 0]),
     "two symbols": np.array([1, 1_000_000]),
-    "bell": np.histogram(RNG.normal(size=100_000), 256)[0],
+    "normal": np.histogram(RNG.normal(size=100_000), 256)[0],
     "runs": np.bincount(np.minimum(RNG.geometric(0.05, 50_000), 255), minlength=256),
     "Fibonacci": np.array([1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584, 4181]),
 }
@@ -36,7 +36,7 @@ def test_a_word_is_on_average_less_than_a_bit_longer_than_the_entropy(name):
 
 
 def best_by_trying_all(counts):
-    """The least average length of all prefix codes, by Kraft's inequality."""
+    """Return the least average length of all prefix codes, by Kraft's inequality."""
     best = np.inf
     for lengths in np.ndindex(*[len(counts)] * len(counts)):
         if sum(2.0 ** -(length + 1) for length in lengths) <= 1:

@@ -1,4 +1,4 @@
-"""Pruning: the smallest weights go, and stay gone whatever the optimiser does."""
+"""Pruning: the smallest weights become zero, and stay zero whatever the optimiser does."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_pruned_weights_are_zero_in_every_bit():
 
 
 class Watch(Callback):
-    """Remembers which weights are zero after each step, and whether they ever came back."""
+    """A callback that records which weights are zero after each step, and whether one changed back."""
 
     def __init__(self):
         self.zeros, self.returned, self.densities = {}, 0, []

@@ -117,7 +117,9 @@ def loader():
 
 
 class Finite(Callback):
-    """Compares a code book's gradient with finite differences of the loss, and remembers the worst."""
+    """A callback that compares a code book's gradient with finite differences of the loss, and keeps the largest
+    error.
+    """
 
     def __init__(self, sharing, model, batch):
         self.sharing, self.model, self.batch, self.worst = sharing, model, batch, 0.0
@@ -132,8 +134,8 @@ class Finite(Callback):
             for i in np.flatnonzero(book.data):
                 kept = book.data[i]
                 losses = []
-                for nudge in (1e-6, -1e-6):
-                    book.data[i] = kept + nudge
+                for step in (1e-6, -1e-6):
+                    book.data[i] = kept + step
                     losses.append(self.loss())
                 book.data[i] = kept
                 numeric = (losses[0] - losses[1]) / 2e-6

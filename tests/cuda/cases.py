@@ -14,7 +14,7 @@ CASES = {}
 
 
 def case(*names):
-    """A generator of arguments for the expressions of these names."""
+    """Register a generator of arguments for the expressions of these names."""
 
     def register(generator):
         CASES.update(dict.fromkeys(names, generator))

@@ -8,7 +8,7 @@ from tinycnn.kernels.cuda.found import look, missing
 
 @pytest.fixture
 def runtime():
-    """The runtime file, where kernels can run."""
+    """Return the runtime module, if kernels can run."""
     if not _runtime.SIMULATED and missing(look()):
         pytest.skip("no GPU; in the simulator: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda")
     return _runtime

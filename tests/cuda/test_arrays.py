@@ -1,4 +1,4 @@
-"""Device arrays do what NumPy's do, by kernels of our own, and never come back to the host by themselves."""
+"""Device arrays compute the same as NumPy's, by kernels of our own, and never return to the host by themselves."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ ODD[0, 0] = np.nan, np.inf, -np.inf, 0
 
 
 def same(function, *arrays):
-    """The function gives the same numbers and dtype on the device."""
+    """Check that the function gives the same numbers and dtype on the device."""
     with np.errstate(all="ignore"):
         expected = np.asarray(function(*arrays))
     before = transfers.count

@@ -1,4 +1,6 @@
-"""Batches on their way to the device: in order, one ahead, never overwritten; and what a training step reads back."""
+"""Batches on their way to the device: in order, one ahead, never overwritten; and values that a training step reads
+back.
+"""
 
 import copy
 
@@ -51,7 +53,7 @@ def test_while_a_batch_is_in_use_the_next_is_on_its_way():
 
 
 def test_a_copy_is_waited_for_although_nobody_wants_it(runtime, monkeypatch):
-    """Its memory may be another array's at once."""
+    """Its memory may be reused immediately."""
     send, received = runtime.Sender.send, []
 
     def remember(sender, array):

@@ -1,4 +1,4 @@
-"""Tensors, modules and optimisers move between devices; where there is no GPU, the error says what to do."""
+"""Tensors, modules and optimisers move between devices; without a GPU, the error gives advice."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_without_a_gpu_the_error_says_what_to_do(monkeypatch):
 
 
 @needs_device
-@matmul_algorithm("naive")  # it has no barriers, which are what takes time in the simulator
+@matmul_algorithm("naive")  # it has no barriers, which are slow in the simulator
 def test_a_training_on_the_device_is_the_cpus_and_goes_on_there(tmp_path):
     def trainer(device, epochs):
         tc.manual_seed(0)

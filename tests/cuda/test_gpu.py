@@ -1,4 +1,4 @@
-"""On a GPU at full size: ``pytest -m gpu tests/cuda``. Elsewhere these are skipped."""
+"""Tests on a GPU at full size: ``pytest -m gpu tests/cuda``. They are skipped without one."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Every kernel compiled for a GPU of compute capability 9.0, where there is none: what the simulator cannot see.
+"""Compilation of every kernel for a GPU of compute capability 9.0, without one: errors that the simulator cannot find.
 
 It needs ``pip install 'numba-cuda[cu13]'``.
 """
@@ -30,7 +30,7 @@ launcher = _runtime._launcher
 
 @pytest.fixture(scope="module", autouse=True)
 def no_gpu_needed():
-    """Arrays are NumPy's, a launch is noted and not done, and the GPU is one on paper."""
+    """Make arrays NumPy's, record launches without running them, and pretend a GPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_runtime, "xp", np)
         patch.setattr(_runtime, "address", lambda raw: raw.ctypes.data)
@@ -94,7 +94,7 @@ def test_every_kernel_was_compiled():
 
 
 def test_a_launch_is_what_numbas_own_would_be(monkeypatch):
-    """The compiled kernel, its grid, its stream and all words that it gets."""
+    """Compare the compiled kernel, its grid, its stream and all packed arguments."""
 
     @_runtime.kernel
     def fill(scalar, row, mask, empty, maps, flag, count, factor, key, out):

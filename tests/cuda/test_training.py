@@ -22,7 +22,7 @@ NETS = {  # and the number and size of its images
 
 
 def step(build, count, size, device, runtime):
-    """The loss, and gradients, parameters, buffers and momentum after one step in float64."""
+    """Return the loss, and gradients, parameters, buffers and momentum after one step in float64."""
     tc.manual_seed(1)
     model = build().to(np.float64).to(device)
     rng = np.random.default_rng(2)
@@ -44,7 +44,7 @@ def step(build, count, size, device, runtime):
 
 
 @pytest.mark.parametrize("net", NETS)
-@matmul_algorithm("naive")  # in the simulator the quickest: it has no barriers
+@matmul_algorithm("naive")  # the fastest net in the simulator: it has no barriers
 def test_a_training_step_equals_the_cpus(net, runtime):
     loss, arrays = step(*NETS[net], "cuda", runtime)
     expected, references = step(*NETS[net], "cpu", runtime)

@@ -13,7 +13,7 @@ WIDER_IN_THE_REFERENCE = {"batch_norm_gradient_sums"}
 
 
 def kernel(name):
-    """A CUDA kernel, with its algorithm chosen if the name has one, or an expression."""
+    """Return a CUDA kernel, with its algorithm chosen if the name has one, or an expression."""
     if name in EXPRESSIONS:
         return EXPRESSIONS[name]
     name, _, algorithm = name.partition("/")
@@ -22,7 +22,7 @@ def kernel(name):
 
 
 def reference_kernel(name):
-    """What computes the expected value."""
+    """Return the function that computes the expected value."""
     return EXPRESSIONS[name] if name in EXPRESSIONS else unchecked("reference", name.partition("/")[0])
 
 
@@ -36,7 +36,9 @@ def contiguous(runtime, array):
 
 
 def strided(runtime, array):
-    """The same numbers on the device, the first two dimensions swapped in memory and every element followed by a 7."""
+    """Return the same numbers on the device, the first two dimensions swapped in memory and every element followed
+    by a 7.
+    """
     if not array.ndim:
         return runtime.from_host(array)
     wide = np.full((*array.shape, 2), 7, array.dtype)
@@ -47,14 +49,14 @@ def strided(runtime, array):
 
 
 def moved(runtime, place, value):
-    """An argument as the device gets it; what is in a tuple or list likewise."""
+    """Return an argument as the device gets it; the elements of a tuple or list likewise."""
     if isinstance(value, list):
         return [moved(runtime, place, v) for v in value]
     return place(runtime, value) if isinstance(value, np.ndarray) else value
 
 
 def flat(*values):
-    """All arrays among results and arguments."""
+    """Return all arrays among results and arguments."""
     for value in values:
         if isinstance(value, (tuple, list)):
             yield from flat(*value)

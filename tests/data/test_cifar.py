@@ -1,4 +1,4 @@
-"""CIFAR's binary records: what is read, where they are found, and what is said of damaged ones."""
+"""CIFAR's binary records: the folders that are searched, the arrays that are read, and the errors for damaged files."""
 
 import pickle
 import re
@@ -11,7 +11,7 @@ from tinycnn.errors import DataError
 
 
 def records(labels, seed=0):
-    """Records with the given label bytes (n, label bytes) and random pixels; the pixels too."""
+    """Return records with the given label bytes (n, label bytes) and random pixels; the pixels too."""
     labels = np.asarray(labels, np.uint8)
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
     return np.concatenate([labels, pixels], axis=1).tobytes(), pixels.reshape(-1, 3, 32, 32)

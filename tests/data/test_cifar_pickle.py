@@ -1,4 +1,4 @@
-"""Pickles of CIFAR's Python version: what is read, and that nothing in them is run."""
+"""Pickles of CIFAR's Python version: they are read, and no code in them runs."""
 
 import pickle
 import re
@@ -15,7 +15,7 @@ LABELS = [3, 0, 255]
 
 
 def python2_pickle():
-    """The bytes that Python 2 wrote for the published files: text is bytes, arrays are rebuilt."""
+    """Return the bytes that Python 2 wrote for the published files: text is bytes, arrays are rebuilt."""
     state = b"(K\x03U\x01|q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b"
     dtype = b"cnumpy\ndtype\nq\x0eU\x02u1q\x0fK\x00K\x01\x87q\x10Rq\x11" + state
     array = b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\x09U\x01bq\x0a\x87q\x0bRq\x0c"

@@ -167,7 +167,7 @@ def test_archives_that_do_not_fit_are_refused_by_name(tmp_path, arrays, message)
 
 
 def npy(header):
-    """The beginning of an .npy file with a header of one's own."""
+    """Return the beginning of an .npy file with the given header."""
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
 
 

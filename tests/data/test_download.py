@@ -1,4 +1,6 @@
-"""One address: servers that lie about size or range, send too much, too slowly or nothing, and full disks."""
+"""Downloads from one address: servers that lie about size or range, send too much, too slowly or nothing, and full
+disks.
+"""
 
 import errno
 import re

@@ -20,7 +20,9 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server:
-    """``files`` by path; notes every (path, Range); may ignore ranges, or cut answers short once."""
+    """A server of ``files`` by path; it records every (path, Range), and may ignore ranges or cut answers short
+    once.
+    """
 
     def __init__(self):
         self.files, self.requests, self.ranges, self.cut = {}, [], True, None

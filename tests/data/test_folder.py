@@ -1,4 +1,4 @@
-"""Folders of images: classes, sizes, channels, and what is said of broken files."""
+"""Folders of images: classes, sizes, channels, and the errors for broken files."""
 
 import os
 import re

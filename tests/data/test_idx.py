@@ -1,4 +1,4 @@
-"""IDX files: what is read, where they are found, and what is said of damaged ones."""
+"""IDX files: the folders that are searched, the arrays that are read, and the errors for damaged files."""
 
 import gzip
 import re

@@ -1,4 +1,4 @@
-"""Single images: formats, depths, modes, orientation, memory, and what is said of files that cannot be read."""
+"""Single images: formats, depths, modes, orientation, memory, and the errors for files that cannot be read."""
 
 import os
 import re
@@ -28,14 +28,14 @@ def chunk(kind, data):
 
 
 def png_bytes(width, height, depth, colour, rows):
-    """A PNG of raw rows, without filters."""
+    """Return a PNG of raw rows, without filters."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row for row in rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def tiff_bytes(values, byte_order="<", **tags):
-    """A TIFF of one strip; `tags` are BitsPerSample (b), photometric (p) and SampleFormat (s)."""
+    """Return a TIFF of one strip; `tags` are BitsPerSample (b), photometric (p) and SampleFormat (s)."""
     height, width = values.shape
     data = values.astype(values.dtype.newbyteorder(byte_order)).tobytes()
     bits = tags.get("b", 8 * values.dtype.itemsize)
@@ -181,7 +181,7 @@ def test_animations_give_their_first_frame(tmp_path):
 
 
 def reference(path, size, channels):
-    """The definition: turn upright, convert, resize the whole, cut out the centre."""
+    """Return an image by its definition: turn upright, convert, resize the whole, cut out the centre."""
     from PIL import ImageOps
 
     with Image.open(path) as opened:
@@ -303,7 +303,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.
 
 
 def peak_bytes(path):
-    """Memory that reading takes beyond what the imports took, in a process of its own."""
+    """Return the memory that reading takes beyond that of the imports, in a process of its own."""
     return int(subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True).stdout)
 
 

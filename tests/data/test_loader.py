@@ -168,7 +168,7 @@ def test_augmentation_differs_by_epoch_and_batch_and_returns_with_them():
 
 
 class Odd(BaseException):
-    """Not an Exception."""
+    """An exception that is not an Exception."""
 
 
 @pytest.mark.parametrize("prefetch", [0, 1])

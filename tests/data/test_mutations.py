@@ -37,7 +37,7 @@ def npz_bytes(save):
 
 
 def bytes_of(kind):
-    """A whole file of a format."""
+    """Return a whole file of a format."""
     idx = bytes([0, 0, 8, 2]) + struct.pack(">II", *PIXELS.shape) + PIXELS.tobytes()
     records = b"".join(bytes([label]) + row.tobytes() for label, row in zip((1, 2, 3), PIXELS))
     batch = {"data": PIXELS, "labels": [1, 2, 3]}
@@ -69,7 +69,7 @@ def read(kind, path):
 
 
 def mutated(data, rng):
-    """One of: a bit flipped, bytes overwritten, cut off, zeroed, inserted, or two parts swapped."""
+    """Return damaged bytes: a bit flipped, bytes overwritten, cut off, zeroed, inserted, or two parts swapped."""
     data, at = bytearray(data), int(rng.integers(len(data)))
     length = int(rng.integers(1, 40))
     way = rng.integers(6)
@@ -90,7 +90,7 @@ def mutated(data, rng):
 
 
 def try_mutations(kind, folder, count, seed):
-    """Counts of files refused by name, read with the same contents, and read with others."""
+    """Count files refused by name, read with the same contents, and read with others."""
     name = {"cifar": "test_batch.bin", "cifar.py": "test_batch"}.get(kind, f"a.{kind}")
     path, whole, rng = folder / name, bytes_of(kind), np.random.default_rng(seed)
     path.write_bytes(whole)

@@ -1,4 +1,4 @@
-"""Transforms: what they do to pixels, and that the same generator gives the same result."""
+"""Transforms: their effect on pixels, and equal results for equal generators."""
 
 import copy
 import pickle
@@ -100,7 +100,7 @@ def test_cutout_cuts_size_times_size(size):
 
 
 def jitter_factors(amounts, count, seed):
-    """The factors that ColorJitter draws, by its definition."""
+    """Return the factors that ColorJitter draws, by its definition."""
     rng = np.random.default_rng(seed)
     return [1 + rng.uniform(-amount, amount, (count, 1, 1, 1)) for amount in amounts]
 

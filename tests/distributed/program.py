@@ -1,4 +1,6 @@
-"""What the ranks of the tests do, over any communicator: ``mpiexec -n 4 python -m tests.distributed.program NAME``."""
+"""The program of the ranks in tests, over any communicator: ``mpiexec -n 4 python -m tests.distributed.program
+NAME``.
+"""
 
 import json
 import os
@@ -24,7 +26,7 @@ LABELS = np.random.default_rng(1).integers(5, size=10)
 
 
 def operations(communicator):
-    """Whether each operation does what it says, on this rank."""
+    """Return True if each operation computes the right values on this rank."""
     rank, size = communicator.rank, communicator.size
     good = {"ranks": 0 <= rank < size}
     for length in (0, 1, size - 1, size, 1000, 300_001):
@@ -56,7 +58,7 @@ def operations(communicator):
 
 
 def network(kind):
-    """Convolutions and a connected layer in float64, with batch norm or dropout between them."""
+    """Return convolutions and a connected layer in float64, with batch norm or dropout between them."""
     tc.manual_seed(1)
     between = {"batch norm": [nn.BatchNorm2d(6)], "dropout": [nn.Dropout(0.4)]}
     return nn.Sequential(
@@ -72,7 +74,7 @@ def network(kind):
 
 
 def gradients(communicator, kind, bucket_bytes=500):
-    """Gradients of the mean loss of ten images, by parameter, and the batch norm's running statistics."""
+    """Return gradients of the mean loss of ten images, by parameter, and the batch norm's running statistics."""
     model = network(kind)
     if kind == "batch norm":
         synchronize_batch_norm(model, communicator if communicator.size > 1 else None)
@@ -90,7 +92,7 @@ def gradients(communicator, kind, bucket_bytes=500):
 
 
 def gaps(communicator):
-    """For each kind of network, the largest gap between the ranks' gradients and one process's, relative."""
+    """Return, for each kind of network, the largest relative difference of the ranks' gradients from one process's."""
     found = {}
     for kind in ("plain", "dropout", "batch norm", "local batch norm"):
         together, alone = gradients(communicator, kind), gradients(ALONE, kind)
@@ -102,12 +104,12 @@ def gaps(communicator):
 
 
 def in_double(images, rng):
-    """As float64, so that one process and several differ by its rounding only."""
+    """Convert to float64, so that one process and several differ by its rounding only."""
     return images.astype(np.float64)
 
 
 def dataset(count=22, seed=0, augment=True):
-    """Small images, flipped at random."""
+    """Return small images, flipped at random."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(3, size=count)
     images = rng.integers(0, 200, size=(count, 2, 6, 5)).astype(np.uint8)
@@ -118,7 +120,9 @@ def dataset(count=22, seed=0, augment=True):
 
 
 def trainer(communicator, path=None, epochs=3, width=4, callbacks=(), data=None):
-    """Batch norm, dropout, momentum: all that has a state. 22 images in batches of 6: the last one is smaller."""
+    """Return a trainer with all that has a state: batch norm, dropout, momentum. Its last batch is smaller (22
+    images by 6).
+    """
     tc.manual_seed(3 + communicator.rank)  # rank 0's weights are everyone's
     model = nn.Sequential(
         nn.Conv2d(2, width, (3, 2), padding=1),
@@ -146,7 +150,7 @@ def trainer(communicator, path=None, epochs=3, width=4, callbacks=(), data=None)
 
 
 def summary(done):
-    """What training left behind."""
+    """Return the state after training."""
     rows = [
         [row[name] for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")] for row in done.history
     ]
@@ -155,14 +159,14 @@ def summary(done):
 
 
 def train(communicator):
-    """Three epochs from the beginning."""
+    """Train three epochs from the beginning."""
     done = trainer(communicator)
     done.fit()
     return summary(done)
 
 
 class At(Callback):
-    """Does something after so many batches."""
+    """A callback that acts after a number of batches."""
 
     def __init__(self, batch, action):
         self.left, self.action = batch, action
@@ -188,7 +192,7 @@ def train_five_batches(communicator, path):
 
 
 def go_on(communicator, path):
-    """The rest of it."""
+    """Train the rest."""
     done = trainer(communicator, path)
     done.resume(path)
     done.fit()
@@ -199,7 +203,7 @@ def go_on(communicator, path):
 
 
 def accident(communicator, kind, path=None):
-    """Rank 1 does something else than the others."""
+    """Let rank 1 do something else than the others."""
     odd = communicator.rank == 1
     actions = {
         "dies": lambda _: os.kill(os.getpid(), signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM),
@@ -213,12 +217,12 @@ def accident(communicator, kind, path=None):
 
 
 def everything(communicator):
-    """One start of the processes for many questions."""
+    """Run everything that one start of the processes can test."""
     return {"wrong": operations(communicator), "gaps": gaps(communicator), "trained": train(communicator)}
 
 
 def ranks(communicator):
-    """Who is here."""
+    """Return the ranks that take part."""
     return communicator.rank
 
 

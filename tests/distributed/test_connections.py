@@ -1,4 +1,4 @@
-"""Only callers that know the token get in; heartbeats and messages share a connection."""
+"""Connections: only callers that know the token are accepted; heartbeats and messages use one connection."""
 
 import socket
 import threading

@@ -29,7 +29,7 @@ TINY = [
 
 
 def mpiexec(ranks, *arguments, folder=ROOT, **environment):
-    """Run Python by so many ranks, more than processors if need be, also as root in a container."""
+    """Run Python on several ranks, more than processors if need be, also as root in a container."""
     several = {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -124,7 +124,7 @@ def test_the_command_is_one_program_for_any_number_of_ranks(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("dies", ""),  # what the launcher says
+        ("dies", ""),  # the launcher's message
         ("fails", "rank 1: division by zero"),
         ("hangs", "rank 1 hangs: the others waited 3 s"),
         ("another model", "rank 1 has another model: Sequential of 618 parameters"),

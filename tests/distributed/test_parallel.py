@@ -1,4 +1,4 @@
-"""Sums of gradients in buckets: when they start, what is in them, and what is refused."""
+"""Sums of gradients in buckets: their start, their contents, and refusals."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tinycnn.training.ranks import facts
 
 
 class Twins:
-    """A communicator of two ranks that do the very same: a sum is twice the array."""
+    """A communicator of two ranks with equal arrays: a sum is twice the array."""
 
     rank, size = 0, 2
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def everything(communicator):
-    """What a 4,800-byte all-reduce sends, and what the ranks do under MPI too."""
+    """Return the bytes sent by a 4,800-byte all-reduce, and the results of the ranks' program."""
     before = communicator.sent
     communicator.allreduce(np.ones(1200, np.float32)).wait()
     return {"sent": communicator.sent - before} | program.everything(communicator)
@@ -274,7 +274,7 @@ def test_functions_travel_with_what_they_use():
 
 
 def test_a_ring_of_arrays_in_one_process():
-    """All-reduce against a sum, with the exchange of all ranks done by hand, step by step."""
+    """Compare all-reduce with a sum; the exchange of all ranks is done by hand, step by step."""
     for size in (1, 2, 3, 5):
         for length in (0, 1, 4, 7, 20):
             arrays = [np.random.default_rng(rank).normal(size=length) for rank in range(size)]
@@ -285,7 +285,7 @@ def test_a_ring_of_arrays_in_one_process():
 
 
 def _in_step(arrays):
-    """Threads that meet at each exchange."""
+    """Run threads that meet at each exchange."""
     import threading
 
     size, sent = len(arrays), [None] * len(arrays)

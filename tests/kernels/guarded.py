@@ -40,7 +40,7 @@ def span(array):
 
 
 class Guard:
-    """Replaces the launch of loops by one on copies of its arrays between protected pages."""
+    """A replacement of the launch of loops by one on copies of its arrays between protected pages."""
 
     def __init__(self, run, at_end):
         self.run, self.at_end, self.loops, self.arrays = run, at_end, 0, 0

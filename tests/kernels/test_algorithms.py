@@ -1,4 +1,4 @@
-"""Every algorithm of the convolution computes what im2col and a matrix product do, whatever shape it meets."""
+"""Every algorithm of the convolution computes the same as im2col and a matrix product, for any shape."""
 
 import numpy as np
 import pytest
@@ -132,7 +132,7 @@ BAD_VALUES = [np.nan, -np.inf, 1e3, 1e12, 1e30]
 
 
 def with_bad(array, places, value):
-    """The array with some elements replaced, and 1 at their places."""
+    """Return the array with some elements replaced, and 1 at their positions."""
     spoiled, mask = array.copy(), np.zeros(array.shape)
     for place in places:
         spoiled[place], mask[place] = value, 1

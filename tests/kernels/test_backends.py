@@ -1,4 +1,4 @@
-"""What is behind ``parallel_for``: mailboxes or numba.prange, with the same bits."""
+"""The implementations of ``parallel_for``: mailboxes or numba.prange, with the same bits."""
 
 import os
 import subprocess

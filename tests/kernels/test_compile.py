@@ -93,7 +93,7 @@ def test_a_kernel_compiled_with_and_without_bounds_checks_is_kept_twice(tmp_path
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """A cache that holds relu and its gradient for float32."""
+    """Return a cache that holds relu and its gradient for float32."""
     cache = tmp_path_factory.mktemp("filled") / "cache"
     assert run(RELU + "print(step('f4'))", cache).stdout == "[1.0, 0.0]\n"
     return cache

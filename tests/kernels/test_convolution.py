@@ -1,4 +1,4 @@
-"""Convolution and matrix product against loops that anyone can check, and the identities that tie them together."""
+"""Convolution and matrix product against plain loops, and the identities between them."""
 
 from importlib import import_module
 
@@ -34,7 +34,7 @@ LARGE = [
 
 
 def seven_loops(x, weight, bias, stride, padding, dilation, groups):
-    """The definition."""
+    """Convolve by the definition, in seven loops."""
     n, _, h, w = x.shape
     outputs, depth, kh, kw = weight.shape
     grid = [

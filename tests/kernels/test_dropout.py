@@ -16,7 +16,7 @@ KNOWN_ANSWERS = [
 
 
 def philox_reference(counter, key):
-    """The paper's figure in Python's unbounded integers."""
+    """Return the paper's figure in Python's unbounded integers."""
     c, k = list(counter), list(key)
     for _ in range(10):
         first, second = c[0] * 0xD2511F53, c[2] * 0xCD9E8D57

@@ -24,7 +24,7 @@ def images(shape, dtype=np.float64, seed=0):
 
 
 def max_pool_reference(x, kernel, stride, padding, dilation, out_size):
-    """Values of the first maximum in scan order, where in its window and where in its plane it is."""
+    """Return the first maximum in scan order of each window, its index in the window and its index in the plane."""
     n, c, height, width = x.shape
     out, taken, places = (np.empty((n, c, *out_size), kind) for kind in (x.dtype, np.int64, np.int64))
     for at in np.ndindex(out.shape):

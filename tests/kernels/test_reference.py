@@ -302,7 +302,7 @@ def copied(arguments):
 
 
 def assert_equal_to_the_reference(name, *arguments, tolerance=20):
-    """The same results, and the same arguments afterwards, to ``tolerance`` units of the largest number's rounding."""
+    """Check results, and arguments afterwards, to ``tolerance`` units of the largest number's rounding."""
     own, right = copied(arguments), copied(arguments)
     found, expected = getattr(FAST, name)(*own), getattr(REFERENCE, name)(*right)
     pairs = list(zip(arrays_in(found, own), arrays_in(expected, right), strict=True))

@@ -21,7 +21,7 @@ DEFAULT = for_device("cpu")
 
 
 def set_in_use():
-    """The package of the kernels with which an operation runs."""
+    """Return the package of the kernels with which an operation runs."""
     return F.relu(tc.Tensor([1.0], requires_grad=True)).grad_fn.kernels._package
 
 
@@ -82,7 +82,7 @@ def test_another_value_in_the_environment_is_an_error_that_names_both():
 
 
 def network(x, weights, layer):
-    """The loss of a small network; ``layer(number)`` gives the set of kernels of each layer."""
+    """Return the loss of a small network; ``layer(number)`` gives the set of kernels of each layer."""
     with tc.use_kernels(layer(0)):
         x = F.conv2d(x, weights[0], padding=1)
     with tc.use_kernels(layer(1)):
@@ -148,7 +148,7 @@ def test_the_reference_returns_arrays_without_dimensions_and_warns_of_nothing():
 
 @pytest.fixture
 def stub(tmp_path):
-    """A folder in which ``import numba`` raises ImportError."""
+    """Return a folder in which ``import numba`` raises ImportError."""
     (tmp_path / "numba").mkdir()
     (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('DLL load failed')\n")
     return tmp_path

@@ -1,4 +1,4 @@
-"""Experiments: each runs in fast mode in its own process; what is measured is kept, and measured the same again."""
+"""Experiments: each runs in fast mode in its own process; results are kept, and measured the same again."""
 
 import csv
 import itertools
@@ -41,7 +41,7 @@ def test_it_runs_in_fast_mode(name, tmp_path):
 
 
 def tiny(measured, stop_at=None):
-    """An experiment that notes what it measures, and may be interrupted."""
+    """Return an experiment that records its cells, and may be interrupted."""
 
     def measure(cell):
         if cell["depth"] == stop_at:

@@ -1,6 +1,6 @@
-"""Every lesson in ``lessons/``: it runs, its claims hold, it has figures, and both languages say the same things.
+"""Every lesson in ``lessons/``: it runs, its claims hold, it has figures, and both languages correspond.
 
-A new lesson is tested by being there.
+The tests find a new lesson by themselves.
 """
 
 import ast
@@ -47,7 +47,7 @@ runpy.run_module("tinycnn.lesson.execute", run_name="__main__")
 
 
 def calls(path, name):
-    """The calls of a function in a lesson."""
+    """Return the calls of a function in a lesson."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name]
 
@@ -109,7 +109,7 @@ def test_it_is_written_as_lessons_are(path):
 
 @EACH
 def test_cells_in_order_are_the_script(path):
-    """What a notebook runs is what ``python lessons/NN_name.py`` runs."""
+    """A notebook runs the same code as ``python lessons/NN_name.py``."""
     cells = "\n\n".join(cell.source for cell in parse(path).code)
     assert ast.dump(ast.parse(cells)) == ast.dump(ast.parse(path.read_text(encoding="utf-8")))
 
@@ -139,7 +139,7 @@ def test_the_index_links_to_every_lesson(language):
 
 
 def test_a_lesson_is_a_plain_script(tmp_path):
-    """The lesson that runs shortest, without any of our machinery around it."""
+    """Run the shortest lesson without any of our machinery around it."""
     path = min(PATHS, key=lambda path: parse(path).seconds)
     env = {**os.environ, "TINYCNN_LESSON": "fast", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Parsing, Markdown, formulas, highlighting, and what the command says."""
+"""Parsing, Markdown, formulas, highlighting, and the output of the command."""
 
 import io
 import json

@@ -45,12 +45,12 @@ def check(name, size, batch, samples, **options):
 
 
 def check_reduced(name):
-    """A sample of every parameter tensor, at reduced width."""
+    """Check a sample of every parameter tensor, at reduced width."""
     return check(name, 32 if "20" in name[-3:] and "2012" not in name else 67, 2, 2, **REDUCED[name])
 
 
 def check_full(name):
-    """Random directions through the whole network, at its published size."""
+    """Check random directions through the whole network, at its published size."""
     return check(name, 224, 2, 0)
 
 

@@ -67,7 +67,7 @@ IMAGENET = (18, 34, 50, 101, 152)
 
 @pytest.fixture
 def blank(monkeypatch):
-    """Models without random weights: what is asked of them is only their structure, and drawing takes seconds."""
+    """Make models without random weights: only their structure is needed, and drawing takes seconds."""
     for name in ("uniform_", "normal_"):
         monkeypatch.setattr(init, name, lambda tensor, *args, **options: tensor)
 

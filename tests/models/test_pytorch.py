@@ -18,7 +18,7 @@ ONE_NET_OF_EACH_FILE = [("alexnet", 224), ("vgg16", 64), ("resnet18", 96), ("res
 
 
 class State:
-    """A state dict that remembers what was asked of it."""
+    """A state dict that records which entries were read."""
 
     def __init__(self, model):
         self.tensors = {name: torch.tensor(array) for name, array in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Planted mistakes in what computes: the engine, operations, kernels, layers, networks, optimisers."""
+"""Planted mistakes in the engine, operations, kernels, layers, networks and optimisers."""
 
 from tests.mutants.mutant import Mutant
 

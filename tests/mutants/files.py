@@ -1,4 +1,4 @@
-"""Planted mistakes in what reads and writes files: data, weights, checkpoints, compression."""
+"""Planted mistakes in reading and writing files: data, weights, checkpoints, compression."""
 
 from tests.mutants.mutant import Mutant
 

@@ -1,4 +1,4 @@
-"""Planted mistakes in layers, networks, compression, and what shows them."""
+"""Planted mistakes in layers, networks, compression, and figures."""
 
 from tests.mutants.mutant import Mutant, planted
 

@@ -108,7 +108,7 @@ def test_attributes_before_init_do_not_recurse():
 
 
 class Forwarding(nn.Module):
-    """A wrapper that gives the attributes of what it wraps, with one in a slot."""
+    """A wrapper that has the attributes of the object inside, with one in a slot."""
 
     __slots__ = ("place",)
 

@@ -1,4 +1,4 @@
-"""How weights start: bounds and spread by their formulas."""
+"""Initialisation of weights: bounds and standard deviation by their formulas."""
 
 import math
 

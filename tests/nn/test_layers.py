@@ -1,4 +1,4 @@
-"""Each layer and loss with every option computes what its function does."""
+"""Each layer and loss with every option computes the same as its function."""
 
 import numpy as np
 import pytest

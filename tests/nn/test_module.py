@@ -1,4 +1,4 @@
-"""Modules: names, states, hooks, and what they say when a state does not fit."""
+"""Modules: names, states, hooks, and messages when a state does not fit."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""load_state_dict: what it takes, what it refuses, and that a refusal changes nothing."""
+"""load_state_dict: accepted states, refused states, and that a refusal changes nothing."""
 
 import numpy as np
 import pytest

@@ -186,7 +186,9 @@ CASES = {
 
 
 def differences(name, dtype):
-    """Largest difference of the output, and of all gradients, relative to the largest element of each array."""
+    """Return the largest difference of the output, and of all gradients, relative to the largest element of each
+    array.
+    """
     ours, theirs, shapes = CASES[name]
     positive = P in shapes
     rng = np.random.default_rng(sum(map(ord, name)))

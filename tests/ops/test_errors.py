@@ -1,4 +1,4 @@
-"""What the functional face says when arguments do not fit, word for word."""
+"""Messages of the functional API when arguments do not fit, word for word."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the formulas leave open: ties, NaN, nothing at all, odd strides, and randomness."""
+"""Cases that the formulas leave open: ties, NaN, empty arrays, odd strides, and randomness."""
 
 import numpy as np
 import pytest

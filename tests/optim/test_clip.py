@@ -1,4 +1,4 @@
-"""Gradient clipping: norms by their formula, never scaled up, every way in which parameters come."""
+"""Gradient clipping: norms by their formula, never scaled up, and all forms of parameters."""
 
 import math
 

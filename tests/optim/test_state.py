@@ -1,4 +1,4 @@
-"""Saved states of optimisers: what fits continues with the same bits, everything else is refused with what differs."""
+"""Saved states of optimisers: a fitting one continues with the same bits, any other is refused with the difference."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ SHAPES = [(2, 3), (3,), (4,)]
 
 
 def stepped(make=optim.Adam, sizes=(2, 1), shapes=SHAPES, named=False, **options):
-    """An optimiser of the given group sizes after one step."""
+    """Return an optimiser of the given group sizes after one step."""
     pairs = [(f"w{i}", nn.Parameter(np.full(shape, i + 1, np.float32))) for i, shape in enumerate(shapes)]
     groups, first = [], 0
     for size in sizes:

@@ -58,7 +58,7 @@ DATA = {"0": VALUES.tobytes()}
 
 
 def zipped(pickle, data=None, folder="archive/", compression=zipfile.ZIP_STORED, **members):
-    """The bytes of a .pth file in the zip layout; ``members`` are added by their names."""
+    """Return the bytes of a .pth file in the zip layout; ``members`` are added by their names."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as archive:
         archive.writestr(f"{folder}data.pkl", b"\x80\x02" + pickle + b".")
@@ -70,7 +70,7 @@ def zipped(pickle, data=None, folder="archive/", compression=zipfile.ZIP_STORED,
 
 
 def legacy(pickle, data=None, itemsize=4, keys=None):
-    """The bytes of a .pth file in the layout before PyTorch 1.6."""
+    """Return the bytes of a .pth file in the layout before PyTorch 1.6."""
     data = DATA if data is None else data
     keys = list(data) if keys is None else keys
     head = number(0x1950A86A20F9469CFC6C), number(1001), dict_of(little_endian=b"\x88")

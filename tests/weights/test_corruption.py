@@ -54,7 +54,7 @@ CHECKED = ("pth (zip)", "npz", "npz (compressed)", "tcz", "checkpoint")
 
 
 def mutate(data, rng):
-    """One of the damages that disks, transfers and people do."""
+    """Return damaged bytes, as disks, transfers and people damage them."""
     at, length = int(rng.integers(len(data))), int(rng.integers(1, 64))
     other = int(rng.integers(len(data)))
     return [
@@ -78,7 +78,7 @@ def flat(tree, path=""):
 
 
 def survive(tmp_path, name, count, seed):
-    """What came of ``count`` damaged files: refused, same, or other."""
+    """Count the ends of ``count`` damaged files: refused, same, or other."""
     path = tmp_path / "w"
     WRITERS[name](path)
     load, kind = (load_checkpoint, CheckpointError) if name == "checkpoint" else (weights.load, WeightsError)

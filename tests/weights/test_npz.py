@@ -240,7 +240,7 @@ def test_a_member_gives_no_more_than_it_declares(tmp_path):
 
 
 def table_of(times, declared=None):
-    """An archive whose table of contents names its one member so many times."""
+    """Return an archive whose table of contents names its one member ``count`` times."""
     data = archive_of(("a.npy", npy(np.zeros(1))))
     start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
     tail = bytearray(data[end:])

@@ -43,7 +43,7 @@ def confine(settings: dict[str, Any]) -> list[str]:
     done = _limit(settings)
     if sys.platform == "linux":
         if settings["user"]:
-            _become_nobody()
+            _drop_root()
         _drop_capabilities()
         _end_with_the_grader()
         if _prctl_no_new_privileges():
@@ -74,7 +74,7 @@ def _lower(resource: Any, name: str, value: int) -> bool:
     return True
 
 
-def _become_nobody() -> None:
+def _drop_root() -> None:
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)

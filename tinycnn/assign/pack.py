@@ -41,7 +41,7 @@ if ! "$python" -m venv venv 2>/dev/null; then
 fi
 venv/bin/pip install --quiet --no-index --find-links wheels -r requirements.txt ||
     venv/bin/pip install --quiet --find-links wheels -r requirements.txt
-chmod -R go-rwx assignment secret  # the student's code runs as nobody
+chmod -R go-rwx assignment secret  # the student's code runs as another user
 """
 
 _RUN = """#!/usr/bin/env bash
