@@ -72,5 +72,5 @@ def test_reset_puts_the_stub_back_and_keeps_what_was_there(toy, tmp_path):
         assert "NotImplementedError" in (out / "toy.py").read_text(encoding="utf-8")
     (out / "toy.py").unlink()
     assert reset(out, task) is None
-    with pytest.raises(AssignmentError, match="no folder that was released"):
+    with pytest.raises(AssignmentError, match="not a folder that was released"):
         reset(toy.folder, toy)

@@ -73,7 +73,7 @@ def test_a_file_is_found_where_people_put_it(toy, tmp_path, files, note):
         ({"ada/toy.py": b'{"cells": [], "nbformat": 4}'}, "a notebook was handed in"),
         ({"ada/toy.py": MASTER.encode("utf-16")}, "encoded as UTF-16; save it as UTF-8"),
         ({"ada/toy.py": b"PK\x03\x04" + bytes(50)}, "not text, expected a Python script"),
-        ({"ada/toy.py": b"x = 1\0"}, "no text"),
+        ({"ada/toy.py": b"x = 1\0"}, "not text"),
         ({"ada/toy.py": b"#" * 300_000}, "more than 200 kB"),
         ({"ada/a.py": b"1", "ada/b.py": b"1"}, "there is no toy.py; what was handed in: a.py, b.py"),
         ({"ada/report.pdf": b"%PDF"}, "there is no toy.py; what was handed in: report.pdf"),
