@@ -2,8 +2,8 @@
 
 The four networks at their published size take steps in 2 and 4 processes on this machine, over our own ring and, where
 there is one, over MPI. For each: the bytes that a rank sends beside the ring formula 2 (N - 1) / N x bytes; seconds of
-computing alone, of the gradients' all-reduces alone, and of a step that does both at once; and what the simulator
-(``tinycnn.distributed.step_time``) predicts for that step from computing alone and from all-reduces of other sizes.
+computing alone, of the gradients' all-reduces alone, and of a step that does both at once; and the prediction of the
+simulator (``tinycnn.distributed.step_time``) for that step from computing alone and from all-reduces of other sizes.
 Then the same simulator for up to 1,024 nodes on a network of a given bandwidth and latency.
 """
 
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """Seconds of a step of a network on so many nodes."""
+    """Seconds of a step of a network on a number of nodes."""
 
     net: str
     nodes: int
@@ -163,10 +163,10 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--ranks", nargs="+", type=int, default=[2, 4])
     parser.add_argument("--images", type=int, default=2, help="images of each rank in a step (default 2)")
-    parser.add_argument("--steps", type=int, default=5, help="the fastest of so many counts (default 5)")
+    parser.add_argument("--steps", type=int, default=5, help="measurements, of which the fastest counts (default 5)")
     parser.add_argument("--bandwidth", type=float, default=1.0, help="of the planned network, Gb/s (default 1)")
     parser.add_argument("--latency", type=float, default=50.0, help="of the planned network, microseconds (default 50)")
-    parser.add_argument("--nodes", type=int, default=1024, help="plan for up to so many (default 1024)")
+    parser.add_argument("--nodes", type=int, default=1024, help="largest number of nodes in the plan (default 1024)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/benchmarks"), help="folder for communication.csv and .png"
     )

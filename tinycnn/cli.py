@@ -119,7 +119,9 @@ class _Version(argparse.Action):
 
 
 def _add_doctor(commands: Any, shared: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("doctor", parents=[shared], help="what is installed, what is missing, how to get it")
+    parser = commands.add_parser(
+        "doctor", parents=[shared], help="list what is installed or missing, and how to get it"
+    )
     parser.set_defaults(run=lambda options: 0 if _doctor() else 1)
 
 

@@ -67,7 +67,7 @@ class TextFigure(Figure):
 
 
 class _Canvas(FigureCanvasAgg):
-    """A canvas for pixels whose renderer finds fonts for what it draws."""
+    """A canvas for pixels whose renderer finds fonts for the characters that it draws."""
 
     def get_renderer(self) -> Any:
         """Return the renderer, changed to look for fonts."""

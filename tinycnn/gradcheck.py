@@ -246,7 +246,7 @@ def gradcheck_model(
     For the check the model is converted to float64, in the mode it is in: with dropout or batch norm in training mode
     these are checked too (every forward pass draws the same dropout masks), and all parameters are moved by about a
     hundredth, since biases that are exactly 0 put ReLUs exactly on their kink. Afterwards values, dtypes, gradients,
-    running statistics, modes and the random state are what they were. Frozen parameters are not checked.
+    running statistics, modes and the random state are as before. Frozen parameters are not checked.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class Row:
 
 
 class profile:
-    """Measure time and memory of every operation inside a ``with`` block.
+    """A ``with`` block that measures time and memory of every operation inside it.
 
     An operation inside another one is counted separately, not in the outer one. On a GPU the times are those of
     launching the kernels. Only the thread that opened the block is measured.

@@ -19,7 +19,7 @@ except ImportError:  # Windows
 
 CHECKPOINT = "checkpoint.safetensors"
 MARKER = ".unfinished"
-_EARLY = (MARKER, "settings.json")  # what a run has before its first checkpoint
+_EARLY = (MARKER, "settings.json")  # the files of a run before its first checkpoint
 _ABANDONED_AFTER = 86400.0  # seconds, where there are no locks to tell a command that runs from one that was killed
 
 

@@ -80,7 +80,7 @@ class Summary:
 
     @property
     def memory(self) -> int:
-        """Bytes of all layers' outputs for one image: about what a training step must keep."""
+        """Bytes of all layers' outputs for one image: about those that a training step must keep."""
         return sum(row.memory for row in self.rows)
 
     def __repr__(self) -> str:

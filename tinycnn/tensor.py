@@ -118,7 +118,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
 
     data: Any = property(operator.attrgetter("_data"), _set_data, doc="The values, an array of the tensor's device.")
 
-    # -- what it is ----------------------------------------------------------------------------------------------------
+    # -- facts ---------------------------------------------------------------------------------------------------------
 
     @property
     def is_leaf(self) -> bool:

@@ -106,7 +106,7 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self.remove()
 
-    # -- what was seen -------------------------------------------------------------------------------------------------
+    # -- the record ----------------------------------------------------------------------------------------------------
 
     def table(
         self, quantity: str = "gradient", kinds: tuple[type[nn.Module], ...] = WEIGHTED

@@ -29,7 +29,7 @@ def compare(
     net : Module
         The right one; its parameters are in the order in which the student's are.
     kind, arguments : str, tuple
-        The student's class, and what it is made with.
+        The student's class, and the arguments of its constructor.
     images : ndarray
     training : bool
     """

@@ -23,7 +23,7 @@ _SHARE = 0.5  # of a processor that a submission gets there
 _HERE = Path(__file__).parent
 
 _SETUP = """#!/usr/bin/env bash
-# Installs what the autograder needs: from the wheels it carries if they fit, else from the network.
+# Installs the autograder's requirements: from its own wheels if they fit, else from the network.
 set -euo pipefail
 cd "${AUTOGRADER:-/autograder}/source"
 
@@ -115,7 +115,7 @@ def _requirements() -> list[str]:
         return [line for line in metadata.requires("tinycnn") or () if "extra ==" not in line]
     except metadata.PackageNotFoundError as error:
         raise AssignmentError(
-            "tinycnn is not installed here, so that what it needs is not known: pip install ."
+            "tinycnn is not installed here, so its requirements are not known: pip install ."
         ) from error
 
 

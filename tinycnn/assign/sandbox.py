@@ -339,7 +339,7 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-# -- what the child finds ----------------------------------------------------------------------------------------------
+# -- the child's environment -------------------------------------------------------------------------------------------
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""An assignment as a folder: ``task.toml``, the instructor's master, tests, and what a student gets to read.
+"""An assignment as a folder: ``task.toml``, the instructor's master, tests, and a README for students.
 
 ``lessons/assignments/A03_convolution/`` holds ``task.toml``, the master under the name of the file that students hand
 in, ``public.py`` and ``hidden.py`` with a function for each test, ``README.md`` for students, and, where values alone
@@ -61,7 +61,7 @@ class Task:
     folder : Path
         Of the master, or of a student's copy.
     name, title, file, lesson : str
-        Such as A03_convolution; what is to be done; the file to hand in; the number of the lesson to read.
+        Such as A03_convolution; the task in a few words; the file to hand in; the number of the lesson to read.
     packages : tuple of str
         What a student's file may import beside the standard library.
     reserved : tuple of str

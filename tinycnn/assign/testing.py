@@ -115,7 +115,7 @@ class Check:
         wrong : mapping of str to array or callable, optional
             Typical mistakes in words, and the value that each gives.
         tolerance : float, optional
-            Largest difference, as a share of the largest expected value; by default what the dtypes allow.
+            Largest difference, as a share of the largest expected value; the default depends on the dtypes.
         """
         expected, call = np.asarray(expected), self.student.last_call
         array = self._numbers(got)

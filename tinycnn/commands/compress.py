@@ -22,7 +22,7 @@ def add_compress(commands: Any, shared: argparse.ArgumentParser) -> None:
         "compress",
         parents=[shared],
         help="make a trained network small: prune, retrain, share weights, Huffman-code",
-        description="Deep Compression (Han et al. 2016): a trained network as a small file, and what it costs.",
+        description="Deep Compression (Han et al. 2016): a trained network as a small file, and its accuracy.",
     )
     parser.add_argument("run_folder", nargs="?", type=Path, metavar="RUN", help="a run (default: the newest in runs/)")
     parser.add_argument("--target", type=float, default=30.0, help="target: times smaller (default: 30)")

@@ -16,7 +16,7 @@ DATA_OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("root", str, "folder with the data set's files (npz: the file)"),
     ("image-size", int, "resize images to this height and width"),
     ("channels", int, "1: grey, 3: colour"),
-    ("limit", int, "use only so many images of each split"),
+    ("limit", int, "number of images of each split (default: all)"),
     ("value-range", str, "LOW,HIGH: values that become black and white in images of more than 8 bits"),
 )
 

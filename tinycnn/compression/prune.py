@@ -102,7 +102,7 @@ class Pruning(Callback):
     """A callback that prunes during training, and keeps pruned weights at zero after every step.
 
     Momentum and weight decay cannot bring a pruned weight back: it is set to zero after the optimiser's step. The
-    weights that stay take over what a layer loses: they grow so that its sum of squares stays the same, for the
+    remaining weights compensate for the pruned ones: they grow so that a layer's sum of squares stays the same, for the
     variance of the layer's outputs is proportional to that sum (He et al. 2015), and would shrink layer by layer.
 
     Parameters

@@ -25,7 +25,7 @@ MAX_SECONDS = 3600.0  # for one file, all addresses together
 MIN_RATE = 1000  # bytes per second, on average over each WINDOW_SECONDS
 WINDOW_SECONDS = 60.0
 ANSWER_SECONDS = 60.0  # until the headers are there, redirections and name lookup included
-READ_SECONDS = 30.0  # between two pieces
+READ_SECONDS = 30.0  # between two chunks
 _CHUNK = 1 << 16
 
 
@@ -140,7 +140,7 @@ def _save(
     _check_room(part, (expected or 0) - done)
     pace = _Pace(deadline)
     with _opened(part, "ab" if continues else "wb") as out:
-        read = getattr(response, "read1", response.read)  # one piece as it arrives, however small
+        read = getattr(response, "read1", response.read)  # one chunk as it arrives, however small
         while chunk := read(_CHUNK):
             if done + len(chunk) > limit:
                 raise TooLarge(f"sends more than {limit} bytes")

@@ -14,7 +14,7 @@ import numpy as np
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _READ = 1 << 16
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples in a pixel of each colour type
-_COLOUR_TYPE_OF_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}  # the 8-bit type whose pixel has so many bytes
+_COLOUR_TYPE_OF_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}  # bytes in a pixel to 8-bit type
 
 
 def png_bands(path: Path, opened: Any, pixels: int) -> Iterator[Any] | None:
@@ -136,7 +136,7 @@ class _Inflated:
         return bytes(out)
 
     def _stored(self) -> bytes:
-        """Return the next piece of IDAT as stored."""
+        """Return the next chunk of IDAT as stored."""
         while not self._left:
             length, kind = struct.unpack(">I4s", self._exactly(8))
             if kind == b"IEND":

@@ -1,1 +1,1 @@
-"""Files in general: atomic writing, locks, free space, and limits on what a file may unpack to."""
+"""Files in general: atomic writing, locks, free space, and limits on unpacked sizes."""

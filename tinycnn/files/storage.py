@@ -20,7 +20,7 @@ _PROBE = b"tinycnn looks whether it can write here\n"
 
 
 def check_room(path: Path, size: int) -> None:
-    """Raise OSError unless a file of about so many bytes can be written: folder, permission, free space, limits.
+    """Raise OSError unless a file of about ``size`` bytes can be written: folder, permission, free space, limits.
 
     The folder is made if it does not exist. Free space must hold the file twice, as an atomic write needs it, or once
     beside a file that is there already.
@@ -119,7 +119,7 @@ def remove_temporaries(path: Path) -> None:
 
 
 def check_memory(size: float, what: str) -> None:
-    """Raise MemoryError if so many bytes are more than this machine has."""
+    """Raise MemoryError if ``size`` bytes are more than this machine has."""
     try:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows

@@ -23,7 +23,7 @@ def as_array(value: Any) -> Any:
     Raises
     ------
     TypeError
-        If elements are masked: operations would compute with what is behind the mask.
+        If elements are masked: operations would compute with the masked values.
     """
     if type(value) is np.ndarray or is_on_gpu(value):
         return value

@@ -42,7 +42,7 @@ NUMPY_FUNCTIONS = tuple(
 
 
 class Memory(Protocol):
-    """Arrays of a device: made, moved, and who owns them."""
+    """Arrays of a device: creation, copies, and ownership."""
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """Return an array whose elements are not set."""

@@ -24,7 +24,7 @@ class Parameter(Tensor):
 
 
 class Attributes:
-    """The part of :class:`tinycnn.nn.Module` that keeps what is assigned to attributes."""
+    """The part of :class:`tinycnn.nn.Module` that stores attributes."""
 
     training: bool
     _parameters: dict[str, Parameter | None]

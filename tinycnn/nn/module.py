@@ -85,7 +85,7 @@ class Module(Attributes):
         """
         return self.register_forward_hook(_BackwardHook(hook))
 
-    # -- what is inside ------------------------------------------------------------------------------------------------
+    # -- contents ------------------------------------------------------------------------------------------------------
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Return this module and all inside it, with their paths, outer before inner, each once."""
@@ -212,7 +212,7 @@ class Module(Attributes):
         """
         return self.load_state_dict(weights.load(path, self._arrays()), strict, skip_mismatched)
 
-    # -- changing all of it --------------------------------------------------------------------------------------------
+    # -- changes to all modules inside ---------------------------------------------------------------------------------
 
     def apply(self, change: Callable[[Module], Any]) -> Module:
         """Call ``change`` on every module inside, then on this one."""

@@ -10,7 +10,7 @@ Dim = int | tuple[int, ...] | None
 
 
 def _spread(reduced: np.ndarray, shape: tuple[int, ...], dim: Dim) -> np.ndarray:
-    """A reduced array with its dimensions put back as size 1, so that it broadcasts to ``shape``."""
+    """Return a reduced array with its dimensions put back as size 1, so that it broadcasts to ``shape``."""
     dims = range(len(shape)) if dim is None else np.atleast_1d(dim)
     gone = {int(d) % len(shape) for d in dims} if shape else set()
     return reduced.reshape([1 if i in gone else n for i, n in enumerate(shape)])

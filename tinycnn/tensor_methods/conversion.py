@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Conversion(Facts):
-    """Methods that leave the values what they are, as far as the target can hold them."""
+    """Methods that keep the values, as far as the target can hold them."""
 
     __slots__ = ()
 

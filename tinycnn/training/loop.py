@@ -179,7 +179,9 @@ class Trainer:
         self.model.train()
 
     def _forward(self, images: Any) -> Tensor:
-        """Return the model's output (N, classes); dropout draws what it would for the whole batch of all ranks."""
+        """Return the model's output (N, classes); dropout draws the same numbers as for the whole batch of all
+        ranks.
+        """
         generator = random.default_generator()
         generator.row = self.loader.rows(self.position).start
         try:

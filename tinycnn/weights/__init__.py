@@ -47,7 +47,7 @@ def load(path: str | Path, expected: Mapping[str, Any] | None = None) -> dict[st
     expected : mapping of name to array, optional
         The arrays that are to be replaced, such as a module's state dict. Their names decide whether the prefix of a
         wrapper (``module.`` of DataParallel, ``_orig_mod.`` of ``torch.compile``) that all names have is dropped;
-        without them it is dropped from .pth files. Their sizes limit what an .npz or .tcz file may unpack to.
+        without them it is dropped from .pth files. Their sizes limit the unpacked size of an .npz or .tcz file.
 
     Raises
     ------

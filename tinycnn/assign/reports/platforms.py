@@ -66,7 +66,7 @@ def _gradescope_test(result: Result) -> dict[str, Any]:
 
 
 def classroom50(report: Report) -> dict[str, Any]:
-    """Return a report as Classroom 50 reads it; environment variables hold what the platform knows."""
+    """Return a report as Classroom 50 reads it; the platform's facts are in environment variables."""
     names = {
         "classroom": "CLASSROOM",
         "submission": "SUBMISSION_TAG",

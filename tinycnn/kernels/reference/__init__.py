@@ -1,4 +1,4 @@
-"""Every kernel in plain NumPy, a file a family: what the framework computes, without layouts, threads or tricks.
+"""Every kernel in plain NumPy, a file a family, without layouts, threads or optimisations.
 
 Read these files first. Signatures and docstrings are those of :mod:`tinycnn.kernels.protocol`. The fast kernels of
 :mod:`tinycnn.kernels.cpu` and :mod:`tinycnn.kernels.cuda` must return the same, to rounding: the tests compare them.

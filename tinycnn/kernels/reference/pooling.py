@@ -79,7 +79,7 @@ def _divide_among(grad, input_shape, down, across):
 
 
 def _windows(input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    """Return the windows of each axis; zeros of the padding count with ``count_include_pad``, what is beyond never."""
+    """Return the windows of each axis; ``count_include_pad`` counts zeros of the padding, but nothing beyond it."""
     for n, k, s, p in zip(input_shape[2:], kernel_size, stride, padding):
         starts = [i * s - p for i in range(pooled_size(n, k, s, p, 1, ceil_mode))]
         pixels = [slice(*np.clip([start, start + k], 0, n)) for start in starts]
