@@ -499,3 +499,13 @@ def test_the_list_of_data_sets_tells_what_is_there(folder, capsys, monkeypatch):
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert str(folder / "sets" / "mnist") in lines["mnist"]
     assert lines["cifar10"].endswith("not here: tinycnn data fetch cifar10")
+
+
+def test_a_run_that_is_not_named_is_the_one_saved_last(folder):
+    for age, name in enumerate(("b", "c", "a")):
+        (folder / "runs" / name).mkdir(parents=True)
+        (folder / "runs" / name / "checkpoint.safetensors").touch()
+        os.utime(folder / "runs" / name / "checkpoint.safetensors", (10**9 + age,) * 2)
+    assert run_folders.newest_run(folder / "runs").name == "a"
+    os.utime(folder / "runs" / "b" / "checkpoint.safetensors", (2 * 10**9,) * 2)
+    assert run_folders.newest_run(folder / "runs").name == "b"

@@ -155,3 +155,12 @@ def test_running_statistics_are_as_before():
     tc.gradcheck_model(model, np.random.default_rng(0).normal(size=(3, 2, 2, 2)), [0, 1, 1])
     for (_, array), old in zip(model.named_buffers(), before, strict=True):
         np.testing.assert_array_equal(array, old)
+
+
+def test_running_statistics_of_a_float64_model_stay_too():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 4, 2)).to(np.float64)
+    norm, rng = model[1], np.random.default_rng(0)
+    norm.running_mean[:], before = 0.5, norm.running_mean
+    tc.gradcheck_model(model, rng.normal(size=(3, 1, 4, 4)), np.array([0, 1, 1]))
+    assert norm.running_mean is before and before.tolist() == [0.5, 0.5] and norm.running_var.tolist() == [1, 1]
+    assert int(norm.num_batches_tracked) == 0
