@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from benchmarks import Net, write_csv
 from tinycnn import functional as F
 from tinycnn.errors import DeviceError
 from tinycnn.kernels import for_device
-from tinycnn.kernels.cuda.found import require
+from tinycnn.kernels.cuda.requirements import require
 
 NETS = (
     Net("alexnet", 64, 224),
@@ -66,7 +67,7 @@ class NetRow(NamedTuple):
 
 def seconds(step: Callable[[], Any], rounds: int, least: float = 0.2) -> float:
     """Return the median time of a step over some rounds of at least ``least`` seconds each, waiting for the GPU."""
-    from tinycnn.kernels.cuda._runtime import synchronize
+    from tinycnn.kernels.cuda.machine.target import synchronize
 
     step()
     times = []
@@ -88,7 +89,7 @@ def kernel_rows(side: int, images: int, rounds: int) -> Iterator[KernelRow]:
     fit.
     """
     from tinycnn.kernels.cuda import gemm
-    from tinycnn.kernels.cuda._runtime import from_host
+    from tinycnn.kernels.cuda.array import from_host
 
     k = for_device("cuda")
     rng = np.random.default_rng(0)
@@ -140,8 +141,12 @@ def kernel_rows(side: int, images: int, rounds: int) -> Iterator[KernelRow]:
 
 def launch_rows(rounds: int, steps: int = 200) -> Iterator[LaunchRow]:
     """Return the host's cost of work on arrays so small that the GPU is never waited for."""
-    from tinycnn.kernels.cuda._runtime import THREADS, from_host, launch, synchronize
+    from numba.core.errors import NumbaPerformanceWarning
+
     from tinycnn.kernels.cuda.activation import relu_kernel
+    from tinycnn.kernels.cuda.array import from_host
+    from tinycnn.kernels.cuda.machine.launch import launch
+    from tinycnn.kernels.cuda.machine.target import THREADS, synchronize
 
     k = for_device("cuda")
     x, out = (from_host(np.zeros((8, 8), np.float32)) for _ in range(2))
@@ -151,6 +156,8 @@ def launch_rows(rounds: int, steps: int = 200) -> Iterator[LaunchRow]:
         "launch by Numba's dispatcher": lambda: relu_kernel[1, THREADS](flat.raw, flat_out.raw),
         "relu, with its output": lambda: k.relu(x),
     }
+    # Numba's own launch warns of a small grid: the array is small.
+    warnings.filterwarnings("ignore", category=NumbaPerformanceWarning)
     for what, way in ways.items():
         way()
         times = []

@@ -8,9 +8,9 @@
 # times slower. So nothing below is about seconds. It is about counting.
 
 # %%
-from tinycnn.kernels.cuda import found
+from tinycnn.kernels.cuda import requirements
 
-print(found.or_simulator())
+print(requirements.or_simulator())
 
 # %%
 import numpy as np
@@ -19,7 +19,9 @@ import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn import nn, plotting
 from tinycnn.kernels.cuda import gemm
-from tinycnn.kernels.cuda._runtime import cuda, from_host, kernel, launch_grid, to_host
+from tinycnn.kernels.cuda.array import from_host, to_host
+from tinycnn.kernels.cuda.machine.launch import kernel, launch_grid
+from tinycnn.kernels.cuda.machine.target import cuda
 from tinycnn.lesson import check, show
 
 # %% [markdown]

@@ -18,7 +18,7 @@ from tinycnn.data.registry import IDX, default_root
 from tinycnn.distributed.mpi import find_mpiexec
 from tinycnn.kernels import numba_is_missing
 from tinycnn.kernels.cpu.machine.settings import get_num_threads
-from tinycnn.kernels.cuda import found
+from tinycnn.kernels.cuda import requirements
 
 Finding = tuple[str, str]
 
@@ -142,11 +142,11 @@ def _data() -> Iterator[Finding]:
 
 
 def _gpu() -> Iterator[Finding]:
-    if found.simulated():
+    if requirements.simulated():
         yield "note", "NUMBA_ENABLE_CUDASIM is set: device 'cuda' is Numba's simulator, thousands of times slower"
         return
-    here = found.look()
-    problem = found.missing(here)
+    here = requirements.look()
+    problem = requirements.missing(here)
     if not problem:
         yield "ok", f"{here.gpus} GPU, driver for CUDA {'.'.join(map(str, here.driver or ()))}: --device cuda"
     elif here.driver is None:

@@ -2,13 +2,14 @@
 
 import pytest
 
-from tinycnn.kernels.cuda import _runtime
-from tinycnn.kernels.cuda.found import look, missing
+from tinycnn.kernels.cuda import array
+from tinycnn.kernels.cuda.machine.target import SIMULATED
+from tinycnn.kernels.cuda.requirements import look, missing
 
 
 @pytest.fixture
 def runtime():
-    """Return the runtime module, if kernels can run."""
-    if not _runtime.SIMULATED and missing(look()):
+    """Return the module of device arrays, if kernels can run."""
+    if not SIMULATED and missing(look()):
         pytest.skip("no GPU; in the simulator: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda")
-    return _runtime
+    return array

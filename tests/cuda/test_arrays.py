@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tinycnn.kernels.cuda import gemm
-from tinycnn.kernels.cuda._runtime import DeviceArray, from_host, to_host, transfers
+from tinycnn.kernels.cuda.array import DeviceArray, from_host, to_host, transfers
+from tinycnn.kernels.cuda.machine import target
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -127,7 +128,7 @@ def test_matrix_products_of_all_kinds_agree(algorithm):
         gemm.matmul_algorithm("fast")
 
 
-def test_cublas_gets_a_repeated_matrix_once_and_a_single_product_as_two_matrices(runtime, monkeypatch):
+def test_cublas_gets_a_repeated_matrix_once_and_a_single_product_as_two_matrices(monkeypatch):
     rng = np.random.default_rng(0)
     shapes = []
 
@@ -137,7 +138,7 @@ def test_cublas_gets_a_repeated_matrix_once_and_a_single_product_as_two_matrices
 
     one, many, single = rng.normal(size=(2, 4, 3)), rng.normal(size=(5, 2, 4, 2)), rng.normal(size=(1, 1, 2, 6))
     with monkeypatch.context() as patch, gemm.matmul_algorithm("cublas"):
-        patch.setattr(runtime, "xp", SimpleNamespace(matmul=matmul, empty=np.empty))
+        patch.setattr(target, "xp", SimpleNamespace(matmul=matmul, empty=np.empty))
         repeated = DeviceArray(np.broadcast_to(one, (5, 2, 4, 3))).swapaxes(2, 3)
         batch = gemm.multiply(repeated, DeviceArray(many))
         alone = gemm.multiply(DeviceArray(single).swapaxes(2, 3), DeviceArray(single))

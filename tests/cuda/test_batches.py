@@ -12,6 +12,7 @@ from tinycnn import nn
 from tinycnn.data import ArrayDataset, DataLoader
 from tinycnn.kernels.cuda import memory
 from tinycnn.kernels.cuda.gemm import matmul_algorithm
+from tinycnn.kernels.cuda.machine.streams import Sender
 from tinycnn.training import Callback, Trainer, TrainingError
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -34,7 +35,7 @@ def test_any_arrays_arrive_in_order():
 
 
 def test_pinned_memory_is_not_overwritten_before_it_was_copied(runtime):
-    sender = runtime.Sender()
+    sender = Sender()
     arrived = [sender.send(np.full(4, number)) for number in range(5)]
     assert [receive().to_host().tolist() for receive in arrived] == [[number] * 4 for number in range(5)]
 
@@ -54,13 +55,13 @@ def test_while_a_batch_is_in_use_the_next_is_on_its_way():
 
 def test_a_copy_is_waited_for_although_nobody_wants_it(runtime, monkeypatch):
     """Its memory may be reused immediately."""
-    send, received = runtime.Sender.send, []
+    send, received = Sender.send, []
 
     def remember(sender, array):
         receive = send(sender, array)
         return lambda: (received.append(array[0]), receive())[1]
 
-    monkeypatch.setattr(runtime.Sender, "send", remember)
+    monkeypatch.setattr(Sender, "send", remember)
     batches = memory.sent_ahead((np.full(2, number), None) for number in range(3))
     next(batches)
     batches.close()

@@ -6,9 +6,9 @@ import pytest
 import tinycnn as tc
 from tinycnn import nn
 from tinycnn.errors import DeviceError
-from tinycnn.kernels.cuda import found
-from tinycnn.kernels.cuda.found import Found, missing
+from tinycnn.kernels.cuda import requirements
 from tinycnn.kernels.cuda.gemm import matmul_algorithm
+from tinycnn.kernels.cuda.requirements import Found, missing
 from tinycnn.training import Trainer
 
 needs_device = pytest.mark.usefixtures("runtime")
@@ -105,9 +105,9 @@ def test_what_is_missing_is_said_in_words(found, words):
 
 def test_without_a_gpu_the_error_says_what_to_do(monkeypatch):
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(found, "look", lambda: GOOD._replace(driver=None))
+    monkeypatch.setattr(requirements, "look", lambda: GOOD._replace(driver=None))
     with pytest.raises(DeviceError, match="device 'cuda' is not available: no NVIDIA driver"):
-        found.require()
+        requirements.require()
 
 
 @needs_device

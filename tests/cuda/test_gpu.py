@@ -11,14 +11,16 @@ import tinycnn as tc
 from tests.cuda.cases import numbers
 from tests.cuda.test_twins import contiguous, kernel, moved, reference_kernel
 from tinycnn import functional as F
-from tinycnn.kernels.cuda import _runtime
+from tinycnn.kernels.cuda import array as runtime
 from tinycnn.kernels.cuda.activation import relu_kernel
 from tinycnn.kernels.cuda.gemm import ALGORITHMS, matmul_algorithm
+from tinycnn.kernels.cuda.machine.launch import launch
+from tinycnn.kernels.cuda.machine.target import SIMULATED, xp
 from tinycnn.kernels.cuda.memory import sent_ahead
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(_runtime.SIMULATED or _runtime.xp is None, reason="no GPU"),
+    pytest.mark.skipif(SIMULATED or xp is None, reason="no GPU"),
 ]
 
 IMAGES = (16, 64, 112, 112)
@@ -41,19 +43,19 @@ NETS = ("alexnet", "vgg11", "resnet18", "squeezenet1_1")
 @pytest.mark.parametrize("name", FULL)
 def test_kernels_at_full_size_equal_the_cpus(name):
     arguments = FULL[name](numbers("float32", *IMAGES))
-    found = kernel(name)(*(moved(_runtime, contiguous, a) for a in arguments))
+    found = kernel(name)(*(moved(runtime, contiguous, a) for a in arguments))
     expected = reference_kernel(name)(*arguments)
     for ours, right in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, expected)), strict=True):
         scale = np.abs(right).max()
-        np.testing.assert_allclose(_runtime.to_host(ours), right, rtol=1e-5, atol=1e-5 * scale)
+        np.testing.assert_allclose(runtime.to_host(ours), right, rtol=1e-5, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_matrix_products_at_full_size(algorithm):
     a, b = numbers("float32", 1000, 777), numbers("float32", 777, 1111)
     with matmul_algorithm(algorithm):
-        product = kernel("matmul")(*map(_runtime.from_host, (a, b)))
-    np.testing.assert_allclose(_runtime.to_host(product), a @ b, atol=1e-3)
+        product = kernel("matmul")(*map(runtime.from_host, (a, b)))
+    np.testing.assert_allclose(runtime.to_host(product), a @ b, atol=1e-3)
 
 
 def step(model, images, target, optimizer):
@@ -89,16 +91,16 @@ def test_gradients_at_224(name):
 
 
 def test_a_launch_does_what_numbas_dispatcher_does():
-    x = _runtime.from_host(numbers("float32", 1000, 7)).reshape(-1)
-    ours, numbas = (_runtime.zeros(x.shape, x.dtype) for _ in range(2))
-    _runtime.launch(relu_kernel, x.size, x, ours)
+    x = runtime.from_host(numbers("float32", 1000, 7)).reshape(-1)
+    ours, numbas = (runtime.zeros(x.shape, x.dtype) for _ in range(2))
+    launch(relu_kernel, x.size, x, ours)
     relu_kernel[8, 128](x.raw, numbas.raw)
-    np.testing.assert_array_equal(_runtime.to_host(ours), _runtime.to_host(numbas))
-    assert _runtime.to_host(ours).any()
+    np.testing.assert_array_equal(runtime.to_host(ours), runtime.to_host(numbas))
+    assert runtime.to_host(ours).any()
 
 
 def test_batches_arrive_whole_while_the_gpu_computes():
-    a = _runtime.from_host(numbers("float32", 2000, 2000))
+    a = runtime.from_host(numbers("float32", 2000, 2000))
     found = []
     for images, number in sent_ahead((np.full((64, 3, 224, 224), number, np.float32), number) for number in range(12)):
         for _ in range(3):
@@ -111,7 +113,7 @@ def test_a_thousand_steps_leak_nothing():
     model = tc.models.build("resnet20", num_classes=10).to("cuda")
     optimizer = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     images, target = tc.Tensor(numbers("float32", 8, 3, 32, 32)).to("cuda"), np.arange(8)
-    pool, used = _runtime.xp.get_default_memory_pool(), []
+    pool, used = xp.get_default_memory_pool(), []
     for number in range(1000):
         step(model, images, target, optimizer)
         if number in (9, 999):

@@ -4,6 +4,8 @@ It needs ``pip install 'numba-cuda[cu13]'``.
 """
 
 import gc
+import subprocess
+import sys
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
@@ -13,9 +15,10 @@ import pytest
 
 from tests.cuda.cases import CASES
 from tests.cuda.test_twins import contiguous, kernel, moved
-from tinycnn.kernels.cuda import _runtime
+from tinycnn.kernels.cuda import array as runtime
+from tinycnn.kernels.cuda.machine import launch, target
 
-if _runtime.SIMULATED:
+if target.SIMULATED:
     pytest.skip("compiles for a GPU: run it without NUMBA_ENABLE_CUDASIM", allow_module_level=True)
 pytest.importorskip("numba_cuda", reason="needs pip install 'numba-cuda[cu13]'")
 
@@ -25,43 +28,44 @@ from numba import cuda, types
 from numba.cuda import codegen
 
 GPU = SimpleNamespace(compute_capability=(9, 0), id=0, MULTIPROCESSOR_COUNT=1)
-launcher = _runtime._launcher
+make_launcher = launch.make_launcher
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_gpu_needed():
     """Make arrays NumPy's, record launches without running them, and pretend a GPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_runtime, "xp", np)
-        patch.setattr(_runtime, "address", lambda raw: raw.ctypes.data)
-        patch.setattr(_runtime, "processors", lambda: GPU.MULTIPROCESSOR_COUNT)
-        patch.setattr(_runtime, "_launcher", note)
-        for name in "dispatcher", "compiler", "api":
-            module = import_module(f"numba.cuda.{name}")
+        patch.setattr(target, "xp", np)
+        patch.setattr(launch, "address", lambda raw: raw.ctypes.data)
+        patch.setattr(launch, "make_launcher", note)
+        for name in "numba.cuda", "numba.cuda.dispatcher", "numba.cuda.compiler", "numba.cuda.api":
+            module = import_module(name)
             if hasattr(module, "get_current_device"):
                 patch.setattr(module, "get_current_device", lambda: GPU)
         yield
+    target.num_sms.cache_clear()
 
 
 noted: dict = {}
 
 
 def note(function, grid, block, kinds):
-    noted[function, _runtime.signature(kinds)] = core.LaunchConfig(grid=grid, block=block)
+    noted[function, launch.signature(kinds)] = core.LaunchConfig(grid=grid, block=block)
     return lambda *words: None
 
 
 @cache
 def launched_by(name, dtype):
     noted.clear()
-    _runtime._thread.launchers.clear()
+    launch.launchers.made.clear()
     for arguments in CASES[name](np.dtype(dtype)):
-        kernel(name)(*(moved(_runtime, contiguous, a) for a in arguments))
+        kernel(name)(*(moved(runtime, contiguous, a) for a in arguments))
     return list(noted)
 
 
 @cache
 def compiled(dispatcher, signature):
+    target.import_compiler()
     return cuda.compile_ptx(dispatcher.py_func, types.void(*signature), cc=(9, 0))[0]
 
 
@@ -93,10 +97,11 @@ def test_every_kernel_was_compiled():
     assert not missing
 
 
+@pytest.mark.filterwarnings("ignore:Grid size")  # Numba's own launch warns that the grid is small
 def test_a_launch_is_what_numbas_own_would_be(monkeypatch):
     """Compare the compiled kernel, its grid, its stream and all packed arguments."""
 
-    @_runtime.kernel
+    @launch.kernel
     def fill(scalar, row, mask, empty, maps, flag, count, factor, key, out):
         i = cuda.grid(1)
         if flag and i < out.size:
@@ -112,11 +117,11 @@ def test_a_launch_is_what_numbas_own_would_be(monkeypatch):
     monkeypatch.setattr(cuda.dispatcher._Kernel, "bind", lambda kernel: None)
     monkeypatch.setattr(codegen.devices, "get_context", lambda: SimpleNamespace(device=GPU))
     monkeypatch.setattr(codegen.CUDACodeLibrary, "get_cufunc", lambda library: SimpleNamespace(kernel=library))
-    monkeypatch.setattr(_runtime, "_launcher", launcher)
-    monkeypatch.setattr(_runtime, "_thread", _runtime._Thread())
+    monkeypatch.setattr(launch, "make_launcher", make_launcher)
+    monkeypatch.setattr(launch, "launchers", launch.Launchers())
 
-    on_device = [_runtime.DeviceArray(array) for array in arrays]
-    _runtime.launch_grid(fill, grid, block, *on_device[:5], *numbers, on_device[5])
+    on_device = [runtime.DeviceArray(array) for array in arrays]
+    launch.launch_grid(fill, grid, block, *on_device[:5], *numbers, on_device[5])
     views = [
         StridedMemoryView.from_dlpack(array.view("u1") if array.dtype == bool else array, stream_ptr=-1)
         for array in arrays
@@ -128,8 +133,22 @@ def test_a_launch_is_what_numbas_own_would_be(monkeypatch):
     assert [getattr(word, "value", word) for word in ours[3:]] == [getattr(word, "value", word) for word in numbas[3:]]
 
 
+def test_numba_cuda_compiles_without_numpys_row_stack():
+    """NumPy 2.5 has it no more. It is lent for an import, and taken back."""
+    code = """
+import numpy as np
+np.__dict__.pop("row_stack", None)
+from tinycnn.kernels.cuda.machine import target
+target.import_compiler()
+assert not hasattr(np, "row_stack")
+ptx, _ = target.cuda.compile_ptx(lambda x: None, target.cuda.types.void(target.cuda.types.float32[::1]), cc=(9, 0))
+assert ".visible .entry" in ptx
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_what_a_kernel_cannot_take_is_refused():
     with pytest.raises(ValueError, match=r"an array of shape \(3, 2\) is not contiguous"):
-        _runtime.launch_grid(None, 1, 1, _runtime.DeviceArray(np.ones((2, 3)).T))
+        launch.launch_grid(None, 1, 1, runtime.DeviceArray(np.ones((2, 3)).T))
     with pytest.raises(TypeError, match="a kernel got a float"):
-        _runtime.launch_grid(None, 1, 1, 0.5)
+        launch.launch_grid(None, 1, 1, 0.5)

@@ -4,6 +4,7 @@ import ast
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinycnn import kernels, ops
@@ -43,6 +44,15 @@ def test_operations_use_no_other_functions_of_numpy_than_the_contract_of_arrays_
     on_numbers |= {"append", "errstate", "float64", "inf", "integer", "ndarray", "ufunc"}  # statistics of ranks; types
     used = {name for path in Path(ops.__file__).parent.glob("*.py") for name in numpy_names(path)}
     assert used - on_numbers <= set(protocol.NUMPY_FUNCTIONS)
+
+
+def test_device_arrays_have_every_function_of_the_contract():
+    from tinycnn.kernels.cuda.elementwise import FUNCTIONS
+    from tinycnn.kernels.cuda.machine.device_array import HANDLED_FUNCTIONS
+
+    composed = {"add.at", "sign"}
+    functions = {getattr(np, name) for name in set(protocol.NUMPY_FUNCTIONS) - composed}
+    assert functions <= set(FUNCTIONS) | set(HANDLED_FUNCTIONS)
 
 
 def numpy_names(path):

@@ -313,13 +313,13 @@ MUTANTS = tuple(
             "tests/kernels/test_contracts.py",
         ),
         (
-            "tinycnn/kernels/cuda/_tree.py",
+            "tinycnn/kernels/cuda/machine/reduce.py",
             "shared[thread] += shared[thread + half]",
             "shared[thread] = shared[thread + half]",
             "NUMBA_ENABLE_CUDASIM=1 tests/cuda/test_twins.py",
         ),
         (
-            "tinycnn/kernels/cuda/_tree.py",
+            "tinycnn/kernels/cuda/machine/reduce.py",
             "shared[thread] = max(shared[thread], shared[thread + half])",
             "shared[thread] = shared[thread + half]",
             "NUMBA_ENABLE_CUDASIM=1 tests/cuda/test_twins.py",

@@ -162,5 +162,5 @@ _chosen = use_kernels._frames.get  # as use_kernels.current(), which would take 
 def _for_other_device(device: str) -> Kernels:
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}, expected one of: {', '.join(DEVICES)}")
-    import_module(f"{__name__}.cuda.found").require()
+    import_module(f"{__name__}.cuda.requirements").require()
     return _kernel_set(device)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, empty, kernel, launch, math
+from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty
+from tinycnn.kernels.cuda.machine.launch import kernel, launch
+from tinycnn.kernels.cuda.machine.target import cuda, math
 
 
 def relu(x: DeviceArray) -> DeviceArray:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels.cuda import gemm
-from tinycnn.kernels.cuda._runtime import SIMULATED, DeviceArray, contiguous, empty, processors, repeated, zeros
+from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty, repeated, zeros
 from tinycnn.kernels.cuda.elementwise import evaluate
 from tinycnn.kernels.cuda.im2col import add_columns, im2col, output_grid
+from tinycnn.kernels.cuda.machine.target import SIMULATED, num_sms
 
 MEMORY = 2**10 if SIMULATED else 2**28
 ALGORITHMS = ("auto", "im2col")
@@ -89,7 +90,7 @@ def conv2d_backward_weight(
     for some, images in _batches(x.shape, weight_shape, grad.shape[2:], grad, x):
         columns = _columns(images, groups, *geometry).swapaxes(2, 3)
         tiles = groups * -(-weight_shape[0] // groups // gemm.BLOCK) * -(-columns.shape[3] // gemm.BLOCK)
-        steps = max(1, len(columns) * tiles // (4 * processors()))
+        steps = max(1, len(columns) * tiles // (4 * num_sms()))
         sums = gemm.multiply(_pixels(some, groups), columns, steps)
         parts.append(sums[0] if len(sums) == 1 else sums.sum(axis=0))
     total = sum(parts[1:], parts[0]) if parts else zeros(weight_shape, x.dtype)

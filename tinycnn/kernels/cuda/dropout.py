@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, device_function, empty, kernel, launch
+from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty
+from tinycnn.kernels.cuda.machine.launch import device_function, kernel, launch
+from tinycnn.kernels.cuda.machine.target import cuda
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)

@@ -10,24 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import (
-    DeviceArray,
-    contiguous,
-    cuda,
-    device_function,
-    empty,
-    kernel,
-    launch,
-    math,
-    repeated,
-)
 from tinycnn.kernels.cuda.layout import RANK, assign, merged, padded, place, placed
+from tinycnn.kernels.cuda.machine.device_array import DeviceArray, contiguous, empty, operation
+from tinycnn.kernels.cuda.machine.launch import device_function, kernel, launch
+from tinycnn.kernels.cuda.machine.target import cuda, math
+from tinycnn.kernels.cuda.machine.views import repeated
 
 
 def add(a: DeviceArray, b: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
     return evaluate(np.add, a, b, out=out)
 
 
+@operation
 def evaluate(function: np.ufunc, *operands: Any, out: DeviceArray | None = None) -> DeviceArray:
     """A function of NumPy's, of device arrays and numbers.
 

@@ -21,18 +21,10 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels.choice import Choice
-from tinycnn.kernels.cuda._runtime import (
-    SIMULATED,
-    DeviceArray,
-    cuda,
-    cut,
-    empty,
-    kernel,
-    launch_grid,
-    library_matmul,
-    processors,
-    window,
-)
+from tinycnn.kernels.cuda.array import DeviceArray, empty
+from tinycnn.kernels.cuda.machine.launch import kernel, launch_grid
+from tinycnn.kernels.cuda.machine.target import SIMULATED, cuda, num_sms
+from tinycnn.kernels.cuda.machine.views import cut, library_matmul, window
 
 TILE = 2 if SIMULATED else 16
 BLOCK, BLOCK_K, PER_THREAD = (4, 4, 2) if SIMULATED else (64, 8, 4)
@@ -72,7 +64,7 @@ def _pieces(rows: int, columns: int, depth: int) -> int:
     """How many pieces of K give the GPU's processors work, each long enough."""
     blocks = -(-rows // BLOCK) * -(-columns // BLOCK)
     for pieces in (8, 4, 2):
-        if depth % pieces == 0 and depth // pieces >= 8 * BLOCK_K and blocks * pieces <= 4 * processors():
+        if depth % pieces == 0 and depth // pieces >= 8 * BLOCK_K and blocks * pieces <= 4 * num_sms():
             return pieces
     return 1
 

@@ -5,7 +5,9 @@ Neighbouring threads write neighbouring numbers, and mostly read neighbours: a w
 
 from __future__ import annotations
 
-from tinycnn.kernels.cuda._runtime import DeviceArray, contiguous, cuda, empty, kernel, launch
+from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty
+from tinycnn.kernels.cuda.machine.launch import kernel, launch
+from tinycnn.kernels.cuda.machine.target import cuda
 
 Size = tuple[int, int]
 

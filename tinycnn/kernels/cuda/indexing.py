@@ -9,20 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import (
-    DeviceArray,
-    contiguous,
-    cuda,
-    empty,
-    from_host,
-    kernel,
-    launch,
-    repeated,
-    to_host,
-)
 from tinycnn.kernels.cuda.layout import assign
+from tinycnn.kernels.cuda.machine.device_array import DeviceArray, contiguous, empty, from_host, operation, to_host
+from tinycnn.kernels.cuda.machine.launch import kernel, launch
+from tinycnn.kernels.cuda.machine.target import cuda
+from tinycnn.kernels.cuda.machine.views import repeated
 
 
+@operation
 def take(x: DeviceArray, index: Any) -> DeviceArray:
     """x[index], a copy."""
     places = _places(x.shape, index)
@@ -31,6 +25,7 @@ def take(x: DeviceArray, index: Any) -> DeviceArray:
     return out
 
 
+@operation
 def put(x: DeviceArray, index: Any, value: Any) -> None:
     """x[index] = value. Where an index means one element many times, the last value stays."""
     places = _places(x.shape, index)
@@ -46,6 +41,7 @@ def put(x: DeviceArray, index: Any, value: Any) -> None:
         assign(x, whole)
 
 
+@operation
 def add_at(x: DeviceArray, index: Any, value: DeviceArray) -> None:
     """Add each value where its index says; an element that is meant many times gets the sum, in order."""
     places = _places(x.shape, index)

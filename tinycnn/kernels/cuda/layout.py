@@ -11,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import (
-    DeviceArray,
-    cuda,
-    device_function,
-    empty,
-    kernel,
-    launch,
-    number_or_array,
-    repeated,
-    window,
-)
+from tinycnn.kernels.cuda.machine.device_array import DeviceArray, empty, number_or_array, operation
+from tinycnn.kernels.cuda.machine.launch import device_function, kernel, launch
+from tinycnn.kernels.cuda.machine.target import cuda
+from tinycnn.kernels.cuda.machine.views import repeated, window
 
 RANK = 4
 
@@ -48,6 +41,7 @@ def join(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
     return out
 
 
+@operation
 def assign(target: DeviceArray, value: Any) -> None:
     """Convert the value to the target's dtype."""
     value = number_or_array(value)

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda import _runtime
-from tinycnn.kernels.cuda._runtime import DeviceArray, Sender, from_host, is_whole, owner, to_host_later
+from tinycnn.kernels.cuda import array as device_arrays
+from tinycnn.kernels.cuda.array import DeviceArray, from_host
+from tinycnn.kernels.cuda.machine.streams import Sender, to_host_later
+from tinycnn.kernels.cuda.machine.views import is_whole, owner
 
 
 def empty(shape: Any, dtype: Any) -> DeviceArray:
     """Return an array in CuPy's pool of memory that was used before."""
-    return _runtime.empty(shape, dtype)
+    return device_arrays.empty(shape, dtype)
 
 
 def is_array(value: Any) -> bool:

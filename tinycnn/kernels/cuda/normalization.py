@@ -9,21 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinycnn.kernels.cuda._runtime import (
-    SIMULATED,
-    THREADS,
-    DeviceArray,
-    contiguous,
-    cuda,
-    device_function,
-    empty,
-    kernel,
-    launch,
-    launch_grid,
-    math,
-    zeros,
-)
-from tinycnn.kernels.cuda._tree import block_sum, threads_for
+from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty, zeros
+from tinycnn.kernels.cuda.machine.launch import device_function, kernel, launch, launch_grid
+from tinycnn.kernels.cuda.machine.reduce import block_sum, threads_for
+from tinycnn.kernels.cuda.machine.target import SIMULATED, THREADS, cuda, math
 
 CHUNK = (2 if SIMULATED else 16) * THREADS
 

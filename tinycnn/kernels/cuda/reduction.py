@@ -11,18 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import (
-    SIMULATED,
-    DeviceArray,
-    contiguous,
-    cuda,
-    device_function,
-    empty,
-    kernel,
-    launch,
-    launch_grid,
-    processors,
-)
+from tinycnn.kernels.cuda.machine.device_array import DeviceArray, contiguous, empty, operation
+from tinycnn.kernels.cuda.machine.launch import device_function, kernel, launch, launch_grid
+from tinycnn.kernels.cuda.machine.target import SIMULATED, cuda, num_sms
 
 THREADS = 4 if SIMULATED else 256
 BLOCKS = 2**16
@@ -30,6 +21,7 @@ CHUNK = 8 if SIMULATED else 2**14
 SHORT = 3 if SIMULATED else 32
 
 
+@operation
 def reduce(function: np.ufunc, x: DeviceArray, axis: Any = None, keepdims: bool = False) -> DeviceArray:
     """The sum (np.add), largest (np.maximum) or smallest element (np.minimum) along some dimensions, None for all.
 
@@ -54,7 +46,7 @@ def _join(by_blocks: Any, by_threads: Any, rows: DeviceArray, out: DeviceArray) 
     if length <= SHORT:
         launch(by_threads, count, rows, out)
         return
-    chunk = length if count >= 4 * processors() else CHUNK
+    chunk = length if count >= 4 * num_sms() else CHUNK
     parts = -(-length // chunk)
     target = out if parts == 1 else empty((count * parts,), out.dtype)
     launch_grid(by_blocks, min(target.size, BLOCKS), THREADS, rows, chunk, target)
@@ -62,6 +54,7 @@ def _join(by_blocks: Any, by_threads: Any, rows: DeviceArray, out: DeviceArray) 
         _join(by_blocks, by_threads, target.reshape(count, parts), out)
 
 
+@operation
 def argmax(x: DeviceArray, axis: int | None = None, keepdims: bool = False) -> DeviceArray:
     """Where the largest along a dimension is (None: in the flattened array), the first of equals; NaN is largest."""
     rows, shape = _rows(x, axis, keepdims)

@@ -12,18 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.cuda._runtime import (
-    THREADS,
-    DeviceArray,
-    contiguous,
-    cuda,
-    device_function,
-    empty,
-    kernel,
-    launch_grid,
-    math,
-)
-from tinycnn.kernels.cuda._tree import block_max, block_sum, threads_for
+from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty
+from tinycnn.kernels.cuda.machine.launch import device_function, kernel, launch_grid
+from tinycnn.kernels.cuda.machine.reduce import block_max, block_sum, threads_for
+from tinycnn.kernels.cuda.machine.target import THREADS, cuda, math
 
 
 def softmax(x: DeviceArray, axis: int) -> DeviceArray:

@@ -11,7 +11,8 @@ A block has a power of two of threads, at most ``THREADS``.
 
 from __future__ import annotations
 
-from tinycnn.kernels.cuda._runtime import THREADS, cuda, device_function
+from tinycnn.kernels.cuda.machine.launch import device_function
+from tinycnn.kernels.cuda.machine.target import THREADS, cuda
 
 
 def threads_for(length: int) -> int:
