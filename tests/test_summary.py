@@ -151,7 +151,7 @@ class Branches(nn.Module):
         self.after = nn.Conv2d(4, 2, 1)
 
     def forward(self, x):
-        return F.relu(self.after(tc.concatenate([F.relu(self.merge_rows(x)), self.dilated(x)], dim=1)) + x)
+        return F.relu(self.after(tc.concatenate([F.relu(self.wide(x)), self.dilated(x)], dim=1)) + x)
 
 
 STACKS = {

@@ -81,6 +81,7 @@ def conv2d(
 
     Examples
     --------
+    >>> import numpy as np
     >>> image, kernel = Tensor(np.ones((1, 3, 224, 224))), Tensor(np.ones((96, 3, 11, 11)))
     >>> conv2d(image, kernel, stride=4, padding=2).shape
     (1, 96, 55, 55)
