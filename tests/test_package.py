@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.imports import arrows, cycles, foreign_imports
+from tests.imports import arrows, cycles, foreign_imports, modules
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,6 +58,17 @@ def test_only_the_machine_imports_parts_of_numba():
 
 def test_no_imports_in_a_circle():
     assert cycles() == []
+
+
+def lines(*names):
+    return sum(len(modules()[name].read_text(encoding="utf-8").splitlines()) for name in names)
+
+
+def test_the_engine_the_tensor_and_the_reference_are_short_enough_to_read():
+    assert lines("tinycnn.autograd") <= 300 and lines("tinycnn.tensor") <= 350
+    imported = [name for name in arrows()["tinycnn.autograd"] if not name.startswith("tinycnn.kernels")]
+    assert lines("tinycnn.autograd", *imported) < 550
+    assert lines(*(name for name in modules() if name.startswith("tinycnn.kernels.reference"))) <= 450
 
 
 def test_the_readmes_python_runs(capsys):

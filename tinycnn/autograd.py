@@ -233,9 +233,7 @@ def _count_uses(root: Function | Tensor) -> Counter[Function | Tensor]:
 
 
 class _Sum:
-    """A running sum of gradients; ``owned`` is true if only the engine refers to the array, so that it may add in
-    place.
-    """
+    """A running sum of gradients; if ``owned``, only the engine refers to the array and may add to it in place."""
 
     __slots__ = ("owned", "value")
 
