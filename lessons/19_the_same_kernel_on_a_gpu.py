@@ -4,8 +4,7 @@
 # A processor has a few clever cores, a GPU thousands of simple ones, and one function for all: the kernel. This lesson
 # writes the matrix product as a kernel, again and again. Each time fewer numbers come from memory.
 #
-# Without a GPU, Numba's simulator runs the same kernels, each of the GPU's threads as a thread of Python: thousands of
-# times slower. So nothing below is about seconds. It is about counting.
+# Without a GPU, Numba's simulator runs them as threads of Python, thousands of times slower: we count, we do not time.
 
 # %%
 from tinycnn.kernels.cuda import requirements
@@ -32,8 +31,7 @@ from tinycnn.lesson import check, show
 #
 # $$i = blockIdx \cdot blockDim + threadIdx$$
 #
-# > Ten numbers are to be squared, by blocks of four threads. How many blocks does it take? How many threads have
-# > nothing to do, and what would happen if they did not know?
+# > Blocks of four threads square ten numbers. How many blocks? How many threads are idle, and if they did not know?
 
 
 # %%
