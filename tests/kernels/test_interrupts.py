@@ -26,10 +26,7 @@ compiled = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled, so no t
 
 @pytest.fixture
 def four_threads():
-    before = tc.get_num_threads()
     tc.set_num_threads(4)
-    yield
-    tc.set_num_threads(before)
 
 
 @pytest.fixture

@@ -18,10 +18,7 @@ from tinycnn.kernels.cpu.machine.tuning import CHUNKS_PER_THREAD
 
 @pytest.fixture(autouse=True)
 def four_threads():
-    before = tc.get_num_threads()
     tc.set_num_threads(4)
-    yield
-    tc.set_num_threads(before)
 
 
 def _count_visits(begin, end, visits, work):

@@ -146,7 +146,7 @@ def test_any_strides():
 
 
 def test_the_same_bits_for_any_number_of_threads():
-    x, target, threads = numbers((9, 37, 3), np.float32), np.arange(27).reshape(9, 3), tc.get_num_threads()
+    x, target = numbers((9, 37, 3), np.float32), np.arange(27).reshape(9, 3)
 
     def everything():
         losses, _, log_p = kernels.cross_entropy(x, target, None, -100, 0.1)
@@ -154,8 +154,5 @@ def test_the_same_bits_for_any_number_of_threads():
         return [a.tobytes() for a in (losses, log_p, back, kernels.softmax(x, 1), kernels.softmax_backward(x, x, 1))]
 
     many = everything()
-    try:
-        tc.set_num_threads(1)
-        assert many == everything()
-    finally:
-        tc.set_num_threads(threads)
+    tc.set_num_threads(1)
+    assert many == everything()
