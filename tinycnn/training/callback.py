@@ -40,9 +40,3 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Act after the last epoch, and after an error too."""
-
-
-def notify(callbacks: list[Callback], event: str, *values: Any) -> None:
-    """Call a method of each callback, in their order."""
-    for callback in callbacks:
-        getattr(callback, event)(*values)

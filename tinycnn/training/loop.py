@@ -18,7 +18,7 @@ from tinycnn.nn import Module
 from tinycnn.nn.module import device_of
 from tinycnn.optim import Optimizer, Schedule, WarmUp
 from tinycnn.tensor import Tensor
-from tinycnn.training.callback import Callback, notify
+from tinycnn.training.callback import Callback
 from tinycnn.training.evaluation import Evaluation, evaluate, logits_of
 from tinycnn.training.measuring import Measuring
 from tinycnn.training.ranks import Ranks
@@ -161,7 +161,7 @@ class Trainer:
     @contextmanager
     def _started(self) -> Iterator[StopFlag]:
         """Begin and end the training; the value is True after a signal that asks to stop."""
-        self._watchers = [self.measuring, Ranks(), *self.callbacks, self.saving]
+        self._watchers: list[Callback] = [self.measuring, Ranks(), *self.callbacks, self.saving]
         several = self.communicator.size > 1
         terminate = several or self.checkpoint is not None
         try:
@@ -210,7 +210,9 @@ class Trainer:
         return row | {"lr": float(self.optimizer.param_groups[0]["lr"])} | trained
 
     def _notify(self, event: str, *values: Any) -> None:
-        notify(self._watchers, event, self, *values)
+        """Call a method of each callback, in their order."""
+        for callback in self._watchers:
+            getattr(callback, event)(self, *values)
 
     def total(self, *numbers: float) -> list[float]:
         """Return each number's sum over all ranks."""

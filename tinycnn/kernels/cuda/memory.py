@@ -21,11 +21,6 @@ def empty(shape: Any, dtype: Any) -> DeviceArray:
     return device_arrays.empty(shape, dtype)
 
 
-def is_array(value: Any) -> bool:
-    """Whether a value is an array of this device."""
-    return isinstance(value, DeviceArray)
-
-
 def as_array(value: Any) -> DeviceArray:
     return value if isinstance(value, DeviceArray) else from_host(np.asanyarray(value))
 

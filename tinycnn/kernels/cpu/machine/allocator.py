@@ -160,11 +160,6 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return out
 
 
-def is_array(value: Any) -> bool:
-    """Return True if a value is an array of this device."""
-    return isinstance(value, np.ndarray)
-
-
 def as_array(value: Any) -> np.ndarray:
     """Return the value itself if it is an array of this device, else a copy as one."""
     return value.to_host() if getattr(value, "device", None) == "cuda" else np.asanyarray(value)
