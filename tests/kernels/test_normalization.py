@@ -130,6 +130,21 @@ def test_local_response_norm_against_numpy(size, beta):
         np.testing.assert_allclose(ours, reference, rtol=1e-13)
 
 
+@pytest.mark.parametrize("inner", [1, 5, 37])
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+@pytest.mark.parametrize("huge", [1e20, 1e30, 3e38])
+def test_local_response_norm_where_squares_are_beyond_the_dtype(huge, beta, inner):
+    x = numbers((2, 5, inner), np.float32)
+    x[1, 2, inner // 2] = huge
+    out, scale = kernels.local_response_norm(x, 3, 0.3, beta, 2.0)
+    grad_x = kernels.local_response_norm_backward(np.ones_like(x), x, out, scale, 3, 0.3, beta)
+    assert np.isinf(scale[1, 1:4, inner // 2]).all()
+    assert not out[1, 1:4, inner // 2].any()
+    assert np.isfinite(out).all() and np.isfinite(grad_x).all()
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(out, local_response_norm_reference(x, 3, 0.3, beta, 2.0)[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 4, 20])
 @pytest.mark.parametrize("beta", [0.75, 0.6])

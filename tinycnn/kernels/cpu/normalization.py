@@ -305,6 +305,9 @@ def _times_power(x, scale, beta, out):
         for i in range(x.size):
             root = np.sqrt(scale[i])
             out[i] = x[i] / (root * np.sqrt(root))
+        for i in range(x.size):
+            if scale[i] == np.inf:  # LLVM estimates roots by 1 / root, which gives inf * 0 here
+                out[i] = x[i] / scale[i]
     else:
         for i in range(x.size):
             out[i] = x[i] * scale[i] ** -beta
