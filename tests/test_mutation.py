@@ -1,6 +1,7 @@
 """A saved array that changed before backward is an error, exactly."""
 
 import gc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -107,6 +108,22 @@ def test_an_optimizer_step_counts(algorithm):
     algorithm([weight], lr=0.1).step()
     with pytest.raises(RuntimeError, match=CHANGED):
         loss.backward()
+
+
+@pytest.mark.parametrize("algorithm", [partial(tc.optim.SGD, momentum=0.9), tc.optim.Adam], ids=["SGD", "Adam"])
+@pytest.mark.parametrize("used_as", ["operand", "tensor"])
+def test_a_step_counts_the_change_of_its_state(algorithm, used_as):
+    weight, x = nn.Parameter(np.ones(3, np.float32)), leaf(3)
+    optimizer = algorithm([weight], lr=0.1)
+    weight.grad = np.ones(3, np.float32)
+    optimizer.step()
+    for state in [array for array in optimizer.state[0].values() if isinstance(array, np.ndarray)]:
+        other = leaf(3).detach()
+        other.data = state
+        loss = (x * (state if used_as == "operand" else other)).sum()
+        optimizer.step()
+        with pytest.raises(RuntimeError, match=CHANGED):
+            loss.backward()
 
 
 def test_load_state_dict_counts():

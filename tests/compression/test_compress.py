@@ -9,6 +9,7 @@ import tinycnn as tc
 from tinycnn.cli import main
 from tinycnn.compression import container, pipeline, prune
 from tinycnn.data import DataLoader
+from tinycnn.kernels.versions import version_of
 
 TINY = ["--model", "lenet5", "--width", "0.25", "--image-size", "16", "--limit", "300", "--epochs", "4", "--lr", "0.02"]
 
@@ -108,7 +109,9 @@ def test_half_precision_is_taken_where_it_is_near_enough_for_the_array():
     layer = tc.nn.Linear(1, 3)
     layer.weight.data[...] = [[0.5], [1e-7], [-0.3]]
     layer.bias.data[...] = [1e-7, 2e-7, -3e-7]
+    before = version_of(layer.weight.data)
     pipeline._Trial(layer, None, None).halve()
+    assert version_of(layer.weight.data) > before
     np.testing.assert_array_equal(layer.weight.data, layer.weight.data.astype(np.float16))
     np.testing.assert_allclose(layer.weight.data[:, 0], [0.5, 1e-7, -0.3], atol=5e-4)
     np.testing.assert_array_equal(layer.bias.data, np.float32([1e-7, 2e-7, -3e-7]))

@@ -249,7 +249,18 @@ MUTANTS = tuple(
             '            state["step"] = 1\n',
             "tests/optim",
         ),
-        ("tinycnn/optim/optimizer.py", "with changing(parameter.data), quiet", "with quiet", "tests/test_mutation.py"),
+        (
+            "tinycnn/optim/optimizer.py",
+            "with changing(parameter.data, *arrays), quiet",
+            "with quiet",
+            "tests/test_mutation.py",
+        ),
+        (
+            "tinycnn/optim/optimizer.py",
+            "changing(parameter.data, *arrays)",
+            "changing(parameter.data)",
+            "tests/test_mutation.py",
+        ),
         (
             "tinycnn/optim/plateau.py",
             "if self.bad_steps > self.patience:",

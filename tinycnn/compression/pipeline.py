@@ -236,7 +236,9 @@ class _Trial:
             if array.dtype == np.float32:
                 with np.errstate(over="ignore"):
                     half = array.astype(np.float16).astype(np.float32)
-                np.copyto(array, half, where=np.abs(half - array) <= np.abs(array).max(initial=0) / 1000)
+                close = np.abs(half - array) <= np.abs(array).max(initial=0) / 1000
+                with changing(array):
+                    np.copyto(array, half, where=close)
 
     @contextmanager
     def _tried(self, keep: float) -> Iterator[None]:

@@ -160,7 +160,8 @@ class Optimizer:
             for name, value in state.items():
                 if getattr(value, "device", where) != where:  # the model has moved
                     state[name] = device.as_array(value)
-            with changing(parameter.data), quiet[id(group)]:
+            arrays = [value for value in state.values() if hasattr(value, "shape")]
+            with changing(parameter.data, *arrays), quiet[id(group)]:
                 self._update(device, parameter, state, group)
 
     def _largest(self, group: Mapping[str, Any]) -> float:
