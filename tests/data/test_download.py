@@ -114,6 +114,24 @@ def test_continues_with_a_range_and_begins_anew_without_one(tmp_path, serve):
     assert part.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_server_without_ranges_that_breaks_off_leaves_a_longer_part_whole(tmp_path, serve, caplog, declared):
+    part = tmp_path / "a.part"
+    part.write_bytes(CONTENT[:5000])
+    headers = {"Content_Length": len(CONTENT)} if declared else {}
+    with pytest.raises(DownloadFailed, match=f"connection closed after 1000 of {len(CONTENT)} bytes"):
+        get(serve(sends(CONTENT[:1000], **headers)), part, len(CONTENT))
+    assert part.read_bytes() == CONTENT[:5000]
+    assert "a.gz: the server sends it from the beginning, although 5000 bytes are here" in caplog.messages
+
+
+def test_a_longer_part_of_another_file_ends_where_the_file_ends(tmp_path, serve):
+    part = tmp_path / "a.part"
+    part.write_bytes(b"other" * 100_000)
+    get(serve(sends(CONTENT)), part)
+    assert part.read_bytes() == CONTENT
+
+
 def test_a_server_that_sends_a_byte_now_and_then_is_left(tmp_path, serve, monkeypatch):
     monkeypatch.setattr(module, "WINDOW_SECONDS", 0.2)
     stop = threading.Event()

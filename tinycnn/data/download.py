@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import http.client
+import logging
 import os
 import queue
 import shutil
@@ -27,6 +28,7 @@ WINDOW_SECONDS = 60.0
 ANSWER_SECONDS = 60.0  # until the headers are there, redirections and name lookup included
 READ_SECONDS = 30.0  # between two chunks
 _CHUNK = 1 << 16
+_log = logging.getLogger(__name__)
 
 
 class DownloadFailed(Exception):
@@ -42,7 +44,10 @@ class TooLarge(DownloadFailed):
 
 
 def download(url: str, part: Path, size: int | None, deadline: float, progress: Progress | None, name: str) -> None:
-    """Append the rest of a file to `part`, or begin anew if the server does not continue.
+    """Append the rest of a file to `part`, or write all of it over `part` if the server does not continue.
+
+    Nothing that `part` holds is cut off before all has arrived: an address that ignores ranges and breaks off early
+    leaves as many bytes as there were.
 
     Parameters
     ----------
@@ -137,9 +142,11 @@ def _save(
     if total is not None and total > limit:
         raise DownloadFailed(f"offers {total} bytes, expected at most {limit}")
     expected = total if total is not None else size
-    _check_room(part, (expected or 0) - done)
+    _check_room(part, (expected or 0) - have)
+    if have and not continues:
+        _log.warning("%s: the server sends it from the beginning, although %d bytes are here", name, have)
     pace = _Pace(deadline)
-    with _opened(part, "ab" if continues else "wb") as out:
+    with _opened(part, "ab" if continues else "r+b" if have else "wb") as out:
         read = getattr(response, "read1", response.read)  # one chunk as it arrives, however small
         while chunk := read(_CHUNK):
             if done + len(chunk) > limit:
@@ -149,8 +156,11 @@ def _save(
             if progress:
                 progress(done, expected, name)
             pace.check(len(chunk))
+        whole = expected is None or done >= expected
+        if whole:
+            out.truncate(done)
         _flush(out, part)
-    if expected is not None and done < expected:
+    if not whole:
         raise DownloadFailed(f"connection closed after {done} of {expected} bytes")
 
 
