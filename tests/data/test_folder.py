@@ -249,6 +249,25 @@ def test_two_folders_of_validation_images_are_refused(tmp_path):
         load_folder(tmp_path, "test", 2, 1)
 
 
+@pytest.mark.parametrize("others", [["test"], ["val", "Test"], []])
+def test_two_folders_of_a_split_whose_names_differ_in_case_are_refused(tmp_path, others):
+    for split in ("train", "Train", *others):
+        save(tmp_path / split / "cat" / "0.png", flat(9))
+    if len(list(tmp_path.iterdir())) == len(others) + 1:
+        pytest.skip("this file system does not distinguish case")
+    for split in ("train", "test"):
+        with raises(f"{tmp_path}: has Train and train, expected one folder of train images"):
+            load_folder(tmp_path, split, 4, 3)
+
+
+def test_classes_whose_names_differ_in_case_are_two(tmp_path):
+    for name in ("Train", "train", "Test"):
+        save(tmp_path / name / "0.png", flat(9))
+        save(tmp_path / name / "1.png", flat(9))
+    if len(list(tmp_path.iterdir())) == 3:
+        assert load_folder(tmp_path, "train", 4, 3)[2] == ("Test", "Train", "train")
+
+
 def test_classes_called_test_and_val_without_train_are_classes(tmp_path):
     for name in ("test", "val", "cat"):
         for number in range(2):

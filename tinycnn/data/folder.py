@@ -129,21 +129,33 @@ def _split_folder(root: Path, split: str) -> Path:
 def _splits(root: Path) -> dict[str, Path]:
     """Return the folders of splits by lower-case name; none where every folder is a class."""
     folders = _visible_folders(root)
-    named = {path.name.lower(): path for path in folders if path.name.lower() in _SPLIT_FOLDERS}
-    splits = {name: path for name, path in named.items() if not _first_image(path)}
-    if splits and (len(splits) == len(folders) or ("train" in splits and len(splits) > 1)):
+    named = [path for path in folders if path.name.lower() in _SPLIT_FOLDERS]
+    candidates = [path for path in named if not _first_image(path)]
+    splits = {path.name.lower(): path for path in candidates}
+    if splits and (len(candidates) == len(folders) or ("train" in splits and len(splits) > 1)):
+        _check_unique(root, candidates, splits)
         return splits
-    if splits or ("train" in named and len(named) > 1):
-        image = next((found for path in named.values() if (found := _first_image(path))), None)
+    if splits or (any(path.name.lower() == "train" for path in named) and len(named) > 1):
+        image = next((found for path in named if (found := _first_image(path))), None)
         _log.warning(
             "%s: every folder is taken for a class, also %s. A folder is split if it holds train beside one of %s, "
             "with nothing but folders of classes inside%s",
             root,
-            ", ".join(path.name for path in named.values()),
+            ", ".join(path.name for path in named),
             ", ".join(_SPLIT_FOLDERS[1:]),
             f"; {image} is an image" if image else "",
         )
     return {}
+
+
+def _check_unique(root: Path, candidates: list[Path], splits: dict[str, Path]) -> None:
+    """Raise DataError if the names of two folders of splits differ in case only."""
+    for path in candidates:
+        other = splits[path.name.lower()]
+        if other is not path:
+            raise DataError(
+                f"{root}: has {path.name} and {other.name}, expected one folder of {path.name.lower()} images"
+            )
 
 
 def _visible_folders(folder: Path) -> list[Path]:
