@@ -168,9 +168,19 @@ def test_without_a_cache_kernels_are_compiled_with_one_note(fault, tmp_path):
 
 def test_doctor_says_why_nothing_can_be_kept(tmp_path):
     pytest.importorskip("resource", reason="this system has no limits of resources")
-    code = FULL + "from tinycnn import doctor\nprint(list(doctor._cache()))"
+    code = FULL + "from tinycnn import doctor\nprint(list(doctor._cache()), list(doctor._kernels()))"
     said = run(code, tmp_path / "cache").stdout
     assert "problem" in said and str(tmp_path / "cache") in said and "NUMBA_CACHE_DIR" in said
+    assert "compiles and computes" in said and "the next process" not in said
+
+
+def test_doctor_finds_damage_in_a_full_cache_too(filled, tmp_path):
+    pytest.importorskip("resource", reason="this system has no limits of resources")
+    cache = tmp_path / "cache"
+    shutil.copytree(filled, cache)
+    next(cache.rglob("*relu*.nbc")).write_bytes(b"")
+    said = run(FULL + "from tinycnn import doctor\nprint(list(doctor._cache()))", cache).stdout
+    assert "cannot be kept in" in said and "1 files of compiled kernels" in said
 
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path):
