@@ -1,6 +1,8 @@
 """A watch records the network's activations and gradients, and leaves no trace in the network."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -144,3 +146,29 @@ def test_what_cannot_be_watched():
         tc.watch(net()).table("norm")
     with pytest.raises(ValueError, match="no step of such a layer was recorded"):
         tc.watch(net()).table()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_watched_model_is_not_watched(copied):
+    model = net()
+    with tc.watch(model) as record:
+        model(tc.Tensor(images())).sum().backward()
+        twin = copied(model)
+        rows = len(record.rows)
+        np.testing.assert_array_equal(twin(tc.Tensor(images())).data, model(tc.Tensor(images())).data)
+        assert (len(record.rows), record.steps) == (2 * rows, 2)
+        with tc.watch(twin) as other:
+            twin(tc.Tensor(images())).sum().backward()
+        assert len(other.rows) == rows and record.steps == 2
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda record: pickle.loads(pickle.dumps(record))])
+def test_a_copy_of_a_record_keeps_its_rows_and_watches_nothing(copied):
+    model = net()
+    record = tc.watch(model)
+    model(tc.Tensor(images())).sum().backward()
+    twin = copied(record)
+    assert [row["gradient"] for row in twin.rows] == [row["gradient"] for row in record.rows]
+    twin.remove()
+    model(tc.Tensor(images()))
+    assert (twin.steps, record.steps) == (1, 2)

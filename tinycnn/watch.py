@@ -42,6 +42,11 @@ class Watch:
         The last two are NaN before backward has reached the layer, and ``weight_gradient`` where there is no weight.
     steps : int
         Forward passes of the model that were counted.
+
+    Notes
+    -----
+    A copy of the watched model, and what is unpickled from it, is not watched. A copy of the record keeps its rows and
+    watches nothing.
     """
 
     def __init__(self, model: nn.Module, every: int, kinds: tuple[type[nn.Module], ...]) -> None:
@@ -55,41 +60,32 @@ class Watch:
         if not self._hooks:
             names = ", ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"watch: {type(model).__name__} has no layer to watch, expected one of {names} in it")
-        self._hooks.append(model.register_forward_hook(self._end_step))
+        self._hooks.append(model.register_forward_hook(_StepCounter(self)))
 
     def _follow(self, name: str, module: nn.Module) -> None:
-        """Put hooks on a layer. They store numbers, never an array or a node of the graph."""
-        latest: dict[str, Any] = {}
-
-        def forward(layer: nn.Module, _: tuple, output: Any) -> None:
-            nonlocal latest
-            if not self._watching(output):
-                latest = {}
-                return
-            self._runs[name] += 1
-            again = f"#{self._runs[name]}" if self._runs[name] > 1 else ""
-            row = {
-                "step": self.steps,
-                "layer": name + again,
-                "kind": type(layer).__name__,
-                **_statistics(output.numpy()),
-            }
-            self.rows.append(row)
-            latest = row
-            output.register_hook(lambda grad: row.update(gradient=_size(grad)))
-
-        def weight(grad: np.ndarray) -> None:
-            if latest:
-                latest["weight_gradient"] = _size(grad) * grad.size**0.5
-
-        self._hooks.append(module.register_forward_hook(forward))
+        """Put hooks on a layer."""
+        recorder = _Recorder(self, name)
+        self._hooks.append(module.register_forward_hook(recorder))
         if isinstance(getattr(module, "weight", None), Tensor) and module.weight.requires_grad:
-            self._hooks.append(module.weight.register_hook(weight))
+            self._hooks.append(module.weight.register_hook(recorder.record_weight))
+
+    def record(self, name: str, layer: nn.Module, output: Any) -> dict[str, Any]:
+        """Add a row for a layer that has run, and return it; an empty one if this step is not watched."""
+        if not self._watching(output):
+            return {}
+        self._runs[name] += 1
+        again = f"#{self._runs[name]}" if self._runs[name] > 1 else ""
+        kind = type(layer).__name__
+        row = {"step": self.steps, "layer": name + again, "kind": kind, **_statistics(output.numpy())}
+        self.rows.append(row)
+        output.register_hook(lambda grad: row.update(gradient=_size(grad)))
+        return row
 
     def _watching(self, output: Any) -> bool:
         return is_grad_enabled() and output.requires_grad and self.steps % self.every == 0
 
-    def _end_step(self, *_: Any) -> None:
+    def end_step(self) -> None:
+        """Count a forward pass of the whole model."""
         if is_grad_enabled():
             self._runs.clear()
             self.steps += 1
@@ -99,6 +95,9 @@ class Watch:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_hooks": []}
 
     def __enter__(self) -> Watch:
         return self
@@ -161,6 +160,39 @@ class Watch:
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
         with atomic_write(path) as file:
             file.write(text.getvalue().encode(errors="backslashreplace"))
+
+
+class _Recorder:
+    """The hook of a watched layer. It stores numbers, never an array or a node of the graph."""
+
+    def __init__(self, watch: Watch | None, name: str) -> None:
+        self._watch, self._name = watch, name
+        self._latest: dict[str, Any] = {}
+
+    def __call__(self, layer: nn.Module, _: tuple, output: Any) -> None:
+        if self._watch is not None:
+            self._latest = self._watch.record(self._name, layer, output)
+
+    def record_weight(self, grad: np.ndarray) -> None:
+        if self._latest:
+            self._latest["weight_gradient"] = _size(grad) * grad.size**0.5
+
+    def __reduce__(self) -> tuple:
+        return _Recorder, (None, self._name)  # a copy of the model is not watched
+
+
+class _StepCounter:
+    """The hook of a watched model."""
+
+    def __init__(self, watch: Watch | None) -> None:
+        self._watch = watch
+
+    def __call__(self, *_: Any) -> None:
+        if self._watch is not None:
+            self._watch.end_step()
+
+    def __reduce__(self) -> tuple:
+        return _StepCounter, (None,)
 
 
 def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] = WEIGHTED + ACTIVATIONS) -> Watch:
