@@ -14,6 +14,7 @@ from typing import Any
 
 from tinycnn.commands.failure import describe, let_rank_0_speak
 from tinycnn.commands.options import DATA_OPTIONS, add_device, given, refuse_idle_data_options, run_folder
+from tinycnn.text import printable
 
 # Modules that take time to import are imported when the command runs.
 
@@ -144,6 +145,8 @@ def _prepare(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         name = options.name
         if name is not None and (Path(name).name != name or name in ("", "..")):
             raise ValueError(f"--name is {name!r}, expected a plain name; the folder of runs is --out")
+        if name is not None and printable(name) != name:
+            raise ValueError(f"--name is {name!r}, expected no line breaks and other characters that cannot be printed")
         settings = runs.Settings(**chosen)
         settings.check()
         _refuse_idle(settings, chosen)
