@@ -33,6 +33,9 @@ class Choice:
     of its caller in force between them. A subclass with a ``default`` is a choice of its own; subclasses without one
     choose the same thing.
 
+    As PyTorch's ``no_grad`` and NumPy's ``errstate``, a choice stays in force if a signal handler raises an exception
+    exactly between the end of the block and the first line of ``__exit__``, where Python cannot catch it.
+
     Examples
     --------
     >>> class Colour(Choice, default="black"):
