@@ -101,7 +101,7 @@ def measure(net: Net, layer: Layer, rounds: int) -> Row:
     array = rng.normal(size=layer.shape).astype(np.float32)
     first = layer.shape[1] == 3
     theirs = torch.tensor(array, requires_grad=not first)
-    ours = tc.Tensor._of(array if first or array.ndim < 4 else as_nchw(to_nhwc(array)))
+    ours = tc.Tensor.wrap(array if first or array.ndim < 4 else as_nchw(to_nhwc(array)))
     ours.requires_grad = not first
     our_step, their_step = _steps(layer.module, ours), _torch_steps(in_pytorch(layer.module), theirs)
     times: dict[Callable, list[tuple[float, float]]] = {our_step: [], their_step: []}

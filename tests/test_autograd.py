@@ -217,7 +217,7 @@ def test_a_child_forked_while_a_gradient_is_added_can_add_its_own():
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with gradients._adding:
+        with gradients.adding.held:
             held.set()
             release.wait(10)
 

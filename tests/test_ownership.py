@@ -382,7 +382,7 @@ class Named(np.ndarray):
 
 @pytest.mark.parametrize(
     "wrap",
-    [tc.Tensor._of, memoryview, WithArray, lambda a: a.view(Named), lambda a: a.view(np.recarray)],
+    [tc.Tensor.wrap, memoryview, WithArray, lambda a: a.view(Named), lambda a: a.view(np.recarray)],
     ids=["tensor", "buffer", "protocol", "subclass", "recarray"],
 )
 def test_what_a_function_keeps_in_another_form_is_not_written_to(wrap):

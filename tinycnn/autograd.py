@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinycnn.grad_mode import is_grad_enabled
-from tinycnn.gradients import add_to_grad, computed_gradient, run_hooks
+from tinycnn.gradients import computed_gradient, run_hooks
 from tinycnn.kernels import Kernels, for_device
 from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, operands, raise_with_operands, without_upcast
 from tinycnn.mutation import Snapshot
@@ -173,14 +173,15 @@ class Function:
         if output.dtype not in FLOAT_TYPES and output.dtype.kind not in "iub":
             what = repr(output.item(0)) if output.dtype == object and output.size else f"dtype {output.dtype}"
             raise TypeError(f"{cls.__name__}.forward returned {what}, expected an array of numbers")
-        result = _tensor_type._of(output if cls.chooses_dtype else without_upcast(output, arrays))
-        if any(node.needs_input_grad) and result.dtype in FLOAT_TYPES:
-            node.edges = tuple(
-                Edge(x if x._node is None else x._node, x.shape, x.dtype) if needed else None
-                for x, needed in zip(inputs, node.needs_input_grad)
-            )
-            result._node = node
-        return result
+        if not cls.chooses_dtype:
+            output = without_upcast(output, arrays)
+        if not any(node.needs_input_grad) or output.dtype not in FLOAT_TYPES:
+            return _tensor_type.wrap(output)
+        node.edges = tuple(
+            Edge(x if (source := x.grad_fn) is None else source, x.shape, x.dtype) if needed else None
+            for x, needed in zip(inputs, node.needs_input_grad)
+        )
+        return _tensor_type.wrap(output, node)
 
 
 def _observed(node: Function, call: Callable) -> Callable:
@@ -205,7 +206,8 @@ def backward(root: Function | Tensor, gradient: Any, owned: bool = False, retain
             target = ready.pop()
             total = sums.pop(target)
             if not isinstance(target, Function):
-                _add_to_leaf(target, total)
+                if total.value is not None:
+                    target.accumulate_grad(total.value, total.owned)
                 continue
             for edge, part, new in _input_gradients(target, total):
                 sums.setdefault(edge.target, _Sum()).add(part, new, target.kernels)
@@ -261,7 +263,7 @@ def _input_gradients(node: Function, total: _Sum) -> Iterator[tuple[Edge, Any, b
         grad = run_hooks(name, node.hooks, total.value)
         retained = None if node.retained is None else node.retained()
         if retained is not None:
-            add_to_grad(retained, grad, owned=False)
+            retained.accumulate_grad(grad, owned=False)
         new = _promises_new(node, owned)
         parts = _run_backward(node, grad, owned)
     if len(parts) != len(node.edges):
@@ -289,11 +291,3 @@ def _run_backward(node: Function, grad: Any, owned: bool) -> tuple[Any, ...]:
     finally:
         _owns_grad.reset(token)
     return parts if isinstance(parts, tuple) else (parts,)
-
-
-def _add_to_leaf(leaf: Tensor, total: _Sum) -> None:
-    if total.value is not None:
-        owned = total.owned and not leaf._hooks  # a hook may keep the array, even one that removes itself
-        add_to_grad(leaf, run_hooks("a leaf", leaf._hooks, total.value), owned)
-        for hook in list(leaf._after.values()):
-            hook(leaf)

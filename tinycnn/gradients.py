@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinycnn.kernels import is_on_gpu
 from tinycnn.kernels.arrays import as_array, converted, unbroadcast
-
-if TYPE_CHECKING:
-    from tinycnn.tensor import Tensor
+from tinycnn.locks import ForkSafeLock
 
 
 def run_hooks(place: str, hooks: dict[int, Callable], grad: Any) -> Any:
@@ -89,33 +85,22 @@ def _read_only(grad: Any) -> Any:
     return shown
 
 
-_adding = threading.RLock()  # gradients of one leaf may arrive from several threads; reentrant for signal handlers
+adding = ForkSafeLock()  # gradients of one leaf may arrive from several threads
 
 
-def _renew_lock() -> None:
-    global _adding
-    _adding = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)  # the thread that held it does not exist in the child
-
-
-def add_to_grad(tensor: Tensor, grad: Any, owned: bool) -> None:
-    """Add to ``tensor.grad``; the first gradient becomes ``tensor.grad`` itself if it is ``owned``.
+def accumulated(total: Any, grad: Any, owned: bool) -> Any:
+    """Return the sum of ``tensor.grad`` and another gradient; the first one itself if it is ``owned``, else a copy.
 
     Raises
     ------
     ValueError
         If the shapes differ.
     """
-    with _adding:
-        if tensor._grad is None:
-            tensor._grad = grad if owned else grad.copy(order="K")
-        elif tensor._grad.shape == grad.shape:
-            tensor._grad = as_array(tensor._grad + grad)
-        else:
-            raise ValueError(
-                f"backward: a gradient of shape {grad.shape} cannot be added to grad of shape {tensor._grad.shape}; "
-                "set grad to None after replacing data"
-            )
+    if total is None:
+        return grad if owned else grad.copy(order="K")
+    if total.shape != grad.shape:
+        raise ValueError(
+            f"backward: a gradient of shape {grad.shape} cannot be added to grad of shape {total.shape}; "
+            "set grad to None after replacing data"
+        )
+    return as_array(total + grad)

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import copy
 import operator
-import os
-import threading
 from typing import Any
 
 import numpy as np
 
-_lock = threading.Lock()  # of every generator's count of streams
+from tinycnn.locks import ForkSafeLock
 
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_counting = ForkSafeLock()  # of every generator's streams
 
 
 class Generator:
@@ -57,7 +48,7 @@ class Generator:
 
     def next_stream(self) -> int:
         """Return the number of a stream that was not used before, in any thread."""
-        with _lock:
+        with _counting.held:
             self._streams += 1
             return self._streams
 

@@ -12,7 +12,7 @@ import numpy as np
 from tinycnn import autograd
 from tinycnn.autograd import Function
 from tinycnn.grad_mode import is_grad_enabled
-from tinycnn.gradients import given_gradient
+from tinycnn.gradients import accumulated, adding, given_gradient, run_hooks
 from tinycnn.hooks import Hook
 from tinycnn.kernels import for_device, is_on_gpu, on_host
 from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, converted, describe, quiet_for
@@ -86,11 +86,19 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
             self.requires_grad = True
 
     @classmethod
-    def _of(cls, array: np.ndarray) -> Tensor:
-        """Wrap an array that no other code writes to, without a copy."""
+    def wrap(cls, array: np.ndarray, node: Function | None = None) -> Tensor:
+        """Return a tensor of an array itself, without a copy and without checks: no other code may write to it.
+
+        Parameters
+        ----------
+        array : ndarray
+            An array of a dtype that tensors have, such as the result of a kernel.
+        node : Function, optional
+            The operation that made it.
+        """
         tensor = Tensor.__new__(Tensor)
         tensor._data, tensor._grad = array, None
-        tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = None, {}, {}, False
+        tensor._node, tensor._hooks, tensor._after, tensor._requires_grad = node, {}, {}, False
         return tensor
 
     @staticmethod
@@ -125,10 +133,9 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
         """True if the user made it, rather than a recorded operation."""
         return self._node is None
 
-    @property
-    def grad_fn(self) -> Function | None:
-        """The node of the operation that made it, None for a leaf."""
-        return self._node
+    grad_fn: Function | None = property(  # type: ignore[assignment]
+        operator.attrgetter("_node"), doc="The node of the operation that made it, None for a leaf."
+    )
 
     @property
     def requires_grad(self) -> bool:
@@ -200,7 +207,7 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
 
     def detach(self) -> Tensor:
         """Return the same values outside the graph, sharing memory."""
-        return Tensor._of(self.data)
+        return Tensor.wrap(self.data)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if self._node is not None or (self._requires_grad and is_grad_enabled()):
@@ -267,6 +274,23 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
         autograd.backward(
             self if self._node is None else self._node, self._seed_gradient(gradient), gradient is None, retain_graph
         )
+
+    def accumulate_grad(self, grad: np.ndarray, owned: bool = False) -> None:
+        """Add the complete gradient of one backward pass to ``grad``, as the engine does.
+
+        Hooks see it first. If ``owned``, nothing else refers to the array, which may become ``grad`` itself.
+
+        Raises
+        ------
+        ValueError
+            If its shape is not that of ``grad``.
+        """
+        owned = owned and not self._hooks  # a hook may keep the array, even one that removes itself
+        grad = run_hooks("a leaf", self._hooks, grad)
+        with adding.held:
+            self._grad = accumulated(self._grad, grad, owned)
+        for hook in list(self._after.values()):
+            hook(self)
 
     def _seed_gradient(self, gradient: Any) -> np.ndarray:
         if gradient is None:

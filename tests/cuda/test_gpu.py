@@ -76,7 +76,7 @@ def test_a_training_step_at_224_equals_the_cpus(name):
         model = tc.models.build(name).to(device)
         optimizer = tc.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
         losses.append(step(model, tc.Tensor(images).to(device), target, optimizer).item())
-        gradients.append({n: tc.Tensor._of(p.grad).numpy() for n, p in model.named_parameters()})
+        gradients.append({n: tc.Tensor.wrap(p.grad).numpy() for n, p in model.named_parameters()})
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     for parameter, reference in gradients[1].items():
         scale = np.linalg.norm(reference)

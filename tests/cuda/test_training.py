@@ -31,7 +31,7 @@ def step(build, count, size, device, runtime):
     copies = runtime.transfers.count
     loss = F.cross_entropy(model(images), target)
     loss.backward()
-    gradients = {name: tc.Tensor._of(p.grad).numpy().copy() for name, p in model.named_parameters()}
+    gradients = {name: tc.Tensor.wrap(p.grad).numpy().copy() for name, p in model.named_parameters()}
     copies += 0 if device == "cpu" else len(gradients)
     optimizer.step()
     assert runtime.transfers.count == copies, "a hidden copy to the host"

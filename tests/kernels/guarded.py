@@ -139,7 +139,7 @@ class Calls:
             data = np.ascontiguousarray(data[..., ::-1])[..., ::-1] if shape else data
         elif layout == "read-only":
             data.flags.writeable = False
-        tensor = tc.Tensor._of(data)
+        tensor = tc.Tensor.wrap(data)
         tensor.requires_grad = grad and self.integer(0, 5) > 0
         return tensor
 

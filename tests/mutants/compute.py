@@ -10,22 +10,22 @@ MUTANTS = tuple(
     Mutant(*row)
     for row in (
         # -- the engine
-        ("tinycnn/autograd.py", "owned = total.owned and not leaf._hooks", "owned = total.owned", _ENGINE),
+        ("tinycnn/tensor.py", "owned = owned and not self._hooks", "owned = owned", _ENGINE),
         ("tinycnn/autograd.py", "owned = total.owned and not node.hooks", "owned = total.owned", _ENGINE),
         ("tinycnn/autograd.py", "yield edge, fitted, new or fitted is not array", "yield edge, fitted, True", _ENGINE),
         ("tinycnn/autograd.py", "bool(own.get(promise)) and", "bool(getattr(cls, promise)) or", _ENGINE),
         ("tinycnn/autograd.py", "return declared and (", "return (", _ENGINE),
         ("tinycnn/autograd.py", "(node.returns_grad and owned)", "node.returns_grad", _ENGINE),
         ("tinycnn/autograd.py", "if not uses[edge.target]:", "if uses[edge.target] <= 1:", _ENGINE),
-        ("tinycnn/gradients.py", "    with _adding:\n", "    if True:\n", _ENGINE),
+        ("tinycnn/tensor.py", "        with adding.held:\n", "        if True:\n", _ENGINE),
         ("tinycnn/gradients.py", 'grad if owned else grad.copy(order="K")', "grad", _ENGINE),
         (
             "tinycnn/autograd.py",
-            "add_to_grad(retained, grad, owned=False)",
-            "add_to_grad(retained, grad, owned=True)",
+            "retained.accumulate_grad(grad, owned=False)",
+            "retained.accumulate_grad(grad, owned=True)",
             _ENGINE,
         ),
-        ("tinycnn/gradients.py", "after_in_child=_renew_lock", "after_in_child=list", _ENGINE),
+        ("tinycnn/locks.py", "after_in_child=self._renew", "after_in_child=list", _ENGINE),
         ("tinycnn/kernels/arrays.py", "value.item() if isinstance(value, np.generic) else value", "value", _ENGINE),
         (
             "tinycnn/gradients.py",

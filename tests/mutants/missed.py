@@ -151,12 +151,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ("        return 1\n\n\nclass _Parser", "        return 0\n\n\nclass _Parser"),
     ),
     *planted(
-        "tinycnn/autograd.py",
+        "tinycnn/tensor.py",
         "tests/test_autograd.py tests/test_ownership.py tests/test_tensor.py",
-        (
-            'add_to_grad(leaf, run_hooks("a leaf", leaf._hooks, total.value), owned)',
-            'add_to_grad(leaf, run_hooks("a leaf", leaf._hooks, total.value), True)',
-        ),
+        ("accumulated(self._grad, grad, owned)", "accumulated(self._grad, grad, True)"),
     ),
     *planted(
         "tinycnn/kernels/choice.py",

@@ -102,7 +102,7 @@ def test_odd_strides_make_no_difference(name, kernel_set):
     cotangent = RNG.normal(size=out.shape)
     out.backward(cotangent)
     for view in views.values():
-        y = tc.Tensor._of(view)
+        y = tc.Tensor.wrap(view)
         y.requires_grad = True
         again = OPERATIONS[name](y)
         again.backward(cotangent[::-1].copy()[::-1])

@@ -66,7 +66,7 @@ class Reduction(Facts):
             raise ValueError(f"max: dimension {dim} of shape {self.shape} is empty")
         indices = self.data.argmax(axis=axis, keepdims=True)
         values = MaxAlong.apply(self, indices=indices, dim=axis, keepdim=keepdim)
-        return MaxResult(values, self._of(indices if keepdim else indices.squeeze(axis)))
+        return MaxResult(values, self.wrap(indices if keepdim else indices.squeeze(axis)))
 
     def argmax(self, dim: int | None = None) -> Tensor:
         """Return the index of the first largest element (of the flattened tensor, or along ``dim``); no gradient.
@@ -82,7 +82,7 @@ class Reduction(Facts):
         axis = axes[0] if axes else None
         if not (self.size if axis is None else self.shape[axis]):
             raise ValueError(f"argmax: nothing to take the largest of in shape {self.shape}")
-        return self._of(as_array(self.data.argmax(axis=axis)))
+        return self.wrap(as_array(self.data.argmax(axis=axis)))
 
 
 def _dims(name: str, x: Facts, dim: Dim) -> tuple[int, ...] | None:

@@ -156,7 +156,7 @@ def _predicted(logits: np.ndarray) -> np.ndarray:
 
 def logits_of(model: Module, images: Any, classes: int) -> Tensor:
     """Return the model's output, checked to have a row for each image and a column for each class."""
-    output = model(Tensor._of(images) if is_on_gpu(images) else Tensor(images))
+    output = model(Tensor.wrap(images) if is_on_gpu(images) else Tensor(images))
     if not isinstance(output, Tensor):
         raise TypeError(f"the model gives a {type(output).__name__}, expected a tensor of shape (images, classes)")
     if output.shape != (len(images), classes):
