@@ -74,6 +74,59 @@ def foreign_imports() -> dict[str, set[str]]:
     return found
 
 
+def foreign_private_names() -> list[str]:
+    """Return the uses of private names of the package (``_name``) outside the modules that define them.
+
+    ``self._name``, ``cls._name`` and ``super()._name`` may belong to a base class of another module.
+    """
+    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in modules().items()}
+    defined = {name: set(_private_definitions(tree)) for name, tree in trees.items()}
+    ours = set().union(*defined.values())
+    return [
+        f"{name}:{line} uses {used}"
+        for name, tree in trees.items()
+        for line, used in _private_uses(tree)
+        if used in ours - defined[name]
+    ] + [
+        f"{name} imports {target}.{used}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (target := node.module or "").startswith("tinycnn")
+        for used in [*target.split("."), *(alias.name for alias in node.names)]
+        if _is_private(used)
+    ]
+
+
+def _private_definitions(tree: ast.Module) -> Iterator[str]:
+    """Return the private names of functions, classes and variables, and of attributes of ``self`` and ``cls``."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names = [node.name]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names = [node.id]
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_own(node.value):
+            names = [node.attr]
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__":
+            names = list(ast.literal_eval(node.value))
+        else:
+            continue
+        yield from filter(_is_private, names)
+
+
+def _private_uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _is_private(node.attr) and not _is_own(node.value):
+            yield node.lineno, node.attr
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _is_own(owner: ast.expr) -> bool:
+    return ast.unparse(owner) in ("self", "cls", "super()")
+
+
 def cycles() -> list[list[str]]:
     """Return the groups of modules that reach each other, each sorted."""
     reached = {name: _reach(name) for name in arrows()}

@@ -223,11 +223,11 @@ def test_an_interrupt_leaves_no_choice_behind(at, nested, monkeypatch):
     outer = Colour("blue") if nested else Colour("black")
     with outer, choice if nested else Colour("black"):
         expected = Colour.current()
-        variable = Colour._frames
-        monkeypatch.setattr(Colour, "_frames", InterruptedVariable(variable, at))
+        variable = Colour.frames
+        monkeypatch.setattr(Colour, "frames", InterruptedVariable(variable, at))
         with pytest.raises(Interrupted), choice:
             pass
-        monkeypatch.setattr(Colour, "_frames", variable)
+        monkeypatch.setattr(Colour, "frames", variable)
         assert Colour.current() == expected
     assert Colour.current() == "black"
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.imports import arrows, cycles, foreign_imports, modules
+from tests.imports import arrows, cycles, foreign_imports, foreign_private_names, modules
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,6 +58,10 @@ def test_only_the_machine_imports_parts_of_numba():
 
 def test_no_imports_in_a_circle():
     assert cycles() == []
+
+
+def test_no_module_uses_a_private_name_of_another():
+    assert foreign_private_names() == []
 
 
 def lines(*names):

@@ -28,7 +28,7 @@ KERNEL_BYTES = 200_000  # of the largest compiled kernels on disk
 
 def examine() -> Iterator[Finding]:
     """Return findings, each ("ok", "note" or "problem") and a sentence."""
-    for check in (_python, _packages, _threads, _cache, _kernels, _data, _gpu, _mpi, _reference):
+    for check in (_python, _packages, _threads, _kernel_cache, _kernels, _data, _gpu, _mpi, _reference):
         try:
             yield from check()
         except Exception as error:
@@ -80,7 +80,7 @@ def _threads() -> Iterator[Finding]:
     yield "ok", f"{threads} threads for {cores} processors (fewer: set NUMBA_NUM_THREADS, or tinycnn.set_num_threads)"
 
 
-def _cache() -> Iterator[Finding]:
+def _kernel_cache() -> Iterator[Finding]:
     """Examine the folder of compiled kernels."""
     if numba_is_missing() is not None:
         return

@@ -208,12 +208,11 @@ def _kept_state(tensors: Sequence[Tensor], model: Any = None) -> Iterator[None]:
     generator = random.default_generator()
     state = generator.get_state()
     values = [(tensor, tensor.data, tensor.data.copy(), tensor.grad, tensor.requires_grad) for tensor in tensors]
-    modules = [module for _, module in model.named_modules()] if model is not None else []
+    modules = list(model.modules()) if model is not None else []
     modes = [(module, module.training) for module in modules]
     buffers = [
-        (module, name, array, None if array is None else array.copy())
+        (module, [(name, array, array.copy()) for name, array in module.named_buffers(recurse=False)])
         for module in modules
-        for name, array in module._buffers.items()
     ]
     try:
         yield
@@ -222,10 +221,12 @@ def _kept_state(tensors: Sequence[Tensor], model: Any = None) -> Iterator[None]:
             array[...] = copy  # the same numbers: not a change that a pending backward pass must notice
             tensor.grad, tensor.data, tensor.requires_grad = None, array, required
             tensor.grad = grad
-        for module, name, buffer, kept in buffers:
-            if buffer is not None:
-                buffer[...] = kept
-            module._buffers[name] = buffer
+        for module, kept in buffers:
+            for name, _ in list(module.named_buffers(recurse=False)):
+                setattr(module, name, None)
+            for name, array, copy in kept:
+                array[...] = copy
+                setattr(module, name, array)
         for module, training in modes:
             module.training = training
         generator.set_state(state)
@@ -274,7 +275,8 @@ def gradcheck_model(
         for parameter in parameters:
             parameter.grad = None
         for module in model.modules():
-            module._buffers.update({name: None if a is None else a.copy() for name, a in module._buffers.items()})
+            for name, array in module.named_buffers(recurse=False):
+                setattr(module, name, array.copy())
         model.to(np.float64)
         for parameter in parameters:
             parameter.data = parameter.data.copy()

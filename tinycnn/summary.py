@@ -160,7 +160,7 @@ def _add_rows(model: nn.Module, rows: list[Row], fields: _Fields) -> list[Any]:
 
     def hook(name: str) -> Callable[[nn.Module, tuple, Any], None]:
         def add(module: nn.Module, _: tuple, output: Tensor) -> None:
-            own = {id(p): p.size for p in module._parameters.values() if p is not None and id(p) not in counted}
+            own = {id(p): p.size for p in module.parameters(recurse=False) if id(p) not in counted}
             counted.update(own)
             shape = output.shape[1:]
             cost, memory = _multiply_adds(module, shape), output.data.nbytes
@@ -172,7 +172,7 @@ def _add_rows(model: nn.Module, rows: list[Row], fields: _Fields) -> list[Any]:
     return [
         module.register_forward_hook(hook(name))
         for name, module in model.named_modules()
-        if module._parameters or not module._modules
+        if list(module.parameters(recurse=False)) or not list(module.children())
     ]
 
 

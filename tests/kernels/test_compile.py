@@ -137,7 +137,7 @@ def test_doctor_names_a_damaged_cache(filled, tmp_path):
     shutil.copytree(filled, cache)
     path = next(cache.rglob("*relu*.nbc"))
     path.write_bytes(b"")
-    code = "from tinycnn import doctor; print([finding for finding in doctor._cache()])"
+    code = "from tinycnn import doctor; print([finding for finding in doctor._kernel_cache()])"
     said = run(code, cache).stdout
     assert "problem" in said and "1 files of compiled kernels in" in said and path.name in said and str(cache) in said
     assert "'ok', 'compiled kernels are kept in" in run(code, filled).stdout
@@ -168,7 +168,7 @@ def test_without_a_cache_kernels_are_compiled_with_one_note(fault, tmp_path):
 
 def test_doctor_says_why_nothing_can_be_kept(tmp_path):
     pytest.importorskip("resource", reason="this system has no limits of resources")
-    code = FULL + "from tinycnn import doctor\nprint(list(doctor._cache()), list(doctor._kernels()))"
+    code = FULL + "from tinycnn import doctor\nprint(list(doctor._kernel_cache()), list(doctor._kernels()))"
     said = run(code, tmp_path / "cache").stdout
     assert "problem" in said and str(tmp_path / "cache") in said and "NUMBA_CACHE_DIR" in said
     assert "compiles and computes" in said and "the next process" not in said
@@ -179,7 +179,7 @@ def test_doctor_finds_damage_in_a_full_cache_too(filled, tmp_path):
     cache = tmp_path / "cache"
     shutil.copytree(filled, cache)
     next(cache.rglob("*relu*.nbc")).write_bytes(b"")
-    said = run(FULL + "from tinycnn import doctor\nprint(list(doctor._cache()))", cache).stdout
+    said = run(FULL + "from tinycnn import doctor\nprint(list(doctor._kernel_cache()))", cache).stdout
     assert "cannot be kept in" in said and "1 files of compiled kernels" in said
 
 

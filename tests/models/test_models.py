@@ -9,7 +9,7 @@ import pytest
 import tinycnn as tc
 from tinycnn import nn
 from tinycnn.errors import UnknownNameError
-from tinycnn.models._build import kaiming_init
+from tinycnn.models.common import kaiming_init
 from tinycnn.nn import init
 
 PARAMETERS = {

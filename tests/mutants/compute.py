@@ -70,13 +70,13 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/choice.py",
-            "                inner = self._frames.get()\n",
+            "                inner = self.frames.get()\n",
             "                pass\n",
             "tests/test_grad_mode.py",
         ),
         (
             "tinycnn/kernels/choice.py",
-            "                self._frames.set(outer)\n",
+            "                self.frames.set(outer)\n",
             "                pass\n",
             "tests/test_grad_mode.py",
         ),
@@ -218,8 +218,8 @@ MUTANTS = tuple(
             "NUMBA_ENABLE_CUDASIM=1 tests/cuda/test_twins.py",
         ),
         # -- networks
-        ("tinycnn/models/_build.py", "if min(height, width) < needed:", "if max(height, width) < needed:", _MODELS),
-        ("tinycnn/models/_build.py", "if not 0 < width < math.inf:", "if not 0 <= width < math.inf:", _MODELS),
+        ("tinycnn/models/common.py", "if min(height, width) < needed:", "if max(height, width) < needed:", _MODELS),
+        ("tinycnn/models/common.py", "if not 0 < width < math.inf:", "if not 0 <= width < math.inf:", _MODELS),
         (
             "tinycnn/models/alexnet.py",
             "num_classes, two_gpus=True, **options",

@@ -75,8 +75,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/data/loader.py",
-            "self._starts_here = True",
-            "self._starts_here = False",
+            "self.resumed = True",
+            "self.resumed = False",
             "tests/data/test_loader.py",
         ),
         (

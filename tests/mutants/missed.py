@@ -124,7 +124,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("if errors[-1] <= self.tolerance:", "if errors[-1] <= 100 * self.tolerance:"),
         ("self._generator.set_state(self._state)", "pass"),
         ("            tensor.grad = grad\n", "            pass\n"),
-        ("                buffer[...] = kept\n", "                pass\n"),
+        ("                array[...] = copy\n", "                pass\n"),
         ("        generator.set_state(state)\n", "        pass\n"),
     ),
     *planted(
@@ -159,8 +159,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "tinycnn/kernels/choice.py",
         "tests/test_grad_mode.py",
         (
-            "cls._frames = ContextVar(cls.__name__, default=_Frame(default))",
-            f"cls._frames = {_SHARED}([_Frame(default)])",
+            "cls.frames = ContextVar(cls.__name__, default=_Frame(default))",
+            f"cls.frames = {_SHARED}([_Frame(default)])",
         ),
     ),
 )

@@ -39,7 +39,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("*(nn.Conv2d(c1, c2, 5), nn.MaxPool2d(2)),", "*(nn.Conv2d(c1, c2, 5), nn.MaxPool2d(3, 2)),"),
     ),
     *planted(
-        "tinycnn/models/_build.py",
+        "tinycnn/models/common.py",
         _MODELS,
         ('mode="fan_out", nonlinearity="relu"', 'mode="fan_in", nonlinearity="relu"'),
         ("round(channels * width / multiple)", "int(channels * width / multiple)"),
@@ -72,13 +72,17 @@ MUTANTS: tuple[Mutant, ...] = (
     *planted(
         "tinycnn/nn/module.py",
         "tests/nn/test_module.py tests/nn/test_state.py",
-        ("if parameter is not None and id(parameter) not in seen:", "if parameter is not None:"),
         (
             "            if replaced is not None:\n                output = replaced",
             "            if replaced is None:\n                output = replaced",
         ),
         ("reversed(list(self.modules()))", "list(self.modules())"),
         ("parameter.requires_grad = requires_grad", "parameter.requires_grad = False"),
+    ),
+    *planted(
+        "tinycnn/nn/attributes.py",
+        "tests/nn/test_module.py tests/nn/test_state.py",
+        ("if parameter is not None and id(parameter) not in seen:", "if parameter is not None:"),
         ("                    parameter.grad = None\n", "                    pass\n"),
     ),
     *planted(

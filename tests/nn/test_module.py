@@ -227,3 +227,11 @@ def test_losses_as_modules():
     assert nn.CrossEntropyLoss()(logits, [0, 1, 2]).item() == pytest.approx(np.log(np.e + 2) - 1)
     assert nn.NLLLoss(reduction="sum")(logits, [0, 1, 2]).item() == -3
     assert nn.MSELoss()(logits, np.zeros((3, 3))).item() == pytest.approx(1 / 3)
+
+
+def test_a_modules_own_parameters_and_buffers_leave_out_those_of_modules_inside():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.Linear(2, 3))
+    net.register_buffer("mean", np.zeros(2))
+    assert list(net.parameters(recurse=False)) == []
+    assert [name for name, _ in net.named_buffers(recurse=False)] == ["mean"]
+    assert [name for name, _ in net[1].named_parameters(recurse=False)] == ["weight", "bias"]

@@ -49,6 +49,8 @@ class DataLoader:
     epoch, position : int
         The place of the most recent iterator: its epoch, and how many batches it has returned. After the last batch
         of a finished epoch, the next epoch and 0.
+    resumed : bool
+        True from :meth:`load_state_dict` until the next iterator is made, which starts at (epoch, position).
 
     Raises
     ------
@@ -89,7 +91,7 @@ class DataLoader:
         self.shard = shard
         self.epoch = 0
         self.position = 0
-        self._starts_here = False  # the next iterator starts at (epoch, position)
+        self.resumed = False
         self._iterators = 0  # the number of the most recent one
         least = self.batch_size if drop_last else len(dataset) - (len(self) - 1) * self.batch_size
         if min(least, self.batch_size) < ranks:
@@ -108,9 +110,9 @@ class DataLoader:
 
     def batches(self, device: str = "cpu") -> Iterator[tuple[Any, np.ndarray]]:
         """Return an iterator with the images on a device: while one batch is in use, a GPU copies the next."""
-        if not self._starts_here and self.position:  # the most recent iterator was abandoned
+        if not self.resumed and self.position:  # the most recent iterator was abandoned
             self.epoch, self.position = self.epoch + 1, 0
-        self._starts_here = False
+        self.resumed = False
         self._iterators += 1
         return _Epoch(self, device)
 
@@ -141,7 +143,7 @@ class DataLoader:
         if numbers[2] > len(self):
             raise ValueError(f"load_state_dict: position is {numbers[2]}, expected at most the {len(self)} batches")
         self.seed, self.epoch, self.position = numbers
-        self._starts_here = True
+        self.resumed = True
         self._iterators += 1  # iterators from before no longer move the place
 
     def _order(self, seed: int, epoch: int) -> np.ndarray:

@@ -155,7 +155,7 @@ def for_device(device: str) -> Kernels:
     return _chosen().value if device == "cpu" else _for_other_device(device)
 
 
-_chosen = use_kernels._frames.get  # as use_kernels.current(), which would take a tenth of a microsecond more
+_chosen = use_kernels.frames.get  # as use_kernels.current(), which would take a tenth of a microsecond more
 
 
 @cache

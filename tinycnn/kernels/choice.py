@@ -36,6 +36,11 @@ class Choice:
     As PyTorch's ``no_grad`` and NumPy's ``errstate``, a choice stays in force if a signal handler raises an exception
     exactly between the end of the block and the first line of ``__exit__``, where Python cannot catch it.
 
+    Attributes
+    ----------
+    frames : ContextVar
+        The choices in force here, from the innermost outwards.
+
     Examples
     --------
     >>> class Colour(Choice, default="black"):
@@ -47,11 +52,11 @@ class Choice:
     'black'
     """
 
-    _frames: ClassVar[ContextVar[_Frame]]
+    frames: ClassVar[ContextVar[_Frame]]
 
     def __init_subclass__(cls, default: Any = _INHERITED) -> None:
         if default is not _INHERITED:
-            cls._frames = ContextVar(cls.__name__, default=_Frame(default))  # noqa: B039 (a tuple)
+            cls.frames = ContextVar(cls.__name__, default=_Frame(default))  # noqa: B039 (a tuple)
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -59,24 +64,24 @@ class Choice:
     @classmethod
     def current(cls) -> Any:
         """Return the value chosen here."""
-        return cls._frames.get().value
+        return cls.frames.get().value
 
     def __enter__(self) -> None:
-        before = self._frames.get()
+        before = self.frames.get()
         try:
-            self._frames.set(_Frame(self._value, self, before))
+            self.frames.set(_Frame(self._value, self, before))
         except BaseException:  # of a signal handler: the block is not entered, so nothing would end the choice
-            self._frames.set(before)
+            self.frames.set(before)
             raise
 
     def __exit__(self, *_: object) -> None:
         left = None
         try:
-            left = self._frames.get().without(self)
-            self._frames.set(left)
+            left = self.frames.get().without(self)
+            self.frames.set(left)
         except BaseException:  # of a signal handler
-            if self._frames.get() is not left:
-                self._frames.set(self._frames.get().without(self))
+            if self.frames.get() is not left:
+                self.frames.set(self.frames.get().without(self))
             raise
 
     def __call__(self, function: Callable) -> Callable:
@@ -119,17 +124,17 @@ class Choice:
 
     def _steps(self, generator: Generator) -> Generator:
         """Run each step of a generator with this choice, and with those that the generator itself left in force."""
-        inner = _Frame(self._value, self, self._frames.get())
+        inner = _Frame(self._value, self, self.frames.get())
 
         def run(step: Callable, *arguments: Any) -> Any:
             nonlocal inner
-            outer = self._frames.get()
-            self._frames.set(inner)
+            outer = self.frames.get()
+            self.frames.set(inner)
             try:
                 return step(*arguments)
             finally:
-                inner = self._frames.get()
-                self._frames.set(outer)
+                inner = self.frames.get()
+                self.frames.set(outer)
 
         step: Callable = generator.send
         argument: Any = None

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinycnn import nn
-from tinycnn.models._build import check_size, scale
+from tinycnn.models.common import check_size, scale
 from tinycnn.tensor import Tensor
 
 GRID = 4

@@ -32,7 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinycnn import nn
-from tinycnn.models._build import kaiming_init, scale
+from tinycnn.models.common import kaiming_init, scale
 from tinycnn.tensor import Tensor
 from tinycnn.tensor_functions import pad
 

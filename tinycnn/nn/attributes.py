@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tinycnn.kernels.arrays import as_array
+from tinycnn.kernels.arrays import FLOAT_TYPES, as_array
 from tinycnn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinycnn.nn.module import Module
 
 _TABLES = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 
@@ -24,7 +27,7 @@ class Parameter(Tensor):
 
 
 class Attributes:
-    """The part of :class:`tinycnn.nn.Module` that stores attributes."""
+    """The part of :class:`tinycnn.nn.Module` that stores attributes and lists the parameters, buffers and modules."""
 
     training: bool
     _parameters: dict[str, Parameter | None]
@@ -143,6 +146,86 @@ class Attributes:
 
     register_module = add_module
 
+    # -- contents ------------------------------------------------------------------------------------------------------
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Return this module and all inside it, with their paths, outer before inner, each once."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Any]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            stack.extend((_join(path, name), child) for name, child in reversed(module._modules.items()))
+
+    def modules(self) -> Iterator[Module]:
+        """Return this module and all inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Return the modules directly inside, with their names."""
+        yield from self._modules.items()
+
+    def children(self) -> Iterator[Module]:
+        """Return the modules directly inside."""
+        yield from self._modules.values()
+
+    def named_parameters(self, recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Return all parameters with their paths, in the order of assignment; a shared one is listed once.
+
+        With ``recurse=False`` only the module's own, not those of the modules inside it.
+        """
+        seen: set[int] = set()
+        for path, module in self.named_modules() if recurse else [("", self)]:
+            for name, parameter in module._parameters.items():
+                if parameter is not None and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield _join(path, name), parameter
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Return all parameters, or with ``recurse=False`` the module's own."""
+        return (parameter for _, parameter in self.named_parameters(recurse))
+
+    def named_buffers(self, recurse: bool = True) -> Iterator[tuple[str, np.ndarray]]:
+        """Return all buffers with their paths, or with ``recurse=False`` the module's own."""
+        for path, module in self.named_modules() if recurse else [("", self)]:
+            for name, array in module._buffers.items():
+                if array is not None:
+                    yield _join(path, name), array
+
+    def state_arrays(self) -> dict[str, Any]:
+        """Return the arrays of all parameters and buffers by path, on the device where they are, not copies."""
+        state = {}
+        for path, module in self._all_paths():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    state[_join(path, name)] = parameter.data
+            for name, array in module._buffers.items():
+                if array is not None:
+                    state[_join(path, name)] = array
+        return state
+
+    def _change_arrays(self, change: Callable[[Any], Any]) -> None:
+        """Replace the arrays of all parameters, which lose their gradients, and of all floating-point buffers."""
+        for module in self.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    parameter.data = change(parameter.data)
+                    parameter.grad = None
+            for name, array in module._buffers.items():
+                if array is not None and array.dtype in FLOAT_TYPES:
+                    module._buffers[name] = change(array)
+
+    def _all_paths(self) -> Iterator[tuple[str, Module]]:
+        """Return this module and all inside it; one that is used in several places is listed with each of its paths."""
+        stack: list[tuple[str, Any]] = [("", self)]
+        while stack:
+            path, module = stack.pop()
+            yield path, module
+            stack.extend((_join(path, name), child) for name, child in reversed(module._modules.items()))
+
 
 def _take_over(module: Attributes, state: Any) -> None:
     """Set what ``object.__getstate__`` returned: a dict of attributes, with a second one for a class with slots."""
@@ -160,6 +243,10 @@ def _as_buffer(name: str, value: Any) -> Any:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"buffer {name} is {_kind(value)} of dtype {array.dtype}, expected numbers")
     return array
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _kind(value: Any) -> str:

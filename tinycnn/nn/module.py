@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,52 +85,6 @@ class Module(Attributes):
         """
         return self.register_forward_hook(_BackwardHook(hook))
 
-    # -- contents ------------------------------------------------------------------------------------------------------
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Return this module and all inside it, with their paths, outer before inner, each once."""
-        seen: set[int] = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
-        while stack:
-            path, module = stack.pop()
-            if id(module) in seen:
-                continue
-            seen.add(id(module))
-            yield path, module
-            stack.extend((_join(path, name), child) for name, child in reversed(module._modules.items()))
-
-    def modules(self) -> Iterator[Module]:
-        """Return this module and all inside it."""
-        return (module for _, module in self.named_modules())
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Return the modules directly inside, with their names."""
-        yield from self._modules.items()
-
-    def children(self) -> Iterator[Module]:
-        """Return the modules directly inside."""
-        yield from self._modules.values()
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Return all parameters with their paths, in the order of assignment; a shared one is listed once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules():
-            for name, parameter in module._parameters.items():
-                if parameter is not None and id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield _join(path, name), parameter
-
-    def parameters(self) -> Iterator[Parameter]:
-        """Return all parameters."""
-        return (parameter for _, parameter in self.named_parameters())
-
-    def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Return all buffers with their paths."""
-        for path, module in self.named_modules():
-            for name, array in module._buffers.items():
-                if array is not None:
-                    yield _join(path, name), array
-
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -139,27 +93,7 @@ class Module(Attributes):
 
         As in PyTorch, an array that is used under several paths is listed under each. Arrays on a GPU are copied.
         """
-        return {name: on_host(array) for name, array in self._arrays().items()}
-
-    def _arrays(self) -> dict[str, Any]:
-        """Return the arrays of all parameters and buffers by path, on the device where they are."""
-        state = {}
-        for path, module in self._all_paths():
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    state[_join(path, name)] = parameter.data
-            for name, array in module._buffers.items():
-                if array is not None:
-                    state[_join(path, name)] = array
-        return state
-
-    def _all_paths(self) -> Iterator[tuple[str, Module]]:
-        """Return this module and all inside it; one that is used in several places is listed with each of its paths."""
-        stack: list[tuple[str, Module]] = [("", self)]
-        while stack:
-            path, module = stack.pop()
-            yield path, module
-            stack.extend((_join(path, name), child) for name, child in reversed(module._modules.items()))
+        return {name: on_host(array) for name, array in self.state_arrays().items()}
 
     def load_state_dict(
         self,
@@ -210,7 +144,7 @@ class Module(Attributes):
         WeightsError
             If the file is damaged or hostile, or its tensors do not fit.
         """
-        return self.load_state_dict(weights.load(path, self._arrays()), strict, skip_mismatched)
+        return self.load_state_dict(weights.load(path, self.state_arrays()), strict, skip_mismatched)
 
     # -- changes to all modules inside ---------------------------------------------------------------------------------
 
@@ -256,15 +190,7 @@ class Module(Attributes):
         DeviceError
             If the device is not available, with what to install.
         """
-        change = self._change_to(target)
-        for module in self.modules():
-            for parameter in module._parameters.values():
-                if parameter is not None:
-                    parameter.data = change(parameter.data)
-                    parameter.grad = None
-            for name, array in module._buffers.items():
-                if array is not None and array.dtype in FLOAT_TYPES:
-                    module._buffers[name] = change(array)
+        self._change_arrays(self._change_to(target))
         return self
 
     @staticmethod
@@ -301,10 +227,6 @@ class _BackwardHook:
     def __call__(self, module: Module, _: tuple, output: Any) -> None:
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda grad: self._hook(module, grad))
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
 
 
 def _indent(text: str) -> str:

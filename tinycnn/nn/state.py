@@ -88,7 +88,7 @@ class _Plan:
 
 def load_into(module: Module, state: Any, strict: bool, skip_mismatched: bool) -> IncompatibleKeys:
     """Copy a state into a module; see :meth:`tinycnn.nn.Module.load_state_dict`."""
-    own = module._arrays()
+    own = module.state_arrays()
     given = without_wrappers(_as_mapping(state), own)
     plan = _Plan(own, given, skip_mismatched)
     missing = [name for name in plan.missing if name not in plan.skipped]

@@ -44,12 +44,12 @@ class Adam(Optimizer):
         betas = tuple(betas) if isinstance(betas, list) else betas
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _check_options(self, options: Mapping[str, Any]) -> None:
-        super()._check_options(options)
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
         self._check_betas(options["betas"])
 
-    def _check_changed_options(self, options: Mapping[str, Any]) -> None:
-        super()._check_changed_options(options)
+    def check_changed_options(self, options: Mapping[str, Any]) -> None:
+        super().check_changed_options(options)
         self._check_betas(options.get("betas"))
 
     def _check_betas(self, betas: Any) -> None:

@@ -34,6 +34,8 @@ class Optimizer:
     ----------
     param_groups : list of dict
         Options such as ``lr`` may be changed here at any time.
+    rates : Rates
+        The learning rates under the schedules of this optimiser.
 
     Notes
     -----
@@ -48,11 +50,11 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[int, dict[str, Any]] = {}
-        self._rates = Rates()
+        self.rates = Rates()
         seen: set[int] = set()
         for group in self._as_groups(params):
             self._add_group(group, defaults, seen)
-        self._known = [parameter for _, parameter, _ in self._members()]  # number to parameter
+        self._known = [parameter for _, parameter, _ in self.members()]  # number to parameter
         if not any(group["params"] for group in self.param_groups):
             raise ValueError(
                 f"{type(self).__name__}: the list of parameters is empty; layers in a plain list are not found "
@@ -97,7 +99,7 @@ class Optimizer:
         self.param_groups.append(options)
         for number, parameter in enumerate(options["params"], first):
             self._check_parameter(number, parameter, seen)
-        self._check_options(options)
+        self.check_options(options)
 
     def _check_parameter(self, number: int, parameter: Any, seen: set[int]) -> None:
         name = type(self).__name__
@@ -115,18 +117,18 @@ class Optimizer:
             )
         seen.add(id(parameter))
 
-    def _check_options(self, options: Mapping[str, Any]) -> None:
+    def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise ValueError if an option of a group is out of range."""
         for option, (low, high) in self.ranges.items():
             check_range(type(self).__name__, option, options[option], low, high)
 
-    def _check_changed_options(self, options: Mapping[str, Any]) -> None:
+    def check_changed_options(self, options: Mapping[str, Any]) -> None:
         """Raise ValueError if an option, which the user may have changed, is not a number any more."""
         check_numbers(type(self).__name__, self.ranges, options)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set all gradients to None, or with ``set_to_none=False`` to zeros."""
-        for _, parameter, _ in self._members():
+        for _, parameter, _ in self.members():
             if parameter.grad is not None:
                 parameter.grad = None if set_to_none else np.zeros_like(parameter.grad)
 
@@ -140,9 +142,9 @@ class Optimizer:
             be written. All are checked before any is changed.
         """
         self._follow_members()
-        due = [entry for entry in self._members() if entry[1].grad is not None and entry[1].requires_grad]
+        due = [entry for entry in self.members() if entry[1].grad is not None and entry[1].requires_grad]
         for group in self.param_groups:
-            self._check_changed_options(group)
+            self.check_changed_options(group)
         for number, parameter, _ in due:
             try:
                 state = self.state.get(number)
@@ -171,7 +173,7 @@ class Optimizer:
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
 
-    def _members(self) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
+    def members(self) -> Iterator[tuple[int, Tensor, dict[str, Any]]]:
         """Return all parameters with their groups, numbered in the order in which they were given."""
         number = 0
         for group in self.param_groups:
@@ -225,7 +227,7 @@ class Optimizer:
         self.state = state
         for group, options in zip(self.param_groups, groups):
             group.update(options)
-        self._rates.loaded(self)
+        self.rates.loaded(self)
 
 
 def _is_named(entry: Any) -> bool:

@@ -45,7 +45,7 @@ class ReduceLROnPlateau:
     """
 
     base_lrs: list[float]
-    _key: int
+    key: int
 
     def __init__(
         self,
@@ -80,12 +80,12 @@ class ReduceLROnPlateau:
         self.best = math.inf if mode == "min" else -math.inf
         self.bad_steps = self.cooling = 0
         self.factors = [1.0] * groups
-        optimizer._rates.join(self)
-        optimizer._rates.loaded(optimizer)
+        optimizer.rates.join(self)
+        optimizer.rates.loaded(optimizer)
 
     def step(self, metrics: Any) -> None:
         """Record the watched number: a float, or a tensor or array of one element."""
-        self.optimizer._rates.claim(self)
+        self.optimizer.rates.claim(self)
         metric = _as_float(metrics)
         if self._improved(metric):
             self.best, self.bad_steps = metric, 0
@@ -105,7 +105,7 @@ class ReduceLROnPlateau:
         return metric < self.best - margin if self.mode == "min" else metric > self.best + margin
 
     def _reduce(self) -> None:
-        current, rates = rates_of(self.optimizer), self.optimizer._rates
+        current, rates = rates_of(self.optimizer), self.optimizer.rates
         alone = len(rates.schedules) == 1
         if alone and current != rates.last:  # set by the user: the next schedule begins from it
             self.base_lrs, self.factors = list(current), [1.0] * len(current)
@@ -119,10 +119,12 @@ class ReduceLROnPlateau:
         else:
             rates.apply(self.optimizer)
 
-    def _rate(self, base: float, group: int) -> float:
+    def rate(self, base: float, group: int) -> float:
+        """Return the rate of a group if this is the only schedule."""
         return base * self.factors[group]
 
-    def _ratio(self, base: float, group: int) -> float:
+    def ratio(self, base: float, group: int) -> float:
+        """Return the factor by which this schedule multiplies the rate of a group."""
         return self.factors[group]
 
     def get_last_lr(self) -> list[float]:
@@ -152,7 +154,7 @@ class ReduceLROnPlateau:
         bad_steps, cooling = (checked_count(self, name, values[name]) for name in ("bad_steps", "cooling"))
         base_lrs = checked_rates(self, "base_lrs", state.get("base_lrs", self.base_lrs))
         factors = checked_rates(self, "factors", state.get("factors", self.factors))
-        rates = self.optimizer._rates
+        rates = self.optimizer.rates
         rates.claim(self)
         self.best, self.bad_steps, self.cooling, self.base_lrs, self.factors = (
             best,

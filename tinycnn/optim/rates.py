@@ -13,10 +13,10 @@ class Factor(Protocol):
 
     optimizer: Optimizer
     base_lrs: list[float]
-    _key: int
+    key: int
 
-    def _rate(self, base: float, group: int) -> float: ...
-    def _ratio(self, base: float, group: int) -> float: ...
+    def rate(self, base: float, group: int) -> float: ...
+    def ratio(self, base: float, group: int) -> float: ...
 
 
 class Rates:
@@ -48,8 +48,8 @@ class Rates:
             self.schedules.clear()
         first = next(iter(self.schedules.values()), None)
         schedule.base_lrs = list(first.base_lrs) if first is not None else current
-        schedule._key = self._made
-        self.schedules[schedule._key] = schedule
+        schedule.key = self._made
+        self.schedules[schedule.key] = schedule
         self._made += 1
 
     def claim(self, schedule: Factor) -> None:
@@ -60,20 +60,20 @@ class Rates:
         RuntimeError
             If it no longer counts.
         """
-        if schedule._key not in self.schedules:
+        if schedule.key not in self.schedules:
             raise RuntimeError(
                 f"{type(schedule).__name__}: rates were set by hand and another schedule was made since, so this one "
                 "no longer counts; make it anew"
             )
-        self.schedules[schedule._key] = schedule
+        self.schedules[schedule.key] = schedule
 
     def apply(self, optimizer: Optimizer) -> None:
         """Set the rate of every group."""
         first, *others = self.schedules.values()
         for i, (group, base) in enumerate(zip(optimizer.param_groups, first.base_lrs)):
-            rate = first._rate(base, i)
+            rate = first.rate(base, i)
             for schedule in others:
-                rate *= schedule._ratio(base, i)
+                rate *= schedule.ratio(base, i)
             group["lr"] = rate
         self.loaded(optimizer)
 

@@ -26,13 +26,13 @@ class Schedule:
     optimizer: Optimizer
     base_lrs: list[float]
     last_step: int
-    _key: int
+    key: int
     _saved: tuple[str, ...] = ()
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = check_optimizer(self, optimizer)
         self.last_step = 0
-        optimizer._rates.join(self)
+        optimizer.rates.join(self)
         self._apply()
 
     def factor(self, t: int) -> float:
@@ -41,7 +41,7 @@ class Schedule:
 
     def step(self) -> None:
         """Go to the next step."""
-        self.optimizer._rates.claim(self)
+        self.optimizer.rates.claim(self)
         self.last_step += 1
         self._apply()
 
@@ -50,13 +50,13 @@ class Schedule:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _apply(self) -> None:
-        self.optimizer._rates.apply(self.optimizer)
+        self.optimizer.rates.apply(self.optimizer)
 
-    def _rate(self, base: float, group: int) -> float:
+    def rate(self, base: float, group: int) -> float:
         """Return the rate of a group at this step if this is the only schedule."""
         return base * self.factor(self.last_step)
 
-    def _ratio(self, base: float, group: int) -> float:
+    def ratio(self, base: float, group: int) -> float:
         """Return the factor by which this schedule multiplies the rate of a group."""
         return self.factor(self.last_step)
 
@@ -73,7 +73,7 @@ class Schedule:
             If it is not a state of such a schedule. Nothing is changed then.
         """
         values = self._checked(state)
-        self.optimizer._rates.claim(self)
+        self.optimizer.rates.claim(self)
         for name, value in values.items():
             setattr(self, name, value)
         self._apply()
@@ -144,11 +144,11 @@ class CosineAnnealingLR(Schedule):
         """Return the factor, which falls from 1 to ``eta_min`` / base."""
         return (1 + math.cos(math.pi * t / self.T_max)) / 2
 
-    def _rate(self, base: float, group: int) -> float:
+    def rate(self, base: float, group: int) -> float:
         return self.eta_min + (base - self.eta_min) * self.factor(self.last_step)
 
-    def _ratio(self, base: float, group: int) -> float:
-        return self._rate(base, group) / base if base else self.factor(self.last_step)
+    def ratio(self, base: float, group: int) -> float:
+        return self.rate(base, group) / base if base else self.factor(self.last_step)
 
 
 class WarmUp(Schedule):
@@ -161,10 +161,10 @@ class WarmUp(Schedule):
         if not isinstance(schedule, Schedule):
             raise TypeError(f"WarmUp: schedule is {schedule!r}, expected a Schedule")
         _check_integer("WarmUp: steps", steps, 0)
-        schedule.optimizer._rates.claim(schedule)
+        schedule.optimizer.rates.claim(schedule)
         self.schedule, self.steps = schedule, steps
         self.optimizer, self.last_step = schedule.optimizer, schedule.last_step
-        self.optimizer._rates.join(self, beside=schedule)
+        self.optimizer.rates.join(self, beside=schedule)
         self._apply()
 
     def factor(self, t: int) -> float:
@@ -173,7 +173,7 @@ class WarmUp(Schedule):
 
     def step(self) -> None:
         """Go to the next step of both."""
-        self.optimizer._rates.claim(self)
+        self.optimizer.rates.claim(self)
         self.last_step += 1
         self.schedule.step()
 
@@ -192,7 +192,7 @@ class WarmUp(Schedule):
         values = checked_entries(self, state, ("last_step", "schedule"))
         last_step = checked_count(self, "last_step", values["last_step"])
         self.schedule._checked(values["schedule"])
-        self.optimizer._rates.claim(self)
+        self.optimizer.rates.claim(self)
         self.last_step = last_step
         self.schedule.load_state_dict(values["schedule"])
         self.base_lrs = list(self.schedule.base_lrs)

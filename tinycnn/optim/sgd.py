@@ -48,8 +48,8 @@ class SGD(Optimizer):
         options = {"lr": lr, "momentum": momentum, "dampening": dampening}
         super().__init__(params, {**options, "weight_decay": weight_decay, "nesterov": nesterov})
 
-    def _check_options(self, options: Mapping[str, Any]) -> None:
-        super()._check_options(options)
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise ValueError(f"{type(self).__name__}: nesterov needs momentum above 0 and dampening 0")
 

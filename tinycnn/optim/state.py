@@ -10,6 +10,7 @@ import numpy as np
 from tinycnn.errors import CheckpointError
 from tinycnn.kernels import on_host
 from tinycnn.kernels.arrays import converted
+from tinycnn.optim.checks import describe
 from tinycnn.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _checked_group(
         if isinstance(known, bool) and not isinstance(value, (bool, int)):
             raise ValueError(f"{name} in group {place} of the state is {value!r}, expected True or False")
     try:
-        optimizer._check_options(options)
+        optimizer.check_options(options)
     except (ValueError, TypeError) as error:
         raise ValueError(f"group {place} of the state: {error}") from None
     return options
@@ -82,7 +83,7 @@ def _checked_group(
 def _checked_values(optimizer: Optimizer, saved: Any) -> dict[int, dict[str, Any]]:
     if not isinstance(saved, Mapping):
         raise ValueError(f"'state' of the state is a {type(saved).__name__}, expected a dict")
-    members = {number: parameter for number, parameter, _ in optimizer._members()}
+    members = {number: parameter for number, parameter, _ in optimizer.members()}
     state: dict[int, dict[str, Any]] = {}
     for key, values in saved.items():
         number = _number(key)
@@ -102,7 +103,7 @@ def _number(key: Any) -> int:
 
 
 def _checked_parameter(optimizer: Optimizer, number: int, parameter: Tensor, values: Any) -> dict[str, Any]:
-    place = optimizer._place(number)
+    place = describe(optimizer.param_groups, number)
     if not isinstance(values, Mapping):
         raise ValueError(f"the state of {place} is a {type(values).__name__}, expected a dict")
     step = values.get("step")

@@ -37,7 +37,8 @@ def where_it_broke(model: Module, images: Any, loss: float) -> str:
 
         return hook
 
-    hooks = [m.register_forward_hook(look(name)) for name, m in model.named_modules() if name and not m._modules]
+    layers = [(name, module) for name, module in model.named_modules() if name and not list(module.children())]
+    hooks = [layer.register_forward_hook(look(name)) for name, layer in layers]
     try:
         with no_grad():
             model(Tensor(images).to(device_of(model)))

@@ -104,7 +104,7 @@ def _check_loader(loader: DataLoader, communicator: Communicator) -> None:
         raise ValueError("evaluate: the data set has no images")
     if given != count:
         raise ValueError(f"evaluate: the loader gives {given} of {count} images; make it with drop_last=False")
-    if loader._starts_here and loader.position:
+    if loader.resumed and loader.position:
         raise ValueError(
             f"evaluate: the loader starts after batch {loader.position} of {len(loader)}, where load_state_dict put "
             "it; evaluate with a loader of its own"

@@ -115,7 +115,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.evaluation: Evaluation | None = None
         self.interrupted, self.signal = False, 0
-        self.epoch, self.position = (loader.epoch, loader.position) if loader._starts_here else (0, 0)
+        self.epoch, self.position = (loader.epoch, loader.position) if loader.resumed else (0, 0)
         self.share = 1.0  # this rank's share of the batch
         self.measuring, self.saving = Measuring(), Saving(self.checkpoint)
 
