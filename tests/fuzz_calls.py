@@ -110,6 +110,7 @@ def few(iterable):
 
 # -- values as text ----------------------------------------------------------------------------------------------------
 
+OPERATORS = [n for n, f in inspect.getmembers(tc.Tensor, inspect.isfunction) if n.startswith("__") and n != "__init__"]
 SCALARS = (
     "None -1 0 1 2 3 7 2**31 2**62 2**64 -2**63 0.5 1.5 -0.0 float('nan') float('inf') 1e308 True 'text' '' b'x' 1j () "
     "[] (1,2) (2,2) (0,0) (-1,1) (1,2,3) (2**62,1) (2**31,2**31) [[1.0,2.0],[3.0]] {} {'a':1} object() np.float64(2) "
@@ -273,9 +274,7 @@ class Lines:
 
     def method(self):
         """Return a call of a method or an operator of a tensor."""
-        names = [n for n in dir(tc.Tensor) if not n.startswith("_")] + [n for n in ops._METHODS if n.startswith("__")]
-        names += ["__setitem__", "__len__", "__iter__", "__bool__", "__float__", "__int__", "__format__", "__repr__"]
-        name = self.pick(names)
+        name = self.pick([n for n in dir(tc.Tensor) if not n.startswith("_")] + OPERATORS)
         tensor = self.tensor()
         if isinstance(inspect.getattr_static(tc.Tensor, name), property) or not callable(
             getattr(tc.Tensor, name, None)

@@ -45,6 +45,33 @@ def number(owner: str, name: str, value: Any, least: float = -math.inf, most: fl
         raise ValueError(f"{owner}: {name} is {value}, too large for a float") from None
 
 
+def flag(owner: str, name: str, value: Any) -> bool:
+    """Return True or False; 1, 0 and NumPy's booleans are taken.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else, such as text or an array.
+    """
+    if not isinstance(value, (bool, int, np.bool_, np.integer)):
+        raise TypeError(f"{owner}: {name} is {value!r}, expected True or False")
+    return bool(value)
+
+
+def choice(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return one of some words.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        words = ", ".join(map(repr, choices[:-1]))
+        raise ValueError(f"{owner}: {name} is {value!r}, expected {words} or {choices[-1]!r}")
+    return value
+
+
 def instance(owner: str, name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> Any:
     """Return a value of a type.
 

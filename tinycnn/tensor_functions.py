@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.ops.elementwise import Maximum, Where
 from tinycnn.ops.shape import BroadcastTo, Concatenate, Pad, Stack
 from tinycnn.tensor import Tensor
@@ -57,7 +58,10 @@ def matmul(a: Any, b: Any) -> Tensor:
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     """Return a tensor repeated to a larger shape, as NumPy broadcasts."""
-    return BroadcastTo.apply(x, shape=tuple(shape))
+    sizes = shape if isinstance(shape, (tuple, list)) else (None,)
+    if not all(map(_is_size, sizes)):
+        raise TypeError(f"broadcast_to: shape is {shape!r}, expected a tuple of sizes")
+    return BroadcastTo.apply(x, shape=tuple(sizes))
 
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -82,7 +86,10 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         If ``tensors`` is a single tensor or empty, or the shapes differ.
     """
     _check_list("stack", tensors)
-    return Stack.apply(*tensors, dim=dim)
+    first = tensors[0] if isinstance(tensors[0], Tensor) else Tensor(tensors[0])
+    if not isinstance(dim, (int, np.integer)) or not -first.ndim - 1 <= dim <= first.ndim:
+        raise ValueError(f"stack: dim is {dim!r}, expected {-first.ndim - 1} to {first.ndim} for shape {first.shape}")
+    return Stack.apply(*tensors, dim=int(dim))
 
 
 def pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
@@ -91,17 +98,25 @@ def pad(x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
     >>> pad(Tensor([[1.0, 2.0]]), (1, 0)).data
     array([[0., 1., 2.]], dtype=float32)
     """
-    if len(pad) % 2 or len(pad) > 2 * x.ndim or min(pad, default=0) < 0:
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    sizes = pad if isinstance(pad, (tuple, list)) else ()
+    if sizes is not pad or len(pad) % 2 or len(pad) > 2 * x.ndim or not all(map(_is_size, pad)):
         raise ValueError(
-            f"pad: pad is {tuple(pad)}, expected pairs of numbers of at least 0 for at most {x.ndim} dimensions"
+            f"pad: pad is {pad!r}, expected pairs of numbers of at least 0 for at most {x.ndim} dimensions"
         )
     pairs = list(zip(pad[::2], pad[1::2]))
     widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
-    return Pad.apply(x, widths=widths, value=value)
+    return Pad.apply(x, widths=widths, value=arguments.number("pad", "value", value))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(0 <= value < 2**31)
 
 
 def _check_list(name: str, tensors: Any) -> None:
     if isinstance(tensors, (Tensor, np.ndarray)):
         raise TypeError(f"{name}: one array of shape {tensors.shape} came, expected a list or tuple of tensors")
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(f"{name}: tensors is a {type(tensors).__name__}, expected a list or tuple of tensors")
     if not tensors:
         raise ValueError(f"{name}: the list of tensors is empty")

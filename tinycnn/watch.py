@@ -230,6 +230,8 @@ def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] =
     """
     arguments.instance("watch", "model", model, nn.Module, "a Module")
     arguments.integer("watch", "every", every, 1)
+    if not isinstance(kinds, tuple) or not all(isinstance(kind, type) for kind in kinds):
+        raise TypeError(f"watch: kinds is {kinds!r}, expected a tuple of Module classes")
     return Watch(model, every, kinds)
 
 

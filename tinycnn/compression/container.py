@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.compression import bitstream, huffman
 from tinycnn.errors import WeightsError
 from tinycnn.files.atomic import atomic_write
@@ -199,6 +200,7 @@ def _code_runs(places: np.ndarray, count: int, huffman_coded: bool) -> tuple[dic
 
 def _header(data: bytes) -> tuple[list[Entry], int]:
     """Return the entries, and the offset of the arrays' bytes."""
+    arguments.instance("container", "data", data, (bytes, bytearray, memoryview), "bytes")
     if data[:6] != MAGIC or len(data) < _PREFIX.size:
         raise WeightsError("not a .tcz file, or truncated")
     _, version, length, checksum = _PREFIX.unpack_from(data)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.data.dataset import Dataset
 from tinycnn.kernels import for_device
 
@@ -81,10 +82,14 @@ class DataLoader:
             raise TypeError(
                 f"DataLoader: dataset is a {type(dataset).__name__}, expected a Dataset such as ArrayDataset"
             )
-        self.dataset, self.shuffle, self.drop_last = dataset, shuffle, drop_last
+        self.dataset = dataset
+        self.shuffle = arguments.flag("DataLoader", "shuffle", shuffle)
+        self.drop_last = arguments.flag("DataLoader", "drop_last", drop_last)
         self.batch_size = _integer("DataLoader", "batch_size", batch_size, 1)
         self.seed = _integer("DataLoader", "seed", seed, 0)
         self.prefetch = _integer("DataLoader", "prefetch", prefetch, 0)
+        if not isinstance(shard, (tuple, list)) or len(shard) != 2:
+            raise ValueError(f"DataLoader: shard is {shard!r}, expected (rank, ranks)")
         rank, ranks = shard
         if not 0 <= rank < ranks:
             raise ValueError(f"DataLoader: shard is {shard}, expected (rank, ranks) with rank from 0 to ranks - 1")

@@ -266,7 +266,7 @@ class Cutout:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = _check_whole("Cutout", "size", size, 1)
+        self.size = min(_check_whole("Cutout", "size", size, 1), 2**31)
 
     def __call__(self, images: np.ndarray, rng: Rng) -> np.ndarray:
         """Return images with a square of zeros."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinycnn import arguments, random
-from tinycnn.functional.checks import dimension, float_tensor
+from tinycnn.functional.checks import dimension, float_tensor, probability
 from tinycnn.ops import activation
 from tinycnn.tensor import Tensor
 
@@ -19,7 +19,8 @@ def relu(input: Tensor) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """Return x if x > 0 else negative_slope * x."""
-    return activation.LeakyReLU.apply(float_tensor("leaky_relu", input), negative_slope=float(negative_slope))
+    slope = arguments.number("leaky_relu", "negative_slope", negative_slope)
+    return activation.LeakyReLU.apply(float_tensor("leaky_relu", input), negative_slope=slope)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -51,11 +52,10 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: ran
     of threads, and computed again in backward rather than stored (Srivastava et al. 2014; Salmon et al. 2011).
     """
     input = float_tensor("dropout", input)
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is {p}, expected a probability from 0 to 1")
+    p, training = probability("dropout", p), arguments.flag("dropout", "training", training)
     if not training or p == 0:
         return input
     source = random.default_generator() if generator is None else generator
     arguments.instance("dropout", "generator", source, random.Generator, "a tinycnn.random.Generator")
     first = source.row * (input.size // max(len(input), 1)) if input.ndim else 0
-    return activation.Dropout.apply(input, p=float(p), seed=source.seed, stream=source.next_stream(), first=first)
+    return activation.Dropout.apply(input, p=p, seed=source.seed, stream=source.next_stream(), first=first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tinycnn.tensor import Tensor
 
 Pair = int | Sequence[int]
 LARGEST_SIZE = 2**31 - 1
+LARGEST_FLOAT = sys.float_info.max
 
 
 def float_tensor(name: str, value: Any, argument: str = "input") -> Tensor:
@@ -45,7 +47,7 @@ def constant(name: str, argument: str, value: Any, input: Tensor) -> Tensor:
     """Return numbers as a tensor of the input's dtype and device."""
     try:
         return Tensor(value, dtype=input.dtype).to(input.device)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: {argument} is a {type(value).__name__}, expected numbers") from error
 
 
@@ -64,7 +66,16 @@ def is_int(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    """True for a number that a float can hold."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= LARGEST_FLOAT
+    return isinstance(value, (float, np.integer, np.floating))
+
+
+def probability(name: str, value: Any) -> float:
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name}: p is {value!r}, expected a probability from 0 to 1")
+    return float(value)
 
 
 def images(name: str, value: Any) -> Tensor:

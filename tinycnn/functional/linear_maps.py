@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tinycnn import arguments
 from tinycnn.functional.checks import (
     Pair,
     check_bias,
@@ -33,7 +34,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Tensor, shape (..., out)
     """
     input, weight, bias = layer_inputs("linear", input, weight, bias)
-    if weight.ndim != 2 or not input.ndim or input.shape[-1] != weight.shape[1]:
+    if weight.ndim != 2:
+        raise ValueError(f"linear: weight has shape {weight.shape}, expected (out, in)")
+    if not input.ndim or input.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: input has shape {input.shape} but weight {weight.shape} expects (..., {weight.shape[-1]})"
         )
@@ -102,6 +105,8 @@ def conv2d(
         )
     check_bias("conv2d", bias, weight)
     same_dtype("conv2d", input, weight)
+    if algorithm is not None:
+        arguments.instance("conv2d", "algorithm", algorithm, str, "an algorithm's name")
     stride_, dilation_ = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
     padding_ = padding_of(padding, weight.shape[2:], stride_, dilation_)
     check_window("conv2d", input, weight.shape[2:], padding_, dilation_)
@@ -113,5 +118,5 @@ def conv2d(
         padding=padding_,
         dilation=dilation_,
         groups=int(groups),
-        algorithm=algorithm or convolution.convolution_algorithm.current(),
+        algorithm=convolution.convolution_algorithm.current() if algorithm is None else algorithm,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.functional.checks import constant, float_tensor, is_int
 from tinycnn.kernels.arrays import converted
 from tinycnn.ops import loss
@@ -43,15 +44,14 @@ def cross_entropy(
         If shapes do not fit or a target is outside the classes.
     """
     input = float_tensor("cross_entropy", input)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 to 1")
+    smoothing = arguments.number("cross_entropy", "label_smoothing", label_smoothing, 0, 1)
     labels, weights = _targets("cross_entropy", input, target, weight, ignore_index)
     single = input.ndim == 1
     batch, classes = (1, input.shape[0]) if single else input.shape[:2]
     inner = labels.reshape(batch, int(np.prod(input.shape[2:])))
     logits = input.reshape(batch, classes, inner.shape[1])
     losses = loss.CrossEntropy.apply(
-        logits, inner, weight=weights, ignore_index=int(ignore_index), label_smoothing=float(label_smoothing)
+        logits, inner, weight=weights, ignore_index=int(ignore_index), label_smoothing=smoothing
     )
     return _reduce_weighted("cross_entropy", losses, labels, weights, ignore_index, reduction)
 
@@ -86,10 +86,8 @@ def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
 
 
 def _reduce(name: str, losses: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
+    if arguments.choice(name, "reduction", reduction, ("mean", "sum", "none")) == "none":
         return losses
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"{name}: reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")
     return losses.mean() if reduction == "mean" else losses.sum()
 
 
@@ -102,7 +100,7 @@ def _reduce_weighted(
     reduction: str,
 ) -> Tensor:
     """Reduce; the mean divides by the weights of the targets that count."""
-    if reduction != "mean":
+    if arguments.choice(name, "reduction", reduction, ("mean", "sum", "none")) != "mean":
         return _reduce(name, losses.reshape(labels.shape), reduction)
     total = _sample_weights(labels, weights, ignore_index, losses.dtype).sum(dtype=np.float64)
     return losses.sum() / float(total)
@@ -143,6 +141,8 @@ def _targets(
     if weight is None:
         return labels, None
     weights = np.asarray(weight.numpy() if isinstance(weight, Tensor) else weight)
+    if weights.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: weight has dtype {weights.dtype}, expected numbers")
     weights = weights if weights.dtype == input.dtype else converted(weights, input.dtype)
     if weights.shape != (classes,):
         raise ValueError(f"{name}: weight has shape {weights.shape}, expected ({classes},)")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.functional.checks import float_tensor, is_int, is_number, running
 from tinycnn.ops import normalization
 from tinycnn.tensor import Tensor
@@ -50,12 +51,13 @@ def batch_norm(
     if (running_mean is None) != (running_var is None):
         given, missing = ("running_var", "running_mean") if running_mean is None else ("running_mean", "running_var")
         raise ValueError(f"batch_norm: {given} came without {missing}, expected both or neither")
-    if not is_number(eps) or not eps >= 0:
-        raise ValueError(f"batch_norm: eps is {eps!r}, expected a number of at least 0")
+    eps = arguments.number("batch_norm", "eps", eps, 0)
     if not is_number(momentum):
         raise ValueError(
             f"batch_norm: momentum is {momentum!r}, expected a number; nn.BatchNorm2d takes None for a cumulative mean"
         )
+    if communicator is not None and not hasattr(communicator, "allreduce"):
+        raise TypeError(f"batch_norm: communicator is a {type(communicator).__name__}, expected a Communicator")
     weight, bias = (
         None if value is None else float_tensor("batch_norm", value, name)
         for name, value in (("weight", weight), ("bias", bias))
@@ -74,7 +76,7 @@ def batch_norm(
             raise TypeError(
                 f"batch_norm: input has dtype {input.dtype} but {name} has {tensor.dtype}; convert one of them"
             )
-    training = training or running_mean is None
+    training = arguments.flag("batch_norm", "training", training) or running_mean is None
     if training and input.size == channels and communicator is None:
         raise ValueError(
             f"batch_norm: training needs more than one value for each channel, input has shape {input.shape}"
@@ -102,6 +104,6 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
         raise ValueError(f"local_response_norm: input has shape {input.shape}, expected (N, C, ...)")
     if not is_int(size) or size < 1:
         raise ValueError(f"local_response_norm: size is {size}, expected at least 1")
-    return normalization.LocalResponseNorm.apply(
-        input, size=int(size), alpha=float(alpha), beta=float(beta), k=float(k)
-    )
+    given = {"alpha": alpha, "beta": beta, "k": k}
+    numbers = {name: arguments.number("local_response_norm", name, value) for name, value in given.items()}
+    return normalization.LocalResponseNorm.apply(input, size=int(size), **numbers)

@@ -68,6 +68,8 @@ def constant_(tensor: Tensor, value: float) -> Tensor:
     arguments.instance("init", "tensor", tensor, Tensor, "a Tensor")
     if not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"init: value is {value!r}, expected a number")
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ValueError("init: value is too large for a float")
     with changing(tensor.data), np.errstate(all="ignore"):
         tensor.data[...] = value
     return tensor
@@ -123,8 +125,7 @@ def kaiming_normal_(
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"init: mode is {mode!r}, expected 'fan_in' or 'fan_out'")
+    arguments.choice("init", "mode", mode, ("fan_in", "fan_out"))
     fan = fan_in_and_out(tensor)[mode == "fan_out"]
     return gain(nonlinearity, a) / math.sqrt(max(fan, 1))
 

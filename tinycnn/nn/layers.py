@@ -57,6 +57,7 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
         _check_sizes("Linear", in_features=in_features, out_features=out_features)
+        arguments.flag("Linear", "bias", bias)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(np.empty((out_features, in_features), np.float32))
         self.register_parameter("bias", Parameter(np.empty(out_features, np.float32)) if bias else None)
@@ -100,6 +101,7 @@ class Conv2d(Module):
     ) -> None:
         super().__init__()
         _check_sizes("Conv2d", in_channels=in_channels, out_channels=out_channels, groups=groups)
+        arguments.flag("Conv2d", "bias", bias)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"Conv2d: groups is {groups}, expected a divisor of in_channels {in_channels} and out_channels "
@@ -159,6 +161,9 @@ class BatchNorm2d(Module):
         _check_sizes("BatchNorm2d", num_features=num_features)
         if momentum is not None and not checks.is_number(momentum):
             raise ValueError(f"BatchNorm2d: momentum is {momentum!r}, expected a number or None")
+        arguments.number("BatchNorm2d", "eps", eps, 0)
+        arguments.flag("BatchNorm2d", "affine", affine)
+        arguments.flag("BatchNorm2d", "track_running_stats", track_running_stats)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.communicator: Any = None  # see tinycnn.distributed.synchronize_batch_norm
         shape, tracked = (num_features,), track_running_stats
@@ -356,8 +361,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, generator: Generator | None = None) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p is {p}, expected a probability from 0 to 1")
+        p = checks.probability("Dropout", p)
         if generator is not None:
             arguments.instance("Dropout", "generator", generator, Generator, "a tinycnn.random.Generator")
         self.p, self.generator = p, generator

@@ -18,8 +18,8 @@ LARGEST = sys.float_info.max
 
 
 def check_range(owner: str, name: str, value: Any, low: float = 0.0, high: float = float("inf")) -> None:
-    """Raise ValueError unless low <= value < high."""
-    if not isinstance(value, NUMBERS) or not low <= value < high:
+    """Raise ValueError unless low <= value < high, and value is a number that a float can hold."""
+    if not isinstance(value, NUMBERS) or not low <= value < high or value > LARGEST:
         if low == -float("inf"):
             limit = "a finite number"
         elif high == float("inf"):

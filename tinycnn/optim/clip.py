@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.kernels.arrays import overlaps_itself, quiet_for
 from tinycnn.kernels.versions import changing
 from tinycnn.tensor import Tensor
@@ -40,7 +41,7 @@ def clip_grad_norm_(
         raise ValueError(f"clip_grad_norm_: norm_type is {norm_type}, expected above 0")
     holders = _with_gradients("clip_grad_norm_", parameters)
     total = _joint_norm([p.grad for p in holders if p.grad is not None and p.grad.size], order)
-    if error_if_nonfinite and not math.isfinite(total):
+    if arguments.flag("clip_grad_norm_", "error_if_nonfinite", error_if_nonfinite) and not math.isfinite(total):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {total}")
     factor = max_norm / (total + 1e-6)
     if max_norm < math.inf and not factor >= 1:  # also for NaN
@@ -60,8 +61,8 @@ def _as_limit(what: str, value: Any) -> float:
     """Return the number, checked to be at least 0."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} is {value!r}, expected a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{what} is {value!r}, expected a number that fits into a float") from None
     if not number >= 0:
         raise ValueError(f"{what} is {value}, expected at least 0")
     return number

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.optim.checks import check_range
 from tinycnn.optim.optimizer import Optimizer
 from tinycnn.optim.rates import rates_of
@@ -60,10 +61,8 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         self.optimizer = check_optimizer(self, optimizer)
-        if mode not in ("min", "max"):
-            raise ValueError(f"ReduceLROnPlateau: mode is {mode!r}, expected 'min' or 'max'")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"ReduceLROnPlateau: threshold_mode is {threshold_mode!r}, expected 'rel' or 'abs'")
+        arguments.choice("ReduceLROnPlateau", "mode", mode, ("min", "max"))
+        arguments.choice("ReduceLROnPlateau", "threshold_mode", threshold_mode, ("rel", "abs"))
         check_range("ReduceLROnPlateau", "factor", factor, 0.0, 1.0)
         if factor == 0:
             raise ValueError("ReduceLROnPlateau: factor is 0, expected above 0")

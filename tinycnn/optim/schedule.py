@@ -244,5 +244,5 @@ def checked_rates(schedule: Any, name: str, value: Any) -> list[float]:
 
 
 def _check_integer(what: str, value: Any, low: int) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < low:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value < 2**62:
         raise ValueError(f"{what} is {value!r}, expected an integer of at least {low}")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.optim.optimizer import Optimizer
 from tinycnn.tensor import Tensor
 
@@ -50,7 +51,8 @@ class SGD(Optimizer):
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         super().check_options(options)
-        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
+        nesterov = arguments.flag(type(self).__name__, "nesterov", options["nesterov"])
+        if nesterov and (options["momentum"] <= 0 or options["dampening"] != 0):
             raise ValueError(f"{type(self).__name__}: nesterov needs momentum above 0 and dampening 0")
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:

@@ -65,13 +65,17 @@ def dimension(name: str, x: Facts, dim: int) -> int:
 
     Raises
     ------
+    TypeError
+        If it is not an integer.
     ValueError
         If ``x`` has no such dimension.
     """
     count = max(x.ndim, 1)
+    if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool):
+        raise TypeError(f"{name}: dim is {dim!r}, expected an integer")
     if not -count <= dim < count:
         raise ValueError(f"{name}: dim is {dim}, expected {-count} to {count - 1} for shape {x.shape}")
-    return dim % count
+    return int(dim) % count
 
 
 def plain_index(index: Any) -> Any:

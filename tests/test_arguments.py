@@ -1,0 +1,121 @@
+"""Nonsense for an option of a function, layer or optimizer is a TypeError or ValueError that names it."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import tinycnn as tc
+from tinycnn import functional as F
+from tinycnn import nn, optim
+from tinycnn.compression import container
+from tinycnn.data import ArrayDataset, DataLoader
+from tinycnn.nn import init
+from tinycnn.tensor import Tensor
+
+NONSENSE = {
+    "text": "text",
+    "bytes": b"x",
+    "list": [1.0, None],
+    "dict": {},
+    "object": object(),
+    "complex": 1j,
+    "array": np.ones(3),
+    "empty array": np.zeros(0),
+    "tensor": Tensor([1.0, 2.0]),
+    "date": np.datetime64("2020"),
+    "huge": 10**400,
+}
+POSSIBLE = {
+    "huge": ("ceil_mode", "count_include_pad", "training", "affine", "track_running_stats", "bias"),
+    "array": ("weight", "bias"),
+    "tensor": ("weight", "bias"),
+}
+IMAGES, SCORES, LABELS = Tensor(np.ones((2, 3, 5, 5))), Tensor(np.ones((2, 3))), np.array([0, 1])
+FUNCTIONS = {
+    F.avg_pool2d: (IMAGES, 2),
+    F.batch_norm: (IMAGES, np.zeros(3), np.ones(3)),
+    F.conv2d: (IMAGES, Tensor(np.ones((2, 3, 1, 1)))),
+    F.cross_entropy: (SCORES, LABELS),
+    F.dropout: (IMAGES,),
+    F.leaky_relu: (IMAGES,),
+    F.local_response_norm: (IMAGES, 3),
+    F.max_pool2d: (IMAGES, 2),
+    F.mse_loss: (SCORES, SCORES),
+    F.nll_loss: (SCORES, LABELS),
+    F.pad: (IMAGES, (1, 1)),
+    F.softmax: (IMAGES,),
+    nn.BatchNorm2d: (3,),
+    nn.Conv2d: (3, 2, 1),
+    nn.Dropout: (),
+    nn.Linear: (2, 3),
+}
+
+
+OPTIONS = [
+    pytest.param(function, given, name, nonsense, id=f"{function.__name__}-{name}-{nonsense}")
+    for function, given in FUNCTIONS.items()
+    for name in list(inspect.signature(function).parameters)[len(given) :]
+    for nonsense in NONSENSE
+    if name not in POSSIBLE.get(nonsense, ())
+]
+
+
+@pytest.mark.parametrize(("function", "given", "name", "nonsense"), OPTIONS)
+def test_an_option_is_refused_by_its_name(function, given, name, nonsense):
+    with pytest.raises((TypeError, ValueError), match=rf"^{function.__name__}: .*\b{name}\b"):
+        layer = function(*given, **{name: NONSENSE[nonsense]})
+        if isinstance(layer, nn.Module):
+            layer(IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: F.linear(SCORES, 0.5), r"linear: weight has shape \(\), expected \(out, in\)"),
+        (lambda: F.global_avg_pool2d(SCORES), r"global_avg_pool2d: input has shape \(2, 3\)"),
+        (lambda: F.mse_loss(SCORES, "text"), "mse_loss: target is a str, expected numbers"),
+        (lambda: F.pad(IMAGES, 3), "pad: pad is 3, expected pairs of numbers"),
+        (lambda: F.pad(IMAGES, "ab"), "pad: pad is 'ab', expected pairs of numbers"),
+        (lambda: IMAGES.flatten("a"), "flatten: dim is 'a', expected an integer"),
+        (lambda: tc.concatenate(5), "concatenate: tensors is a int, expected a list or tuple of tensors"),
+        (lambda: tc.concatenate([SCORES], dim=None), "concatenate: dim is None, expected an integer"),
+        (lambda: tc.stack([SCORES], dim=2**70), r"stack: dim is \d+, expected -3 to 2 for shape \(2, 3\)"),
+        (lambda: tc.broadcast_to(SCORES, 5), "broadcast_to: shape is 5, expected a tuple of sizes"),
+        (lambda: tc.watch(nn.ReLU(), kinds=nn.ReLU), "watch: kinds is .*ReLU.*, expected a tuple of Module classes"),
+        (lambda: init.constant_(IMAGES, 10**400), "init: value is too large for a float"),
+        (lambda: init.kaiming_normal_(IMAGES, mode=LABELS), r"init: mode is array.*, expected 'fan_in' or 'fan_out'"),
+        (lambda: container.decode("text"), "container: data is a str, expected bytes"),
+    ],
+)
+def test_other_functions(call, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda o: optim.SGD([nn.Parameter(np.ones(2))], nesterov=LABELS),
+            "SGD: nesterov is .*, expected True or False",
+        ),
+        (lambda o: optim.StepLR(o, 2, 10**400), "StepLR: gamma is 1000"),
+        (lambda o: optim.CosineAnnealingLR(o, 10**400), "CosineAnnealingLR: T_max is 1000"),
+        (lambda o: optim.ReduceLROnPlateau(o, LABELS), "ReduceLROnPlateau: mode is .*, expected 'min' or 'max'"),
+        (lambda o: optim.ReduceLROnPlateau(o, threshold_mode=LABELS), "ReduceLROnPlateau: threshold_mode is"),
+        (lambda o: optim.clip_grad_value_([], 10**400), "clip_grad_value_: clip_value is 1000"),
+        (lambda o: optim.clip_grad_norm_([], 1.0, error_if_nonfinite=LABELS), "clip_grad_norm_: error_if_nonfinite is"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:clip_grad")
+def test_optimizers_and_schedules(make, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        make(optim.SGD([nn.Parameter(np.ones(2))], lr=0.1))
+
+
+@pytest.mark.parametrize("option", [{"shuffle": LABELS}, {"drop_last": "no"}, {"shard": ()}, {"shard": "text"}])
+def test_loaders(option):
+    data = ArrayDataset(np.zeros((4, 1, 2, 2)), np.array([0, 1, 0, 1]), ["a", "b"])
+    with pytest.raises((TypeError, ValueError), match=f"^DataLoader: {next(iter(option))} is .*, expected"):
+        DataLoader(data, **option)
