@@ -3,7 +3,10 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 from tests.imports import arrows, cycles, foreign_imports, foreign_private_names, modules
 
@@ -62,6 +65,18 @@ def test_no_imports_in_a_circle():
 
 def test_no_module_uses_a_private_name_of_another():
     assert foreign_private_names() == []
+
+
+PACKAGES = [name for name, path in modules().items() if path.name == "__init__.py" and ".kernels" not in name]
+
+
+@pytest.mark.parametrize("name", ["tinycnn", *PACKAGES])
+def test_a_package_lists_its_public_names_only(name):
+    """dir() of a package without ``__all__`` lists its modules."""
+    package = import_module(name)
+    listed = [entry for entry in dir(package) if not entry.startswith("__")]
+    submodules = [module.rpartition(".")[2] for module in sys.modules if module.rpartition(".")[0] == name]
+    assert listed == sorted(getattr(package, "__all__", submodules))
 
 
 def lines(*names):

@@ -58,3 +58,7 @@ __all__ = [
     "watch",
     "where",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

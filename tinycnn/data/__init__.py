@@ -7,3 +7,7 @@ from tinycnn.data.loader import DataLoader
 from tinycnn.data.registry import NAMES, default_root, load
 
 __all__ = ["NAMES", "ArrayDataset", "DataLoader", "Dataset", "Glyphs", "default_root", "load", "transforms"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -27,3 +27,7 @@ __all__ = [
     "synchronize_batch_norm",
     "world",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

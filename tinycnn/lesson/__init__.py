@@ -4,3 +4,7 @@ from tinycnn.lesson.report import FAST, ClaimError, check, show
 from tinycnn.lesson.training import fit, glyphs
 
 __all__ = ["FAST", "ClaimError", "check", "fit", "glyphs", "show"]
+
+
+def __dir__() -> list[str]:
+    return __all__

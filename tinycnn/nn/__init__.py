@@ -51,3 +51,7 @@ __all__ = [
     "Tanh",
     "init",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,3 +7,7 @@ from tinycnn.tensor_methods.products import Products
 from tinycnn.tensor_methods.reduction import MaxResult, Reduction
 
 __all__ = ["Arithmetic", "Comparison", "Conversion", "MaxResult", "Products", "Reduction"]
+
+
+def __dir__() -> list[str]:
+    return __all__

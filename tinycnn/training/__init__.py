@@ -6,3 +6,7 @@ from tinycnn.training.evaluation import Evaluation, evaluate
 from tinycnn.training.loop import Trainer
 
 __all__ = ["Callback", "Evaluation", "Trainer", "TrainingError", "evaluate"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -20,6 +20,8 @@ from tinycnn.weights.safetensors import load_safetensors, save_safetensors
 from tinycnn.weights.state import without_wrappers
 from tinycnn.weights.torch_pickle import load_pth
 
+__all__ = ["load", "load_npz", "load_pth", "load_safetensors", "save", "save_npz", "save_safetensors"]
+
 _SUFFIXES = {
     "safetensors": ".safetensors",
     "npz": ".npz",
@@ -132,3 +134,7 @@ def save(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     if writer is None:
         raise WeightsError(f"{path}: unknown format, expected a name that ends in {', '.join(_WRITERS)}")
     writer(path, arrays)
+
+
+def __dir__() -> list[str]:
+    return __all__

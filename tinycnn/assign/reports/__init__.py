@@ -10,6 +10,8 @@ from tinycnn.assign.reports import page, platforms, tables
 from tinycnn.assign.task import Task
 from tinycnn.errors import unknown_name
 
+__all__ = ["FORMATS", "Writer", "check", "write"]
+
 Writer = Callable[[Task, list[Report], Path], list[Path]]
 
 FORMATS: dict[str, Writer] = {
@@ -41,3 +43,7 @@ def write(formats: Iterable[str], task: Task, reports: list[Report], out: Path) 
     """Write reports in some formats; return the files and folders written."""
     out.mkdir(parents=True, exist_ok=True)
     return [path for name in formats for path in FORMATS[name](task, reports, out)]
+
+
+def __dir__() -> list[str]:
+    return __all__
