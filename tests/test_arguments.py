@@ -11,6 +11,7 @@ from tinycnn import nn, optim
 from tinycnn.compression import container
 from tinycnn.data import ArrayDataset, DataLoader
 from tinycnn.nn import init
+from tinycnn.ops.reduction import MaxAlong
 from tinycnn.tensor import Tensor
 
 NONSENSE = {
@@ -85,6 +86,10 @@ def test_an_option_is_refused_by_its_name(function, given, name, nonsense):
         (lambda: tc.watch(nn.ReLU(), kinds=nn.ReLU), "watch: kinds is .*ReLU.*, expected a tuple of Module classes"),
         (lambda: init.constant_(IMAGES, 10**400), "init: value is too large for a float"),
         (lambda: init.kaiming_normal_(IMAGES, mode=LABELS), r"init: mode is array.*, expected 'fan_in' or 'fan_out'"),
+        (
+            lambda: MaxAlong.apply(SCORES, indices=0, dim=1, keepdim=True),
+            "maxalong: .* indices is a int, expected an array",
+        ),
         (lambda: container.decode("text"), "container: data is a str, expected bytes"),
     ],
 )

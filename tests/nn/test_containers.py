@@ -81,6 +81,7 @@ def test_a_part_grows_without_replacing_anything(net):
         (lambda n: n[4], IndexError, "Sequential: the index is 4, there are 4 modules"),
         (lambda n: n.__setitem__(-5, nn.ReLU()), IndexError, "the index is -5, there are 4 modules"),
         (lambda n: n["0"], TypeError, "Sequential: the index is '0', expected an integer"),
+        (lambda n: n[np.array("2020", "M8[Y]")], TypeError, "Sequential: the index is array.*, expected an integer"),
         (lambda n: n.__setitem__(0, None), TypeError, "entry 0 is None, expected a Module"),
         (lambda n: n.append(np.tanh), TypeError, "expected a Module"),
         (lambda n: n.insert(0, "x"), TypeError, "entry 4 is 'x', expected a Module"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -60,11 +61,13 @@ class ModuleList(Module):
     def _place(self, index: Any) -> int:
         """Return a position in the list, checked."""
         name = type(self).__name__
-        if isinstance(index, bool) or not hasattr(index, "__index__"):
-            raise TypeError(f"{name}: the index is {index!r}, expected an integer")
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"{name}: the index is {index}, there are {len(self)} modules")
-        return int(index) % len(self)
+        try:
+            place = operator.index(None if isinstance(index, bool) else index)
+        except TypeError:
+            raise TypeError(f"{name}: the index is {index!r}, expected an integer") from None
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"{name}: the index is {place}, there are {len(self)} modules")
+        return place % len(self)
 
     def _set(self, name: str, module: Module) -> None:
         self._check(name, module)

@@ -85,6 +85,8 @@ class MaxAlong(Function):
     returns_new = True
 
     def forward(self, x, indices, dim, keepdim):
+        if not hasattr(indices, "dtype"):
+            raise TypeError(f"indices is a {type(indices).__name__}, expected an array of integers")
         self.shape, self.dim = x.shape, dim
         self.save(indices)
         out = np.take_along_axis(x, indices, dim)
