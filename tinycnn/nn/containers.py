@@ -62,9 +62,11 @@ class ModuleList(Module):
         """Return a position in the list, checked."""
         name = type(self).__name__
         try:
-            place = operator.index(None if isinstance(index, bool) else index)
+            place = operator.index(index)
         except TypeError:
-            raise TypeError(f"{name}: the index is {index!r}, expected an integer") from None
+            place = None
+        if place is None or isinstance(index, bool):
+            raise TypeError(f"{name}: the index is {index!r}, expected an integer")
         if not -len(self) <= place < len(self):
             raise IndexError(f"{name}: the index is {place}, there are {len(self)} modules")
         return place % len(self)
