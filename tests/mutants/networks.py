@@ -89,7 +89,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tinycnn/nn/containers.py",
         "tests/nn/test_containers.py",
         ("while str(number) in self._modules:", "while False:"),
-        ("return int(index) % len(self)", "return abs(int(index))"),
+        ("return place % len(self)", "return abs(int(index))"),
     ),
     *planted(
         "tinycnn/functional",
