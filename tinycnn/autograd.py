@@ -11,7 +11,6 @@ it made itself, and to those that a ``Function`` declares to be new.
 from __future__ import annotations
 
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tinycnn.grad_mode import is_grad_enabled
+from tinycnn.grad_mode import GradMode
 from tinycnn.gradients import computed_gradient, run_hooks
 from tinycnn.kernels import Kernels, for_device
 from tinycnn.kernels.arrays import FLOAT_TYPES, as_array, operands, raise_with_operands, without_upcast
@@ -115,7 +114,7 @@ class Function:
     def save(self, *arrays: Any) -> None:
         """Keep arrays for ``backward``, where ``self.saved`` returns them."""
         self._saved = arrays
-        if any(self.needs_input_grad):
+        if True in self.needs_input_grad:
             self._snapshot = Snapshot.of(arrays)
 
     @property
@@ -163,8 +162,9 @@ class Function:
         node, name = cls(), cls.__name__.lower()
         device, arrays = operands(name, inputs, _tensor_type)
         node.kernels = for_device(device)
-        recording = is_grad_enabled()
-        node.needs_input_grad = tuple(recording and isinstance(x, _tensor_type) and x.requires_grad for x in inputs)
+        recording = GradMode.current()
+        needs = [recording and isinstance(x, _tensor_type) and x.requires_grad for x in inputs]
+        node.needs_input_grad = tuple(needs)
         try:
             with np.errstate(all="ignore"):  # NaN and inf are results, as in PyTorch
                 output = as_array(_observed(node, node.forward)(*arrays, **options))
@@ -175,11 +175,11 @@ class Function:
             raise TypeError(f"{cls.__name__}.forward returned {what}, expected an array of numbers")
         if not cls.chooses_dtype:
             output = without_upcast(output, arrays)
-        if not any(node.needs_input_grad) or output.dtype not in FLOAT_TYPES:
+        if True not in needs or output.dtype not in FLOAT_TYPES:
             return _tensor_type.wrap(output)
         node.edges = tuple(
-            Edge(x if (source := x.grad_fn) is None else source, x.shape, x.dtype) if needed else None
-            for x, needed in zip(inputs, node.needs_input_grad)
+            Edge(x if (source := x.grad_fn) is None else source, array.shape, array.dtype) if needed else None
+            for x, array, needed in zip(inputs, arrays, needs)
         )
         return _tensor_type.wrap(output, node)
 
@@ -218,9 +218,9 @@ def backward(root: Function | Tensor, gradient: Any, owned: bool = False, retain
                 target.free()
 
 
-def _count_uses(root: Function | Tensor) -> Counter[Function | Tensor]:
+def _count_uses(root: Function | Tensor) -> dict[Function | Tensor, int]:
     """Count the edges of the graph behind ``root`` that lead into each node and leaf."""
-    uses: Counter[Function | Tensor] = Counter()
+    uses: dict[Function | Tensor, int] = {}
     stack = [root]
     while stack:
         node = stack.pop()
@@ -228,9 +228,10 @@ def _count_uses(root: Function | Tensor) -> Counter[Function | Tensor]:
             node.check_not_freed()
             for edge in node.edges:
                 if edge is not None:
-                    uses[edge.target] += 1
-                    if uses[edge.target] == 1:
+                    if edge.target not in uses:
+                        uses[edge.target] = 0
                         stack.append(edge.target)
+                    uses[edge.target] += 1
     return uses
 
 

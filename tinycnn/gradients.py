@@ -20,7 +20,7 @@ def run_hooks(place: str, hooks: dict[int, Callable], grad: Any) -> Any:
     TypeError, ValueError
         If a hook returns something that cannot be this gradient.
     """
-    for hook in list(hooks.values()):
+    for hook in list(hooks.values()) if hooks else ():
         shown = _read_only(grad)
         replaced = hook(shown)
         if replaced is not None and replaced is not shown:
@@ -65,6 +65,8 @@ def computed_gradient(grad: Any, like: Any, name: str) -> Any:
     TypeError, RuntimeError
         If it does not hold real numbers, or its shape does not fit.
     """
+    if grad.shape == like.shape and grad.dtype == like.dtype:
+        return grad
     if grad.dtype.kind not in "fiub":
         raise TypeError(f"{name}.backward returned a gradient of dtype {grad.dtype}, expected real numbers")
     if grad.shape != like.shape:

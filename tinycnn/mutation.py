@@ -1,7 +1,7 @@
 """Detection of arrays that change between the forward and the backward pass.
 
 ``backward`` computes with the arrays that ``forward`` saved, so its gradients are wrong if one of them changed in the
-meantime. A saved array whose version (:mod:`tinycnn.kernels.versions`) differs from that at ``forward`` is an error. A
+meantime. A saved array that was written to since ``forward`` (:mod:`tinycnn.kernels.versions`) is an error. A
 direct NumPy write to ``tensor.data`` is not counted; inside :func:`detect_mutation` saved arrays are compared byte by
 byte.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from tinycnn.kernels import on_host
 from tinycnn.kernels.choice import Choice
-from tinycnn.kernels.versions import version_of
+from tinycnn.kernels.versions import now, version_of
 
 
 class detect_mutation(Choice, default=False):
@@ -42,22 +42,21 @@ class detect_mutation(Choice, default=False):
 
 
 class Snapshot(NamedTuple):
-    """The state of saved arrays at ``forward``: their versions and, inside :class:`detect_mutation`, digests."""
+    """The moment at which ``forward`` saved arrays and, inside :class:`detect_mutation`, digests of them."""
 
-    versions: list[int]
+    moment: int
     digests: list[bytes | None] | None
 
     @classmethod
     def of(cls, arrays: tuple[Any, ...]) -> Snapshot:
         """Take a snapshot of arrays; numbers and None among them never change."""
         digests = [_digest(array) for array in arrays] if detect_mutation.current() else None
-        return cls([version_of(array) for array in arrays], digests)
+        return cls(now(), digests)
 
     def changed(self, arrays: tuple[Any, ...]) -> Any:
         """Return the first of the arrays that changed since the snapshot, None if none did."""
         for i, array in enumerate(arrays):
-            same = version_of(array) == self.versions[i]
-            if not same or (self.digests is not None and _digest(array) != self.digests[i]):
+            if version_of(array) > self.moment or (self.digests is not None and _digest(array) != self.digests[i]):
                 return array
         return None
 

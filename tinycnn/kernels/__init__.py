@@ -152,10 +152,7 @@ def for_device(device: str) -> Kernels:
     DeviceError
         If the device is not there, with what to install.
     """
-    return _chosen().value if device == "cpu" else _for_other_device(device)
-
-
-_chosen = use_kernels.frames.get  # as use_kernels.current(), which would take a tenth of a microsecond more
+    return use_kernels.current() if device == "cpu" else _for_other_device(device)
 
 
 @cache

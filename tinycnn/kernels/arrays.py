@@ -40,15 +40,20 @@ def operands(name: str, inputs: tuple[Any, ...], tensor_type: Any) -> tuple[str,
     ValueError
         If the tensors are on different devices.
     """
+    arrays = [x.data if isinstance(x, tensor_type) else _as_constant(x) for x in inputs]
+    if _PLAIN.issuperset(map(type, arrays)):
+        return "cpu", arrays
     devices = {x.device for x in inputs if isinstance(x, tensor_type)}
     if len(devices) > 1:
         raise ValueError(f"{name}: inputs are on different devices: {', '.join(sorted(devices))}")
-    arrays = [x.data if isinstance(x, tensor_type) else _as_constant(x) for x in inputs]
-    if not devices or "cpu" in devices:
-        return "cpu", arrays
-    device = devices.pop()
+    device = devices.pop() if devices else "cpu"
+    if device == "cpu":
+        return device, arrays
     to_device = for_device(device).as_array
     return device, [to_device(x) if isinstance(x, np.ndarray) else x for x in arrays]
+
+
+_PLAIN = frozenset({np.ndarray, float, int, bool, type(None)})
 
 
 def _as_constant(value: Any) -> Any:

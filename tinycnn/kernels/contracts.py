@@ -1,9 +1,9 @@
 """Checks of a kernel's arguments, so that no call can make a compiled loop leave its arrays.
 
 One function for each kernel of :mod:`.protocol`, with the same name and signature. :class:`tinycnn.kernels.Kernels`
-calls it before the kernel, on every device. Each check looks at shapes, dtypes and numbers, never at elements, so it
-takes a few microseconds. Functions under ``tinycnn.kernels.cpu`` and ``.cuda`` that are imported by themselves do not
-check.
+calls it before the kernel, on every device. Each check looks at types, shapes, dtypes and numbers, and at whether an
+array may be written to, never at elements: so arguments that agree in these with earlier ones are not checked again.
+Functions under ``tinycnn.kernels.cpu`` and ``.cuda`` that are imported by themselves do not check.
 
 The operations and :mod:`tinycnn.functional` check earlier and in the user's words; only those see a message from here
 who call a kernel, ``Function.apply`` or ``Function.backward`` themselves.
@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import numpy as np
 
 from tinycnn.kernels import expect
 from tinycnn.kernels.geometry import output_size, pooled_size
 
+MOST_FACTS = 1000  # remembered for each kernel; an image size or a batch size that is new adds one
 ALGORITHMS = ("auto", "im2col", "direct", "winograd")  # of a convolution
 
 
@@ -32,12 +35,41 @@ def checked(kernel: Callable) -> Callable:
     if check is None or hasattr(kernel, "checks_itself"):
         return kernel
 
+    passed: set[Any] = set()
+
     @functools.wraps(kernel)
     def checked_kernel(*arguments: Any, **options: Any) -> Any:
-        check(*arguments, **options)
+        facts = _facts(arguments) if not options else _facts([*arguments, *options, *options.values()])
+        if facts not in passed:
+            check(*arguments, **options)
+            if len(passed) > MOST_FACTS:
+                passed.clear()
+            if facts is not None:
+                passed.add(facts)
         return kernel(*arguments, **options)
 
     return checked_kernel
+
+
+def _facts(values: Iterable[Any]) -> tuple[Any, ...] | None:
+    """Return what a check can see of its arguments; None if one of them may change or cannot be compared."""
+    facts: list[Any] = []
+    for value in values:
+        kind = type(value)
+        if kind is np.ndarray:
+            facts += value.shape, value.dtype, value.flags.writeable
+        elif kind in _IMMUTABLE:
+            facts += kind, value
+        elif kind is tuple:  # (1, 1) equals (1.0, True)
+            if not _IMMUTABLE.issuperset(kinds := tuple(map(type, value))):
+                return None
+            facts += value, kinds
+        else:
+            return None
+    return tuple(facts)
+
+
+_IMMUTABLE = frozenset({int, float, bool, str, type(None)})
 
 
 # -- memory layout -----------------------------------------------------------------------------------------------------

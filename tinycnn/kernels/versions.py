@@ -1,6 +1,7 @@
 """Versions of buffers: every write that tinycnn makes to an array is counted (as PyTorch does for its tensors).
 
-Views of a buffer share its version. A version is never given twice, so a new buffer cannot be taken for an old one.
+Views of a buffer share its version. A version is the moment of the last write, and no moment occurs twice: a buffer was
+written to since a moment if its version is larger.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ class changing:
         for array in self._arrays:
             if array is not None:
                 _set_version(buffer_of(array))
+
+
+def now() -> int:
+    """Return a new moment, later than all writes so far."""
+    return next(_clock)
 
 
 def version_of(array: Any) -> int:
@@ -73,4 +79,4 @@ def _set_version(buffer: Any) -> None:
     key = id(buffer)
     entry = _versions.get(key)
     reference = weakref.ref(buffer, lambda _: _versions.pop(key, None)) if entry is None else entry[0]
-    _versions[key] = reference, next(_clock)
+    _versions[key] = reference, now()

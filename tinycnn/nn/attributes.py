@@ -69,9 +69,9 @@ class Attributes:
             del table[name]
 
     def __getattr__(self, name: str) -> Any:
-        tables = self._tables()
-        for entries in tables:
-            if name in entries:
+        own = self.__dict__
+        for table in _TABLES[:3]:
+            if name in (entries := own.get(table, {})):
                 return entries[name]
         descriptor = next((vars(kind)[name] for kind in type(self).__mro__ if name in vars(kind)), None)
         if descriptor is not None and hasattr(
@@ -81,7 +81,7 @@ class Attributes:
                 return descriptor.__get__(self, type(self))
             except AttributeError as error:
                 raise AttributeError(f"{type(self).__name__}.{name} raised AttributeError: {error}") from error
-        near = difflib.get_close_matches(name, [*self.__dict__, *(known for entries in tables for known in entries)])
+        near = difflib.get_close_matches(name, [*own, *(known for entries in self._tables() for known in entries)])
         hint = f"; did you mean {near[0]}?" if near else ""
         if name in _TABLES:
             hint = ": call super().__init__() first"

@@ -179,11 +179,12 @@ class BatchNorm2d(Module):
         if x.ndim != 4:
             raise ValueError(f"BatchNorm2d: input has shape {x.shape}, expected (N, C, H, W)")
         momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            with changing(self.num_batches_tracked):
-                self.num_batches_tracked += 1
+        count = self.num_batches_tracked
+        if self.training and count is not None:
+            with changing(count):
+                count[...] = count + 1
             if momentum is None:
-                momentum = 1 / int(self.num_batches_tracked)
+                momentum = 1 / int(count)
         return F.batch_norm(
             x,
             self.running_mean,

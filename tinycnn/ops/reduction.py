@@ -34,8 +34,7 @@ class Mean(Function):
         self.shape, self.dim = x.shape, dim
         out = x.sum(axis=dim, keepdims=keepdim)
         self.count = x.size // out.size if out.size else 1
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.true_divide(out, self.count, dtype=x.dtype if x.dtype.kind == "f" else None)
+        return np.true_divide(out, self.count, dtype=x.dtype if x.dtype.kind == "f" else None)
 
     def backward(self, grad):
         return np.broadcast_to(_spread(grad / (self.count or 1), self.shape, self.dim), self.shape)
@@ -52,14 +51,12 @@ class Var(Function):
         out = (centred * centred).sum(axis=dim, keepdims=keepdim)
         self.divisor = np.maximum((x.size // out.size if out.size else 0) - correction, 0)
         self.save(centred)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return out / x.dtype.type(self.divisor)
+        return out / x.dtype.type(self.divisor)
 
     def backward(self, grad):
         (centred,) = self.saved
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = grad.dtype.type(2) / grad.dtype.type(self.divisor)
-            return _spread(grad, centred.shape, self.dim) * centred * scale
+        scale = grad.dtype.type(2) / grad.dtype.type(self.divisor)
+        return _spread(grad, centred.shape, self.dim) * centred * scale
 
 
 class MaxAll(Function):

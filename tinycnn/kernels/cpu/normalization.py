@@ -160,8 +160,7 @@ def _block_sums(loop: Callable, channels: int, rows: np.ndarray, *others: np.nda
 
 def _as(dtype: np.dtype, numbers: np.ndarray) -> np.ndarray:
     """Convert float64 numbers to another dtype; those too large for it become infinite, as in its arithmetic."""
-    with np.errstate(over="ignore"):
-        return numbers.astype(dtype, copy=False)
+    return numbers.astype(dtype, copy=False)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
@@ -173,9 +172,8 @@ def _constants(rows: np.ndarray, *channels: np.ndarray) -> np.ndarray:
     """Stack per-channel constants, one row per kind, tiled to the width of the merged rows."""
     count = channels[0].size
     out = np.empty((len(channels), rows.shape[1] // max(count, 1), count), rows.dtype)
-    with np.errstate(over="ignore"):
-        for line, numbers in zip(out, channels):
-            line[:] = numbers
+    for line, numbers in zip(out, channels):
+        line[:] = numbers
     return out.reshape(len(channels), rows.shape[1])
 
 
