@@ -251,3 +251,25 @@ def test_the_count_of_batches_is_counted():
     loss = (x * layer.num_batches_tracked).sum()
     layer(np.random.default_rng(0).normal(size=(2, 2, 3, 3)).astype(np.float32))
     refused(loss)
+
+
+def test_an_interrupt_while_writes_are_counted_hides_none_of_them(monkeypatch):
+    first, second = leaf(4), leaf(4)
+    losses = [(x * x).sum() for x in (first, second)]
+    optimizer = tc.optim.SGD([first, second], lr=0.1)
+    for x in (first, second):
+        x.grad = np.ones(4, np.float32)
+    count, calls = versions._set_version, []
+
+    def interrupted(buffer):
+        calls.append(buffer)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        count(buffer)
+
+    monkeypatch.setattr(versions, "_set_version", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step()
+    for loss in losses:
+        with pytest.raises(RuntimeError, match=CHANGED):
+            loss.backward()

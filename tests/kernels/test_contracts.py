@@ -160,3 +160,30 @@ def test_an_operation_called_by_hand_checks_its_inputs():
         options = {"training": True, "momentum": 0.1, "eps": 1e-5, "communicator": None}
         options |= {"running_mean": None, "running_var": None}
         tc.ops.normalization.BatchNorm.apply(x, tc.Tensor(f(9)), None, **options)
+
+
+def test_arguments_that_equal_those_of_an_earlier_call_but_are_of_other_kinds_are_checked():
+    pooled = KERNELS.avg_pool2d(IMAGES, (2, 2), ONE, NONE, False, True)
+    for size in ((2.0, 2.0), (2, True + 1.0), [2, 2.5]):
+        with pytest.raises(ValueError, match="kernel_size"):
+            KERNELS.avg_pool2d(IMAGES, size, ONE, NONE, False, True)
+    assert pooled.shape == (2, 3, 4, 4)
+    out = f(4)
+    assert KERNELS.add(f(4), f(4), out=out) is out
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        KERNELS.add(f(4), f(4), out=out)
+    with pytest.raises(TypeError):
+        KERNELS.add(f(4), f(4), f(4), "out")
+    with pytest.raises(TypeError, match="b has dtype"):
+        KERNELS.add(f(4), DOUBLE)
+
+
+def test_what_is_remembered_of_checks_is_bounded(monkeypatch):
+    calls = []
+    monkeypatch.setattr(contracts, "MOST_FACTS", 3)
+    monkeypatch.setattr(contracts, "relu", lambda x: calls.append(x.shape))
+    relu = contracts.checked(unchecked("cpu", "relu"))
+    for size in (1, 1, 2, 3, 4, 5, 1, 1):
+        relu(f(size))
+    assert [shape[0] for shape in calls] == [1, 2, 3, 4, 5, 1]

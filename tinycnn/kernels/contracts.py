@@ -39,7 +39,9 @@ def checked(kernel: Callable) -> Callable:
 
     @functools.wraps(kernel)
     def checked_kernel(*arguments: Any, **options: Any) -> Any:
-        facts = _facts(arguments) if not options else _facts([*arguments, *options, *options.values()])
+        facts = _facts((*arguments, *options.values()))
+        if options and facts is not None:
+            facts = (*facts, *options)
         if facts not in passed:
             check(*arguments, **options)
             if len(passed) > MOST_FACTS:

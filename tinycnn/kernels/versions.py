@@ -29,6 +29,13 @@ class changing:
         pass
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self._count()
+        except BaseException:  # of a signal handler: the writes were made, so all of them count
+            self._count()
+            raise
+
+    def _count(self) -> None:
         for array in self._arrays:
             if array is not None:
                 _set_version(buffer_of(array))

@@ -153,22 +153,23 @@ class Optimizer:
                 check_update(parameter, state or {}, self.state_arrays)
             except ValueError as error:
                 raise ValueError(f"{type(self).__name__}: {self._place(number)}: {error}") from None
-        quiet = {id(group): quiet_for(self._largest(group), np.float32) for group in self.param_groups}
-        for number, parameter, group in due:
-            state = self.state.setdefault(number, {"step": 0})
-            state["step"] += 1
-            where = parameter.device
-            device = kernels.for_device(where)
-            for name, value in state.items():
-                if getattr(value, "device", where) != where:  # the model has moved
-                    state[name] = device.as_array(value)
-            arrays = [value for value in state.values() if hasattr(value, "shape")]
-            with changing(parameter.data, *arrays), quiet[id(group)]:
+        states = [self.state.get(number, {}) for number, _, _ in due]
+        arrays = [value for state in states for value in state.values() if hasattr(value, "shape")]
+        quiet = quiet_for(self._largest_option(), np.float32)
+        with changing(*[parameter.data for _, parameter, _ in due], *arrays), quiet:
+            for number, parameter, group in due:
+                state = self.state.setdefault(number, {"step": 0})
+                state["step"] += 1
+                where = parameter.device
+                device = kernels.for_device(where)
+                for name, value in state.items():
+                    if getattr(value, "device", where) != where:  # the model has moved
+                        state[name] = device.as_array(value)
                 self._update(device, parameter, state, group)
 
-    def _largest(self, group: Mapping[str, Any]) -> float:
-        """Return the largest number among a group's options."""
-        return max([abs(float(group[name])) for name in self.ranges], default=0.0)
+    def _largest_option(self) -> float:
+        """Return the largest number among the options of all groups."""
+        return max([abs(float(group[name])) for group in self.param_groups for name in self.ranges], default=0.0)
 
     def _update(self, device: Any, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__}: _update is not defined")
