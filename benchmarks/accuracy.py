@@ -24,7 +24,7 @@ from benchmarks import NETS, torch_nets
 from tests.models.test_gradients import FULL, REDUCED, check_full, check_reduced
 from tests.ops.test_against_torch import CASES, differences
 from tinycnn import functional as F
-from tinycnn.gradcheck import Report
+from tinycnn.gradient_report import Report
 
 DTYPES = (np.float32, np.float64)
 

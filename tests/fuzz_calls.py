@@ -294,7 +294,11 @@ class Lines:
         """Return a layer that is made and applied."""
         n, c, h, w, _ = self.sizes()
         name = self.pick(
-            [n for n in nn.__all__ if n not in ("Module", "Parameter", "init", "Sequential", "ModuleList")]
+            [
+                n
+                for n in nn.__all__
+                if n not in ("Activation", "Module", "Parameter", "init", "Sequential", "ModuleList")
+            ]
         )
         known = {
             "Linear": {"in_features": str(w), "out_features": "3"},

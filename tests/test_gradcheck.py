@@ -7,7 +7,7 @@ import tinycnn as tc
 from tinycnn import functional as F
 from tinycnn import nn
 from tinycnn.autograd import Function
-from tinycnn.gradcheck import GradcheckError
+from tinycnn.errors import GradcheckError
 
 
 def random_tensor(*shape, seed=0):

@@ -1,5 +1,7 @@
 """The package as a whole: the cost of importing it, and the README's code."""
 
+import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -77,6 +79,15 @@ def test_a_package_lists_its_public_names_only(name):
     listed = [entry for entry in dir(package) if not entry.startswith("__")]
     submodules = [module.rpartition(".")[2] for module in sys.modules if module.rpartition(".")[0] == name]
     assert listed == sorted(getattr(package, "__all__", submodules))
+
+
+@pytest.mark.parametrize("name", ["tinycnn", *PACKAGES])
+def test_no_function_has_the_name_of_a_module_beside_it(name):
+    """``import tinycnn.watch`` would put the module in the place of the function ``tinycnn.watch``."""
+    package = import_module(name)
+    beside = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    hidden = [entry for entry in beside & set(vars(package)) if not inspect.ismodule(vars(package)[entry])]
+    assert hidden == []
 
 
 def lines(*names):

@@ -56,8 +56,25 @@ def test_dead_units():
     assert record.table("dead", (nn.ReLU,))[2].tolist() == [[0.75]]
 
 
+class Square(nn.Activation):
+    def forward(self, x):
+        return x * x
+
+
+class Strict(nn.Linear):
+    pass
+
+
+def test_layers_of_a_users_own_classes_are_watched_as_their_base_classes():
+    model = nn.Sequential(nn.Flatten(), Strict(64, 3), Square(), nn.Softmax())
+    with tc.watch(model) as record:
+        model(tc.Tensor(images())).sum().backward()
+    assert [row["kind"] for row in record.rows] == ["Strict", "Square"]
+    assert record.table()[1] == ["1"] and record.table("zeros", (nn.Activation,))[1] == ["2"]
+
+
 def test_sizes_beyond_float32_squares():
-    from tinycnn.watch import _size
+    from tinycnn.training_record import _size
 
     assert _size(np.full(9, 1e25, np.float32)) == pytest.approx(1e25, rel=1e-6)
     assert _size(np.full(9, 1e-25, np.float32)) == pytest.approx(1e-25, rel=1e-6)

@@ -6,17 +6,17 @@ from os import environ
 from tinycnn import data, functional, models, nn, ops, optim
 from tinycnn.autograd import Function
 from tinycnn.grad_mode import enable_grad, is_grad_enabled, no_grad
-from tinycnn.gradcheck import gradcheck, gradcheck_model
+from tinycnn.gradient_check import gradcheck, gradcheck_model
 from tinycnn.kernels import use_kernels
 from tinycnn.kernels.cpu.machine.settings import get_num_threads, set_num_threads
+from tinycnn.layer_table import summary
 from tinycnn.mutation import detect_mutation
 from tinycnn.ops.convolution import convolution_algorithm
 from tinycnn.profiler import profile, profile_process
 from tinycnn.random import Generator, manual_seed
-from tinycnn.summary import summary
 from tinycnn.tensor import Tensor
 from tinycnn.tensor_functions import broadcast_to, concatenate, matmul, maximum, pad, stack, where
-from tinycnn.watch import watch
+from tinycnn.training_record import watch
 
 try:
     __version__ = version("tinycnn")

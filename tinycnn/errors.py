@@ -31,6 +31,10 @@ class UnknownNameError(TinyCNNError, LookupError):
     """A model, data set or option that does not exist."""
 
 
+class GradcheckError(AssertionError):
+    """The error that backward disagrees with finite differences: where, by how much, and the likely mistake."""
+
+
 def unknown_name(kind: str, name: Any, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a misspelt name, with the nearest known ones.
 

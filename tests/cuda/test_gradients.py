@@ -6,7 +6,7 @@ import pytest
 import tinycnn as tc
 from tests.ops.test_gradients import ELEMENTWISE, ON_IMAGES
 from tinycnn import functional as F
-from tinycnn.gradcheck import GradcheckError
+from tinycnn.errors import GradcheckError
 
 
 def check(function, *shapes):

@@ -221,7 +221,7 @@ MUTANTS = tuple(
         ("tinycnn/models/common.py", "if min(height, width) < needed:", "if max(height, width) < needed:", _MODELS),
         ("tinycnn/models/common.py", "if not 0 < width < math.inf:", "if not 0 <= width < math.inf:", _MODELS),
         (
-            "tinycnn/models/alexnet.py",
+            "tinycnn/models/alexnets.py",
             "num_classes, two_gpus=True, **options",
             "num_classes, two_gpus=False, **options",
             _MODELS,

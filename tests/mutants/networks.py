@@ -26,7 +26,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("nn.MaxPool2d(3, 2, ceil_mode=True)", "nn.MaxPool2d(3, 2)"),
     ),
     *planted(
-        "tinycnn/models/alexnet.py",
+        "tinycnn/models/alexnets.py",
         _MODELS,
         ("alpha=5e-4, beta=0.75, k=2.0", "alpha=1e-4, beta=0.75, k=2.0"),
         ("*(nn.Conv2d(c2, c3, 3, 1, 1), nn.ReLU())", "*(nn.Conv2d(c2, c3, 3, 1, 1, groups=groups), nn.ReLU())"),
@@ -56,11 +56,15 @@ MUTANTS: tuple[Mutant, ...] = (
         ("uniform(low, high, tensor.shape)", "uniform(-high, high, tensor.shape)"),
     ),
     *planted(
-        "tinycnn/nn/layers.py",
+        "tinycnn/nn/activations.py",
         "tests/nn/test_layers.py",
         ("F.leaky_relu(x, self.negative_slope)", "F.leaky_relu(x)"),
         ("F.softmax(x, self.dim)", "F.softmax(x)"),
         ("F.log_softmax(x, self.dim)", "F.log_softmax(x)"),
+    ),
+    *planted(
+        "tinycnn/nn/layers.py",
+        "tests/nn/test_layers.py",
         ("self.padding, self.dilation, self.groups)", "self.padding, 1, self.groups)"),
         ("eps=self.eps,", "eps=1e-5,"),
         ("momentum=0.0 if momentum is None else momentum,", "momentum=0.1,"),
@@ -198,7 +202,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # -- summary, graph, watch, figures
     *planted(
-        "tinycnn/summary.py",
+        "tinycnn/layer_table.py",
         "tests/test_summary.py",
         ("            counted.update(own)\n", "            pass\n"),
         ("module.training = mode", "module.training = True"),
@@ -216,7 +220,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("label_of.get(id(target), 'leaf')", "label_of.get(target, 'leaf')"),
     ),
     *planted(
-        "tinycnn/watch.py",
+        "tinycnn/training_record.py",
         "tests/test_watch.py",
         ("_size(grad) * grad.size**0.5", "_size(grad)"),
         ('"dead": 1 - float(np.mean(used))', '"dead": float(np.mean(used))'),

@@ -22,18 +22,18 @@ MUTANTS = tuple(
             "tests/test_training.py",
         ),
         (
-            "tinycnn/summary.py",
+            "tinycnn/layer_table.py",
             "dilation[axis] * (kernel[axis] - 1), stride[axis]",
             "dilation[axis] * kernel[axis], stride[axis]",
             "tests/test_summary.py",
         ),
         (
-            "tinycnn/watch.py",
+            "tinycnn/training_record.py",
             "return (square / max(array.size, 1)) ** 0.5",
             "return square**0.5",
             "tests/test_watch.py",
         ),
-        ("tinycnn/watch.py", "self.steps % self.every == 0", "True", "tests/test_watch.py"),
+        ("tinycnn/training_record.py", "self.steps % self.every == 0", "True", "tests/test_watch.py"),
         ("tinycnn/random.py", "    self._streams += 1", "    self._streams += 0", "tests/ops tests/nn"),
         # -- ranks
         ("tinycnn/distributed/ring.py", "if step < size - 1:", "if step <= size - 1:", _RANKS),
@@ -87,12 +87,17 @@ MUTANTS = tuple(
             "tests/test_plotting.py",
         ),
         (
-            "tinycnn/summary.py",
+            "tinycnn/layer_table.py",
             "return height if height == width else (height, width)",
             "return height",
             "tests/test_summary.py",
         ),
-        ("tinycnn/summary.py", "tuple(n + extra * j for n, j,", "tuple(n + extra for n, j,", "tests/test_summary.py"),
+        (
+            "tinycnn/layer_table.py",
+            "tuple(n + extra * j for n, j,",
+            "tuple(n + extra for n, j,",
+            "tests/test_summary.py",
+        ),
         (
             "tinycnn/cli.py",
             "return options.run(options) or 0",

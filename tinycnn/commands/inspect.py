@@ -54,7 +54,7 @@ def add_summary(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def _summary(options: argparse.Namespace) -> None:
-    from tinycnn.summary import summary
+    from tinycnn import summary
 
     print(summary(*_build(options)))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tinycnn.distributed.parallel import BUCKET
 from tinycnn.distributed.ring import ring_bytes
-from tinycnn.summary import Summary
+from tinycnn.layer_table import Summary
 
 
 @dataclass(frozen=True)

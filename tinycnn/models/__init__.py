@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinycnn.errors import unknown_name
-from tinycnn.models.alexnet import AlexNet, alexnet, alexnet_2012, alexnet_article
+from tinycnn.models.alexnets import AlexNet, alexnet, alexnet_2012, alexnet_article
 from tinycnn.models.lenet import LeNet, lenet5
 from tinycnn.models.resnet import (
     ResNet,

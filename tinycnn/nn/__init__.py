@@ -1,6 +1,7 @@
 """Layers, containers, losses and initialisation."""
 
 from tinycnn.nn import init
+from tinycnn.nn.activations import Activation, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from tinycnn.nn.containers import ModuleList, Sequential
 from tinycnn.nn.layers import (
     AdaptiveAvgPool2d,
@@ -11,20 +12,15 @@ from tinycnn.nn.layers import (
     Flatten,
     GlobalAvgPool2d,
     Identity,
-    LeakyReLU,
     Linear,
     LocalResponseNorm,
-    LogSoftmax,
     MaxPool2d,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
 )
 from tinycnn.nn.losses import CrossEntropyLoss, MSELoss, NLLLoss
 from tinycnn.nn.module import Module, Parameter
 
 __all__ = [
+    "Activation",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",

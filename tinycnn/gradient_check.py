@@ -5,146 +5,25 @@ reduced to one number by a random weighting of its outputs (a random cotangent: 
 softmax-like functions cancel). A whole network is checked along random directions v: the directional derivative must
 equal the inner product of v and the gradient, at two forward passes a direction whatever the number of parameters.
 
-A kink (ReLU at 0, equal elements in a max) has no derivative. It is told apart from an error by the slopes to the
-left and to the right, ``(f(x + h) - f(x)) / h`` and ``(f(x) - f(x - h)) / h``: where f is smooth their difference
-shrinks with h, at a kink it stays.
+Kinks are left out; see :mod:`tinycnn.gradient_report`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tinycnn import random
+from tinycnn.errors import GradcheckError
 from tinycnn.grad_mode import no_grad
+from tinycnn.gradient_report import STEPS_ALONG_DIRECTIONS, Report, Slope
 from tinycnn.kernels import for_device, on_host
 from tinycnn.tensor import Tensor
 
-_STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-_STEPS_ALONG_DIRECTIONS = (*_STEPS, 1e-9)  # moving all parameters of a deep net by 1e-8 still meets many ReLUs' kinks
 _TINY = 1e-8
-
-
-class _Slope(NamedTuple):
-    """A finite difference: the slope, right slope minus left slope, and how much of the slope may be rounding."""
-
-    slope: float
-    bend: float
-    rounding: float
-
-
-class GradcheckError(AssertionError):
-    """The error that backward disagrees with finite differences: where, by how much, and the likely mistake."""
-
-
-@dataclass
-class Mismatch:
-    """One derivative that disagrees."""
-
-    where: str
-    backward: float
-    numeric: float
-    error: float
-
-    def __str__(self) -> str:
-        text = f"{self.where}: backward {self.backward:.8g}, finite difference {self.numeric:.8g}"
-        return f"{text}, relative error {self.error:.2g}"
-
-
-@dataclass
-class Report:
-    """The result of a gradient check.
-
-    Attributes
-    ----------
-    checked : int
-        Derivatives compared.
-    max_error : float
-        The largest relative error among them.
-    worst : str
-        The place of that error.
-    kinks : int
-        Derivatives that are left out because the function has a kink there.
-    mismatches : list of Mismatch
-    problem : str
-        Why the function cannot be checked at all; empty where it can.
-    """
-
-    tolerance: float
-    checked: int = 0
-    max_error: float = 0.0
-    worst: str = ""
-    kinks: int = 0
-    mismatches: list[Mismatch] = field(default_factory=list)
-    problem: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """True if something was checked and all of it agreed."""
-        return not self.mismatches and not self.problem and self.checked > 0
-
-    @property
-    def failed(self) -> bool:
-        """True if a derivative disagrees or the function cannot be checked; False if all derivatives are at kinks."""
-        return bool(self.mismatches or self.problem)
-
-    def __str__(self) -> str:
-        if self.problem:
-            return f"gradcheck failed: {self.problem}"
-        if not self.mismatches and not self.checked:
-            return f"gradcheck compared nothing: all {self.kinks} derivatives are at kinks; move the inputs off them"
-        head = f"{self.checked} derivatives checked, largest relative error {self.max_error:.2g} ({self.worst})"
-        kinks = f", {self.kinks} at kinks left out" if self.kinks else ""
-        if self.passed:
-            return f"gradcheck passed: {head}{kinks}"
-        lines = [f"gradcheck failed: {len(self.mismatches)} of {head}{kinks}; tolerance {self.tolerance:g}"]
-        lines += [f"  {mismatch}" for mismatch in self.mismatches[:8]]
-        hint = _hint(self.mismatches)
-        return "\n".join([*lines, f"  hint: {hint}"] if hint else lines)
-
-    def _compare(
-        self,
-        where: str,
-        backward: float,
-        estimate: Callable[[float], _Slope],
-        scale: float,
-        steps: Sequence[float] = _STEPS,
-    ) -> None:
-        """Compare one derivative at smaller and smaller steps, until one agrees."""
-        tried: list[_Slope] = []
-        errors: list[float] = []
-        for step in steps:
-            tried.append(estimate(step))
-            slope, _, rounding = tried[-1]
-            size = max(abs(backward), abs(slope), scale, rounding / self.tolerance)
-            errors.append(abs(backward - slope) / size)
-            if errors[-1] <= self.tolerance:
-                break
-        else:
-            kink = _is_kink(backward, *tried[-2:]) or _is_kink(backward, *tried[-3:-1])
-            if kink and np.isfinite(backward):
-                self.kinks += 1
-                return
-            best = tried[errors.index(min(errors))]
-            self.mismatches.append(Mismatch(where, backward, best.slope, min(errors)))
-        self.checked += 1
-        if min(errors) >= self.max_error:
-            self.max_error, self.worst = min(errors), where
-
-
-def _is_kink(backward: float, larger: _Slope, smaller: _Slope) -> bool:
-    """True if the slopes on both sides differ by as much as backward does, and by no less over a smaller step.
-
-    Where kinks are many the larger step meets more of them; then it counts that backward is the slope to one side.
-    """
-    missing = abs(backward - smaller.slope)
-    bend = abs(smaller.bend)
-    stays, one_sided = bend > 0.5 * abs(larger.bend), abs(bend - 2 * missing) < 0.1 * missing
-    return bend > 0.1 * missing and bend > 4 * smaller.rounding and (stays or one_sided)
 
 
 def gradcheck(
@@ -198,7 +77,7 @@ def gradcheck(
             scale = _scale(objective.gradients[name])
             for index in np.ndindex(tensor.shape):
                 where = f"{name} at {index}"
-                report._compare(where, float(objective.gradients[name][index]), objective.along(tensor, index), scale)
+                report.compare(where, float(objective.gradients[name][index]), objective.along(tensor, index), scale)
     return _finish(report, raise_error)
 
 
@@ -299,14 +178,14 @@ def _check_model(model, x, target, directions, samples, report, seed, rng) -> Re
     for number in range(directions):
         direction = {name: rng.normal(size=t.shape) * _typical(t) for name, t in checked}
         slope = sum(float((direction[name] * objective.gradients[name]).sum()) for name, _ in checked)
-        report._compare(
-            f"direction {number}", slope, objective.along_direction(direction), _TINY, _STEPS_ALONG_DIRECTIONS
+        report.compare(
+            f"direction {number}", slope, objective.along_direction(direction), _TINY, STEPS_ALONG_DIRECTIONS
         )
     for name, tensor in checked if samples else ():
         scale = max(_scale(objective.gradients[name]), _TINY)
         for index in _sample_indices(objective.gradients[name], samples, rng):
             slope = float(objective.gradients[name][index])
-            report._compare(f"{name} at {index}", slope, objective.along(tensor, index), scale)
+            report.compare(f"{name} at {index}", slope, objective.along(tensor, index), scale)
     return report
 
 
@@ -369,16 +248,16 @@ class _Objective:
         with no_grad(), np.errstate(all="ignore"):
             return self._forward().numpy() * self._cotangent
 
-    def _slope(self, above: np.ndarray, below: np.ndarray, step: float) -> _Slope:
+    def _slope(self, above: np.ndarray, below: np.ndarray, step: float) -> Slope:
         rounding = 8 * np.finfo(np.float64).eps * float(np.abs(self._centre).sum()) / step
         with np.errstate(all="ignore"):  # NaN and inf are results
             bend = float(((above - self._centre) - (self._centre - below)).sum()) / step
-            return _Slope(float((above - below).sum()) / (2 * step), bend, rounding)
+            return Slope(float((above - below).sum()) / (2 * step), bend, rounding)
 
-    def along(self, tensor: Tensor, index: tuple[int, ...]) -> Callable[[float], _Slope]:
+    def along(self, tensor: Tensor, index: tuple[int, ...]) -> Callable[[float], Slope]:
         """Return the slope along one element, as a function of the step."""
 
-        def estimate(step: float) -> _Slope:
+        def estimate(step: float) -> Slope:
             centre = float(tensor.data[index])
             try:
                 tensor.data[index] = centre + step
@@ -390,10 +269,10 @@ class _Objective:
 
         return estimate
 
-    def along_direction(self, direction: dict[str, np.ndarray]) -> Callable[[float], _Slope]:
+    def along_direction(self, direction: dict[str, np.ndarray]) -> Callable[[float], Slope]:
         """Return the slope along a direction through all tensors, as a function of the step."""
 
-        def estimate(step: float) -> _Slope:
+        def estimate(step: float) -> Slope:
             centre = {name: tensor.numpy().copy() for name, tensor in self._checked.items()}
             terms = []
             try:
@@ -429,21 +308,6 @@ def _sample_indices(gradient: np.ndarray, samples: int, rng: np.random.Generator
     flat = [int(np.abs(gradient).argmax()), *rng.integers(gradient.size, size=samples - 1)]
     for number in dict.fromkeys(flat):
         yield tuple(int(i) for i in np.unravel_index(number, gradient.shape))
-
-
-def _hint(mismatches: list[Mismatch]) -> str:
-    """Return a hint at the mistake that the ratio of the two numbers suggests."""
-    if mismatches and all(m.backward == 0 for m in mismatches):
-        return "backward is 0 everywhere: is the gradient returned for this input?"
-    ratios = np.array([m.backward / m.numeric for m in mismatches if m.numeric])
-    if not ratios.size or np.ptp(ratios) > 1e-3 * abs(ratios.mean()):
-        return "no common factor: look for a transposed or flipped array, a wrong index, or a changed input"
-    ratio = float(ratios.mean())
-    if abs(ratio + 1) < 1e-3:
-        return "the sign is wrong"
-    if ratio > 1:
-        return f"backward is {ratio:.4g} times too large: a sum for a mean, or a gradient counted twice?"
-    return f"backward is {ratio:.4g} of what it should be: a missing accumulation, or a mean for a sum?"
 
 
 def _finish(report: Report, raise_error: bool) -> Report:

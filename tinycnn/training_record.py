@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh)
 QUANTITIES = ("activation", "mean", "std", "zeros", "dead", "gradient", "weight_gradient")
 
 
@@ -53,6 +52,7 @@ class Watch:
         self.rows: list[dict[str, Any]] = []
         self.steps, self.every = 0, every
         self._runs: Counter[str] = Counter()
+        self._bases: dict[str, set[str]] = {}  # the names of a class and of its bases
         self._hooks: list[Hook] = []
         for name, module in model.named_modules():
             if isinstance(module, kinds):
@@ -76,6 +76,7 @@ class Watch:
         self._runs[name] += 1
         again = f"#{self._runs[name]}" if self._runs[name] > 1 else ""
         kind = type(layer).__name__
+        self._bases[kind] = {base.__name__ for base in type(layer).__mro__}
         row = {"step": self.steps, "layer": name + again, "kind": kind, **_statistics(output.numpy())}
         self.rows.append(row)
         output.register_hook(lambda grad: row.update(gradient=_size(grad)))
@@ -117,7 +118,7 @@ class Watch:
         quantity : str
             One of the columns of ``rows``.
         kinds : tuple of Module classes
-            Of the layers, those with weights by default.
+            Of the layers, subclasses included; those with weights by default.
 
         Returns
         -------
@@ -133,7 +134,7 @@ class Watch:
         if quantity not in QUANTITIES:
             raise ValueError(f"watch: quantity is {quantity!r}, expected one of {', '.join(QUANTITIES)}")
         wanted = {kind.__name__ for kind in kinds}
-        rows = [row for row in self.rows if row["kind"] in wanted]
+        rows = [row for row in self.rows if wanted & self._bases.get(row["kind"], {row["kind"]})]
         if not rows:
             raise ValueError("watch: no step of such a layer was recorded; train the model while it is watched")
         steps = list(dict.fromkeys(row["step"] for row in rows))
@@ -195,7 +196,7 @@ class _StepCounter:
         return _StepCounter, (None,)
 
 
-def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] = WEIGHTED + ACTIVATIONS) -> Watch:
+def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] = (*WEIGHTED, nn.Activation)) -> Watch:
     """Record the size of activations and gradients in each layer while a model is trained, by whatever loop.
 
     A step is a forward pass of the model with gradients enabled: evaluation under ``no_grad`` is not recorded. Hooks
@@ -207,7 +208,7 @@ def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] =
     every : int
         Record each ``every``-th step.
     kinds : tuple of Module classes
-        The layers to watch: by default those with weights, and activation functions.
+        The layers to watch, subclasses included: by default those with weights, and activation functions.
 
     Returns
     -------
