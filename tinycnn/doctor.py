@@ -60,7 +60,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in ("numpy", "numba", "matplotlib", "tqdm", "pillow"):
+    for name in ("numpy", "numba", "matplotlib", "tqdm", "cloudpickle", "pillow"):
         try:
             yield "ok", f"{name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:

@@ -273,6 +273,29 @@ def test_functions_travel_with_what_they_use():
         pack(sys.stdout)
 
 
+def test_classes_of_a_script_and_their_objects_travel(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(
+        """
+from tinycnn import distributed
+
+
+class Shift:
+    def __init__(self, amount):
+        self.amount = amount
+
+    def __call__(self, communicator):
+        return Shift(self.amount + communicator.rank)
+
+
+print([answer.amount for answer in distributed.run(Shift(10), 2)])
+"""
+    )
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run([sys.executable, "-W", "error", path], env=env, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[10, 11]\n", done.stderr
+
+
 def test_a_ring_of_arrays_in_one_process():
     """Compare all-reduce with a sum; the exchange of all ranks is done by hand, step by step."""
     for size in (1, 2, 3, 5):

@@ -39,8 +39,8 @@ work()
 def run(function: Callable[..., Any], ranks: int, *arguments: Any, timeout: float | None = None) -> list[Any]:
     """Run ``function(communicator, *arguments)`` in several processes; return their results, by rank.
 
-    A function of a script may be given, and may use its imports and its other functions. The processors are divided
-    among the processes, unless NUMBA_NUM_THREADS sets the threads of each.
+    A function of a script may be given, and may use its imports, classes and other functions. The processors are
+    divided among the processes, unless NUMBA_NUM_THREADS sets the threads of each.
 
     Parameters
     ----------
