@@ -25,6 +25,7 @@ from tinycnn import functional as F
 from tinycnn.errors import DeviceError
 from tinycnn.kernels import for_device
 from tinycnn.kernels.cuda.requirements import require
+from tinycnn.kernels.geometry import ConvShape, PoolShape
 
 NETS = (
     Net("alexnet", 64, 224),
@@ -110,9 +111,9 @@ def kernel_rows(side: int, images: int, rounds: int) -> Iterator[KernelRow]:
 
     flat = x.reshape(images, x.shape[1], edge * edge)
     mean, var = k.batch_norm_statistics(flat)
-    pooled, taken = k.max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
-    geometry = (3, 3), (1, 1), (1, 1), (1, 1)
-    columns = k.im2col(x, *geometry)
+    pool, conv = PoolShape.of(x.shape, 2), ConvShape.of(x.shape, (x.shape[1], x.shape[1], 3, 3), padding=1)
+    pooled, taken = k.max_pool2d(x, pool)
+    columns = k.im2col(x, conv)
     out = k.relu(x)
     size = x.nbytes
     moved: dict[str, tuple[Callable[[], Any], int]] = {
@@ -125,13 +126,13 @@ def kernel_rows(side: int, images: int, rounds: int) -> Iterator[KernelRow]:
         "batch norm, statistics": (lambda: k.batch_norm_statistics(flat), size),
         "batch norm": (lambda: k.batch_norm(flat, mean, var, mean, var), 2 * size),
         "batch norm, backward": (lambda: k.batch_norm_backward(flat, flat, mean, var, mean), 5 * size),
-        "max pool 2x2": (lambda: k.max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False), size + pooled.nbytes),
+        "max pool 2x2": (lambda: k.max_pool2d(x, pool), size + pooled.nbytes),
         "max pool 2x2, backward": (
-            lambda: k.max_pool2d_backward(pooled, taken, x.shape, (2, 2), (2, 2), (0, 0), (1, 1)),
+            lambda: k.max_pool2d_backward(pooled, taken, pool),
             size + pooled.nbytes,
         ),
-        "im2col 3x3": (lambda: k.im2col(x, *geometry), size + columns.nbytes),
-        "col2im 3x3": (lambda: k.col2im(columns, x.shape, *geometry), size + columns.nbytes),
+        "im2col 3x3": (lambda: k.im2col(x, conv), size + columns.nbytes),
+        "col2im 3x3": (lambda: k.col2im(columns, conv), size + columns.nbytes),
         "softmax": (lambda: k.softmax(a, 1), 2 * a.nbytes),
     }
     for name, (step, count) in moved.items():

@@ -237,15 +237,9 @@ def _of_edge(field: _Field, shape: tuple[int, ...]) -> _Field:
 
 def _window(node: Function, axis: int) -> tuple[int, int]:
     """Return how many elements beyond the first an output of the node sees along an axis, and its stride."""
-    if isinstance(node, Conv2d):
-        stride, _, dilation = node.geometry[:3]
-        return dilation[axis] * (node.saved[1].shape[2 + axis] - 1), stride[axis]
-    if isinstance(node, MaxPool2d):
-        kernel, stride, _, dilation = node.geometry
-        return dilation[axis] * (kernel[axis] - 1), stride[axis]
-    if isinstance(node, AvgPool2d):
-        kernel, stride = node.geometry[:2]
-        return kernel[axis] - 1, stride[axis]
+    if isinstance(node, (Conv2d, MaxPool2d, AvgPool2d)):
+        windows = node.shape.axes[axis]
+        return windows.span - 1, windows.stride
     if isinstance(node, AdaptiveAvgPool2d):
         size, count = node.shape[2 + axis], node.output_size[axis]
         largest = max(-(-(i + 1) * size // count) - i * size // count for i in range(count))

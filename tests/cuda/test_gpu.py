@@ -17,6 +17,7 @@ from tinycnn.kernels.cuda.gemm import ALGORITHMS, matmul_algorithm
 from tinycnn.kernels.cuda.machine.launch import launch
 from tinycnn.kernels.cuda.machine.target import SIMULATED, xp
 from tinycnn.kernels.cuda.memory import sent_ahead
+from tinycnn.kernels.geometry import ConvShape, PoolShape
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,18 +25,22 @@ pytestmark = [
 ]
 
 IMAGES = (16, 64, 112, 112)
-GEOMETRY = (3, 3), (2, 2), (1, 1), (1, 1)
 FULL = {
     "relu": lambda x: (x,),
     "dropout": lambda x: (x, 0.5, 1, 2, 10_001),
-    "max_pool2d": lambda x: (x, *GEOMETRY, True),
-    "avg_pool2d": lambda x: (x, *GEOMETRY[:3], False, True),
+    "max_pool2d": lambda x: (x, PoolShape.of(x.shape, 3, 2, 1, 1, True)),
+    "avg_pool2d": lambda x: (x, PoolShape.of(x.shape, 3, 2, 1), True),
     "adaptive_avg_pool2d": lambda x: (x, (6, 6)),
     "batch_norm_statistics": lambda x: (x.reshape(16, 64, -1),),
     "local_response_norm": lambda x: (x.reshape(16, 64, -1), 5, 5e-4, 0.75, 2.0),
     "log_softmax": lambda x: (x.reshape(-1, 1000)[:64], 1),
-    "im2col": lambda x: (x[:2], *GEOMETRY),
-    "conv2d": lambda x: (x[:4], numbers(x.dtype, 128, 64, 3, 3), None, (1, 1), (1, 1), (1, 1), 1),
+    "im2col": lambda x: (x[:2], ConvShape.of(x[:2].shape, (64, 64, 3, 3), 2, 1)),
+    "conv2d": lambda x: (
+        x[:4],
+        numbers(x.dtype, 128, 64, 3, 3),
+        None,
+        ConvShape.of(x[:4].shape, (128, 64, 3, 3), padding=1),
+    ),
 }
 NETS = ("alexnet", "vgg11", "resnet18", "squeezenet1_1")
 

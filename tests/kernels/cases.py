@@ -6,6 +6,7 @@ Names are those of the protocol. What a backward kernel needs from its forward k
 import numpy as np
 
 from tinycnn.kernels import KernelSet
+from tinycnn.kernels.geometry import ConvShape, PoolShape
 
 reference = KernelSet("reference")
 
@@ -54,11 +55,13 @@ def assign(dtype):
 
 # -- products ------------------------------------------------------------------------------------------------
 
-CONVOLUTIONS = (  # images, weight, stride, padding, dilation, groups
-    ((2, 3, 4, 5), (2, 3, 3, 2), (1, 1), (1, 0), (1, 1), 1),
-    ((1, 4, 5, 3), (6, 2, 2, 2), (2, 1), (0, 1), (2, 1), 2),
-    ((3, 2, 3, 4), (2, 1, 3, 3), (3, 2), (2, 2), (1, 1), 2),
-    ((1, 3, 2, 3), (5, 3, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+CONVOLUTIONS = (
+    ConvShape.of((2, 3, 4, 5), (2, 3, 3, 2), 1, (1, 0)),
+    ConvShape.of((1, 4, 5, 3), (6, 2, 2, 2), (2, 1), (0, 1), (2, 1), 2),
+    ConvShape.of((3, 2, 3, 4), (2, 1, 3, 3), (3, 2), 2, 1, 2),
+    ConvShape.of((1, 3, 2, 3), (5, 3, 1, 1)),
+    ConvShape.of((1, 2, 3, 4), (2, 2, 2, 4), padding="same"),
+    ConvShape((1, 2, 4, 3), (1, 2, 2, 2), (2, 1), (2, 0, 0, 3)),
 )
 
 
@@ -72,33 +75,34 @@ def matmul(dtype):
 
 @case("im2col")
 def im2col(dtype):
-    for shape, (_, _, *kernel), *geometry, _ in CONVOLUTIONS:
-        yield numbers(dtype, *shape), tuple(kernel), *geometry
+    for shape in CONVOLUTIONS:
+        yield numbers(dtype, *shape.input), shape
 
 
 @case("col2im")
 def col2im(dtype):
-    for x, *geometry in im2col(dtype):
-        yield numbers(dtype, *reference.im2col(x, *geometry).shape), x.shape, *geometry
+    for x, shape in im2col(dtype):
+        yield numbers(dtype, *reference.im2col(x, shape).shape), shape
 
 
 @case("conv2d")
 def conv2d(dtype):
-    for shape, weight, *geometry in CONVOLUTIONS:
-        yield numbers(dtype, *shape), numbers(dtype, *weight), numbers(dtype, weight[0]), *geometry, "auto"
-    yield numbers(dtype, 1, 2, 3, 3), numbers(dtype, 1, 2, 2, 2), None, (1, 1), (0, 0), (1, 1), 1, "im2col"
+    for shape in CONVOLUTIONS:
+        yield *(numbers(dtype, *size) for size in (shape.input, shape.weight, shape.weight[:1])), shape, "auto"
+    shape = ConvShape.of((1, 2, 3, 3), (1, 2, 2, 2))
+    yield numbers(dtype, *shape.input), numbers(dtype, *shape.weight), None, shape, "im2col"
 
 
 @case("conv2d_backward_input")
 def conv2d_backward_input(dtype):
-    for x, weight, bias, *geometry in conv2d(dtype):
-        yield numbers(dtype, *reference.conv2d(x, weight, bias, *geometry).shape), weight, x.shape, *geometry
+    for _, weight, _, shape, algorithm in conv2d(dtype):
+        yield numbers(dtype, *shape.output), weight, shape, algorithm
 
 
 @case("conv2d_backward_weight")
 def conv2d_backward_weight(dtype):
-    for x, weight, bias, *geometry in conv2d(dtype):
-        yield numbers(dtype, *reference.conv2d(x, weight, bias, *geometry).shape), x, weight.shape, *geometry
+    for x, _, _, shape, algorithm in conv2d(dtype):
+        yield numbers(dtype, *shape.output), x, shape, algorithm
 
 
 @case("conv2d_backward_bias")
@@ -198,6 +202,7 @@ POOLS = (  # (H, W), kernel, stride, padding, dilation, ceil_mode
     ((5, 4), (2, 2), (1, 2), (0, 1), (3, 2), False),
     ((2, 2), (2, 2), (1, 1), (1, 1), (3, 3), False),  # a window of nothing but padding
 )
+UNEVEN = PoolShape((2, 1, 6, 5), (3, 4), (2, 3), (1, 0, 0, 2))
 ADAPTIVE = (((5, 3), (2, 3)), ((2, 3), (1, 1)), ((2, 3), (3, 5)), ((4, 4), (2, 2)))
 
 
@@ -206,27 +211,27 @@ def max_pool2d(dtype):
     for size, *options in POOLS:
         x = numbers(dtype, 1, 2, *size).round(1)
         x[0, 0, 0, 0], x[0, 0, 1, 1] = -np.inf, np.nan
-        yield x, *options
+        yield x, PoolShape.of(x.shape, *options)
+    yield numbers(dtype, *UNEVEN.input), UNEVEN
 
 
 @case("max_pool2d_backward")
 def max_pool2d_backward(dtype):
-    for x, *geometry, ceil_mode in max_pool2d(dtype):
-        out, taken = reference.max_pool2d(x, *geometry, ceil_mode)
-        yield numbers(dtype, *out.shape), taken, x.shape, *geometry
+    for x, shape in max_pool2d(dtype):
+        yield numbers(dtype, *shape.output), reference.max_pool2d(x, shape)[1], shape
 
 
 @case("avg_pool2d")
 def avg_pool2d(dtype):
-    for size, kernel, stride, padding, _, ceil_mode in POOLS[:3]:
+    for shape in (*(PoolShape.of((2, 1, *size), *options) for size, *options in POOLS[:3]), UNEVEN):
         for count_include_pad in False, True:
-            yield numbers(dtype, 2, 1, *size), kernel, stride, padding, ceil_mode, count_include_pad
+            yield numbers(dtype, *shape.input), shape, count_include_pad
 
 
 @case("avg_pool2d_backward")
 def avg_pool2d_backward(dtype):
-    for x, *options in avg_pool2d(dtype):
-        yield numbers(dtype, *reference.avg_pool2d(x, *options).shape), x.shape, *options
+    for _, shape, count_include_pad in avg_pool2d(dtype):
+        yield numbers(dtype, *shape.output), shape, count_include_pad
 
 
 @case("adaptive_avg_pool2d")

@@ -13,6 +13,7 @@ from tinycnn.kernels.cpu.conv import (
     winograd_gradient,
     winograd_transforms,
 )
+from tinycnn.kernels.geometry import ConvShape
 
 RNG = np.random.default_rng(0)
 
@@ -24,35 +25,38 @@ WINOGRAD = [
     (2, 48, 13, 10, 64, 3, 2),
     (2, 16, 9, 11, 32, 5, 2),
     (1, 32, 6, 7, 16, 5, 4),
+    (2, 16, 7, 9, 32, 3, (0, 2, 1, 0)),
+    (1, 32, 6, 7, 16, 5, (3, 0, 1, 4)),
     (2, 192, 7, 6, 192, 3, 1),  # few tiles, many weights
     (1, 176, 6, 5, 256, 5, 2),
     (3, 192, 40, 45, 176, 3, 1),  # many of both
 ]
 DIRECT = [
-    ((2, 24, 12, 11), (40, 24, 3, 3), ((2, 2), (1, 1), (1, 1), 1)),
-    ((1, 3, 30, 31), (24, 3, 7, 7), ((2, 2), (3, 3), (1, 1), 1)),
-    ((2, 32, 9, 9), (32, 8, 3, 3), ((1, 1), (1, 1), (2, 2), 4)),
-    ((2, 16, 10, 10), (16, 16, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+    ConvShape.of((2, 24, 12, 11), (40, 24, 3, 3), 2, 1),
+    ConvShape.of((1, 3, 30, 31), (24, 3, 7, 7), 2, 3),
+    ConvShape.of((2, 32, 9, 9), (32, 8, 3, 3), 1, 1, 2, 4),
+    ConvShape.of((2, 16, 10, 10), (16, 16, 3, 3), 1, 1),
+    ConvShape.of((2, 24, 12, 11), (40, 24, 4, 2), padding="same"),
+    ConvShape((2, 24, 12, 11), (40, 24, 3, 3), (2, 1), (0, 2, 3, 0)),
 ]
 
 
-def draw(shape, weight_shape, geometry, dtype):
-    x, weight = RNG.normal(size=shape).astype(dtype), RNG.normal(size=weight_shape).astype(dtype)
-    bias = RNG.normal(size=len(weight)).astype(dtype)
-    grad = RNG.normal(size=conv2d(x, weight, bias, *geometry, "direct").shape).astype(dtype)
-    return x, weight, bias, grad
+def draw(shape, dtype):
+    sizes = shape.input, shape.weight, shape.weight[:1], shape.output
+    return [RNG.normal(size=size).astype(dtype) for size in sizes]
 
 
 def winograd_case(case):
     n, c, height, width, outputs, kernel, padding = case
-    return (n, c, height, width), (outputs, c, kernel, kernel), ((1, 1), (padding, padding), (1, 1), 1)
+    sides = (padding,) * 4 if isinstance(padding, int) else padding
+    return ConvShape((n, c, height, width), (outputs, c, kernel, kernel), padding=sides)
 
 
-def passes(x, weight, bias, grad, geometry, algorithm):
+def passes(x, weight, bias, grad, shape, algorithm):
     return (
-        conv2d(x, weight, bias, *geometry, algorithm),
-        conv2d_backward_input(grad, weight, x.shape, *geometry, algorithm),
-        conv2d_backward_weight(grad, x, weight.shape, *geometry, algorithm),
+        conv2d(x, weight, bias, shape, algorithm),
+        conv2d_backward_input(grad, weight, shape, algorithm),
+        conv2d_backward_weight(grad, x, shape, algorithm),
     )
 
 
@@ -65,34 +69,34 @@ def assert_alike(ours, references, tolerance):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
 @pytest.mark.parametrize("case", WINOGRAD, ids=str)
 def test_winograd_equals_im2col(case, dtype, tolerance):
-    *shapes, geometry = winograd_case(case)
-    arrays = draw(*shapes, geometry, dtype)
-    assert_alike(passes(*arrays, geometry, "winograd"), passes(*arrays, geometry, "im2col"), tolerance)
+    shape = winograd_case(case)
+    arrays = draw(shape, dtype)
+    assert_alike(passes(*arrays, shape, "winograd"), passes(*arrays, shape, "im2col"), tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 3e-6)])
 @pytest.mark.parametrize("case", DIRECT, ids=str)
 def test_direct_equals_im2col(case, dtype, tolerance):
-    arrays = draw(*case, dtype)
-    assert_alike(passes(*arrays, case[2], "direct"), passes(*arrays, case[2], "im2col"), tolerance)
+    arrays = draw(case, dtype)
+    assert_alike(passes(*arrays, case, "direct"), passes(*arrays, case, "im2col"), tolerance)
 
 
 @pytest.mark.nojit
 def test_winograd_without_compilation():
     for case in ((1, 16, 5, 6, 16, 3, 1), (1, 16, 3, 4, 16, 5, 2)):
-        *shapes, geometry = winograd_case(case)
-        arrays = draw(*shapes, geometry, np.float64)
-        assert_alike(passes(*arrays, geometry, "winograd"), passes(*arrays, geometry, "im2col"), 1e-12)
+        shape = winograd_case(case)
+        arrays = draw(shape, np.float64)
+        assert_alike(passes(*arrays, shape, "winograd"), passes(*arrays, shape, "im2col"), 1e-12)
 
 
 @pytest.mark.parametrize("case", WINOGRAD[3:], ids=str)
 def test_winograd_has_the_same_bits_for_any_number_of_threads(case):
-    *shapes, geometry = winograd_case(case)
-    arrays = draw(*shapes, geometry, np.float32)
+    shape = winograd_case(case)
+    arrays = draw(shape, np.float32)
     results = []
     for threads in (1, 3):
         tc.set_num_threads(threads)
-        results.append([a.tobytes() for a in passes(*arrays, geometry, "winograd")])
+        results.append([a.tobytes() for a in passes(*arrays, shape, "winograd")])
     assert results[0] == results[1]
 
 
@@ -107,22 +111,23 @@ def test_the_matrices_of_winograd_make_a_convolution_of_one_line(kernel):
 
 @pytest.mark.parametrize("padding", [(3, 1), (1, 4), (5, 5)])
 def test_more_padding_than_the_kernel_is_left_to_the_direct_convolution(padding):
-    geometry = (1, 1), padding, (1, 1), 1
-    assert not winograd.fits((16, 16, 3, 3), *geometry)
-    arrays = draw((1, 16, 4, 5), (16, 16, 3, 3), geometry, np.float64)
-    assert_alike(passes(*arrays, geometry, "auto"), passes(*arrays, geometry, "im2col"), 1e-12)
+    shape = ConvShape.of((1, 16, 4, 5), (16, 16, 3, 3), padding=padding)
+    assert winograd.obstacle(shape) == "padding not less than the kernel"
+    arrays = draw(shape, np.float64)
+    assert_alike(passes(*arrays, shape, "auto"), passes(*arrays, shape, "im2col"), 1e-12)
 
 
 def test_what_winograd_cannot_do_is_said():
     x, weight = np.zeros((1, 16, 8, 8)), np.zeros((16, 16, 3, 3))
     with pytest.raises(ValueError, match=r"'winograd' takes 3x3 and 5x5 kernels .* stride \(2, 2\)"):
-        conv2d(x, weight, None, (2, 2), (1, 1), (1, 1), 1, "winograd")
+        conv2d(x, weight, None, ConvShape.of(x.shape, weight.shape, 2, 1), "winograd")
 
 
 # images, channels, height, width, outputs, kernel, padding
 BAD_PIXELS = [
     (1, 16, 16, 16, 16, 3, 1),
     (2, 32, 9, 7, 16, 3, 2),
+    (2, 32, 9, 7, 16, 3, (0, 2, 1, 0)),
     (2, 16, 5, 5, 32, 3, 0),
     (2, 16, 9, 11, 32, 5, 2),
     (2, 192, 7, 6, 192, 3, 1),  # panel by panel
@@ -148,34 +153,34 @@ def assert_unseen_stay(ours, clean, seen):
 @pytest.mark.parametrize("value", BAD_VALUES)
 @pytest.mark.parametrize("case", BAD_PIXELS, ids=str)
 def test_bad_elements_reach_only_the_results_that_they_are_part_of(case, value, dtype):
-    *shapes, geometry = winograd_case(case)
-    x, weight, bias, grad = draw(*shapes, geometry, dtype)
+    shape = winograd_case(case)
+    x, weight, bias, grad = draw(shape, dtype)
     ones = np.ones(weight.shape)
-    clean = passes(x, weight, bias, grad, geometry, "direct")
+    clean = passes(x, weight, bias, grad, shape, "direct")
     last = tuple(size - 1 for size in x.shape)
     for places in ([(0, 3, 2, 2)], [(0, 0, 0, 0)], [last, (0, 0, 1, 2)], [(0, c, 2, 1) for c in range(x.shape[1])]):
         spoiled, mask = with_bad(x, places, value)
-        seen = conv2d(mask, ones, None, *geometry, "im2col") > 0
-        assert_unseen_stay(conv2d(spoiled, weight, bias, *geometry), clean[0], seen)
-        ours = conv2d_backward_weight(grad, spoiled, weight.shape, *geometry)
-        seen = conv2d_backward_weight(np.ones(grad.shape), mask, weight.shape, *geometry, "im2col") > 0
+        seen = conv2d(mask, ones, None, shape, "im2col") > 0
+        assert_unseen_stay(conv2d(spoiled, weight, bias, shape), clean[0], seen)
+        ours = conv2d_backward_weight(grad, spoiled, shape)
+        seen = conv2d_backward_weight(np.ones(grad.shape), mask, shape, "im2col") > 0
         assert_unseen_stay(ours, clean[2], seen)
     for places in ([(0, 3, 1, 2)], [(0, 0, 0, 0)], [tuple(size - 1 for size in grad.shape)]):
         spoiled, mask = with_bad(grad, places, value)
-        seen = conv2d_backward_input(mask, ones, x.shape, *geometry, "im2col") > 0
-        assert_unseen_stay(conv2d_backward_input(spoiled, weight, x.shape, *geometry), clean[1], seen)
-        ours = conv2d_backward_weight(spoiled, x, weight.shape, *geometry)
+        seen = conv2d_backward_input(mask, ones, shape, "im2col") > 0
+        assert_unseen_stay(conv2d_backward_input(spoiled, weight, shape), clean[1], seen)
+        ours = conv2d_backward_weight(spoiled, x, shape)
         seen = np.isin(np.arange(len(weight)), [place[1] for place in places])  # each weight of those outputs
         assert_unseen_stay(ours, clean[2], np.broadcast_to(seen[:, None, None, None], weight.shape))
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e30), (np.float32, 1e36), (np.float64, 1e305)])
 def test_images_of_huge_numbers_do_not_overflow_where_the_direct_convolution_does_not(dtype, size):
-    *shapes, geometry = winograd_case(WINOGRAD[2])
-    x, weight, bias, grad = draw(*shapes, geometry, dtype)
+    shape = winograd_case(WINOGRAD[2])
+    x, weight, bias, grad = draw(shape, dtype)
     arrays = (x * dtype(size), weight, bias, grad * dtype(size))
     ours, references = (
-        (conv2d(x, w, b, *geometry, name), conv2d_backward_input(g, w, x.shape, *geometry, name))
+        (conv2d(x, w, b, shape, name), conv2d_backward_input(g, w, shape, name))
         for x, w, b, g in [arrays]
         for name in ("auto", "direct")
     )
@@ -190,23 +195,23 @@ def test_common_images_and_gradients_are_not_taken_for_bad_ones(monkeypatch):
     real = winograd.any_out_of_range
     for module in (winograd, winograd_gradient):
         monkeypatch.setattr(module, "any_out_of_range", lambda flags: flagged.append(flags.any()) or real(flags))
-    *shapes, geometry = winograd_case((2, 32, 18, 17, 16, 3, 1))
-    x, weight, bias, grad = draw(*shapes, geometry, np.float32)
+    shape = winograd_case((2, 32, 18, 17, 16, 3, 1))
+    x, weight, bias, grad = draw(shape, np.float32)
     grad[RNG.random(grad.shape) > 0.3] *= 1e-4
     one_pixel = np.zeros_like(x)
     one_pixel[0, 3, 4, 5] = 1
     for image in (np.maximum(x, 0), 1e-38 * x, 1e20 * x, one_pixel, 0 * x):
-        passes(image, weight, bias, grad, geometry, "winograd")
+        passes(image, weight, bias, grad, shape, "winograd")
     assert len(flagged) == 15 and not any(flagged)
 
 
 @pytest.mark.nojit
 def test_a_bad_pixel_without_compilation():
     x, weight = RNG.normal(size=(1, 16, 6, 6)), RNG.normal(size=(16, 16, 3, 3))
-    geometry = ((1, 1), (1, 1), (1, 1), 1)
-    clean = conv2d(x, weight, None, *geometry, "im2col")
+    shape = ConvShape.of(x.shape, weight.shape, padding=1)
+    clean = conv2d(x, weight, None, shape, "im2col")
     x[0, 0, 0, 0] = np.nan
-    ours = conv2d(x, weight, None, *geometry, "winograd")
+    ours = conv2d(x, weight, None, shape, "winograd")
     assert np.isnan(ours).sum() == 16 * 4
     np.testing.assert_allclose(ours[~np.isnan(ours)], clean[~np.isnan(ours)], atol=1e-10)
 

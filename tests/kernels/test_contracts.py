@@ -8,10 +8,12 @@ import pytest
 import tinycnn as tc
 from tinycnn import kernels
 from tinycnn.kernels import contracts, unchecked
+from tinycnn.kernels.geometry import ConvShape, PoolShape
 from tinycnn.kernels.protocol import FILE_OF
 
 KERNELS = kernels.for_device("cpu")
-ONE, NONE = (1, 1), (0, 0)
+CONV, POOL = ConvShape.of((2, 3, 5, 5), (4, 3, 3, 3)), PoolShape.of((2, 3, 5, 5), 2)
+DILATED = PoolShape.of((2, 3, 5, 5), 2, dilation=2)
 
 
 def f(*shape, dtype=np.float32):
@@ -31,39 +33,40 @@ WRONG = {
     "assign": [(FROZEN, 1.0), (None, 1.0)],
     "add": [(f(4), f(5)), (f(4), DOUBLE), (f(4), f(4), FROZEN), (f(4), f(4), f(3)), (f(4), 1.0)],
     "matmul": [(f(2, 3), f(4, 5)), (f(3), f(3, 2)), (f(2, 3), [[1.0]]), (f(2, 2), f(2, 2).astype(complex))],
-    "im2col": [(IMAGES, (6, 6), ONE, NONE, ONE), (IMAGES, (2, 2), NONE, NONE, ONE), (IMAGES, (2, 2), ONE, NONE, 1)],
-    "col2im": [(f(2, 12, 15), (2, 3, 5, 5), (2, 2), ONE, NONE, ONE), (f(2, 12, 16), (2, 3, 5), (2, 2), ONE, NONE, ONE)],
+    "im2col": [(IMAGES[:1], CONV), (IMAGES, None), (IMAGES, (2, 2)), ([1.0], CONV)],
+    "col2im": [(f(2, 27, 8), CONV), (f(2, 26, 9), CONV), (f(2, 27, 9), POOL), (f(2, 27, 9).astype(int), CONV)],
     "conv2d": [
-        (IMAGES, f(4, 2, 3, 3), None, ONE, NONE, ONE, 1),
-        (IMAGES, WEIGHT.astype(np.float64), None, ONE, NONE, ONE, 1),
-        (IMAGES, WEIGHT, f(3), ONE, NONE, ONE, 1),
-        (IMAGES, WEIGHT, None, NONE, NONE, ONE, 1),
-        (IMAGES, WEIGHT, None, ONE, (-1, 0), ONE, 1),
-        (IMAGES, WEIGHT, None, ONE, NONE, (2**40, 1), 1),
-        (IMAGES, WEIGHT, None, ONE, NONE, ONE, 2),
-        (IMAGES, WEIGHT, None, ONE, NONE, ONE, 0),
-        (IMAGES, f(4, 3, 7, 7), None, ONE, NONE, ONE, 1),
-        (None, WEIGHT, None, ONE, NONE, ONE, 1),
+        (IMAGES, f(4, 2, 3, 3), None, CONV),
+        (IMAGES, WEIGHT.astype(np.float64), None, CONV),
+        (IMAGES, WEIGHT, f(3), CONV),
+        (IMAGES, WEIGHT, f(4, dtype=np.float64), CONV),
+        (IMAGES, WEIGHT, None, POOL),
+        (IMAGES[:1], WEIGHT, None, CONV),
+        (IMAGES, WEIGHT, None, CONV, "fft"),
+        (None, WEIGHT, None, CONV),
     ],
     "conv2d_backward_input": [
-        (f(1, 4, 3, 3), WEIGHT, (2, 3, 5, 5), ONE, NONE, ONE, 1),
-        (f(2, 4, 2, 3), WEIGHT, (2, 3, 5, 5), ONE, NONE, ONE, 1),
-        (f(2, 4, 3, 3), WEIGHT, (2, 3, -5, 5), ONE, NONE, ONE, 1),
+        (f(1, 4, 3, 3), WEIGHT, CONV),
+        (f(2, 4, 3, 3), f(4, 3, 3, 2), CONV),
+        (f(2, 4, 3, 3), WEIGHT, (2, 3, 5, 5)),
+        (f(2, 4, 3, 3), WEIGHT, CONV, "fft"),
     ],
     "conv2d_backward_weight": [
-        (f(1, 4, 3, 3), IMAGES, (4, 3, 3, 3), ONE, NONE, ONE, 1),
-        (f(2, 4, 3, 3), IMAGES, (4, 3, 3), ONE, NONE, ONE, 1),
-        (f(2, 4, 3, 3), IMAGES, (5, 3, 3, 3), ONE, NONE, ONE, 1),
+        (f(1, 4, 3, 3), IMAGES, CONV),
+        (f(2, 4, 3, 3), IMAGES[:1], CONV),
+        (f(2, 4, 3, 3), IMAGES, (4, 3, 3, 3)),
+        (f(2, 4, 3, 3), IMAGES, CONV, "fft"),
     ],
     "conv2d_backward_bias": [(f(4, 3, 3),)],
-    "max_pool2d": [(IMAGES, (2, 2), (0, 1), NONE, ONE, False), (IMAGES, (2,), ONE, NONE, ONE, False)],
+    "max_pool2d": [(IMAGES[:1], POOL), (IMAGES, CONV), (f(1, 1, 200, 200), PoolShape.of((1, 1, 200, 200), 200))],
     "max_pool2d_backward": [
-        (f(2, 3, 2, 2), np.zeros((2, 3, 2, 1), np.int16), (2, 3, 5, 5), (2, 2), (2, 2), NONE, ONE),
-        (f(1, 3, 2, 2), np.zeros((1, 3, 2, 2), np.int16), (2, 3, 5, 5), (2, 2), (2, 2), NONE, ONE),
+        (f(2, 3, 2, 2), np.zeros((2, 3, 2, 1), np.int16), POOL),
+        (f(1, 3, 2, 2), np.zeros((1, 3, 2, 2), np.int16), POOL),
+        (f(2, 3, 2, 2), np.zeros((2, 3, 2, 2), np.int16), (2, 3, 5, 5)),
     ],
-    "avg_pool2d": [(IMAGES, (2, 2), (0, 1), NONE, False, True), (f(3, 5, 5), (2, 2), ONE, NONE, False, True)],
-    "avg_pool2d_backward": [(f(2, 3, 3, 2), (2, 3, 5, 5), (2, 2), (2, 2), NONE, False, True)],
-    "adaptive_avg_pool2d": [(IMAGES, (0, 1)), (IMAGES, (2**40, 1)), (f(1, 1, 0, 3), ONE)],
+    "avg_pool2d": [(IMAGES, None, True), (f(3, 5, 5), POOL, True), (IMAGES, DILATED, True)],
+    "avg_pool2d_backward": [(f(2, 3, 3, 2), POOL, True), (f(2, 3, 2, 2), CONV, True), (f(2, 3, 2, 2), DILATED, True)],
+    "adaptive_avg_pool2d": [(IMAGES, (0, 1)), (IMAGES, (2**40, 1)), (f(1, 1, 0, 3), (1, 1))],
     "adaptive_avg_pool2d_backward": [(f(1, 3, 2, 2), (2, 3, 5, 5)), (f(2, 3, 2, 2), (2, 3, 5))],
     "relu": [(np.ones(4, np.int64),), (1.0,), (f(4).astype(">f4"),)],
     "relu_backward": [(f(3), f(4)), (DOUBLE, f(4))],
@@ -151,9 +154,9 @@ def test_a_backward_called_by_hand_checks_its_gradient():
 
 
 def test_an_operation_called_by_hand_checks_its_inputs():
-    x, options = tc.Tensor(IMAGES), {"stride": ONE, "padding": NONE, "dilation": ONE, "algorithm": "auto"}
-    with pytest.raises(ValueError, match="do not fit"):
-        tc.ops.convolution.Conv2d.apply(x, tc.Tensor(f(4, 9, 3, 3)), None, groups=1, **options)
+    x = tc.Tensor(IMAGES)
+    with pytest.raises(ValueError, match="weight has shape"):
+        tc.ops.convolution.Conv2d.apply(x, tc.Tensor(f(4, 9, 3, 3)), None, shape=CONV, algorithm="auto")
     with pytest.raises(TypeError, match="relu: x has dtype int64"):
         tc.ops.activation.ReLU.apply(tc.Tensor([1, 2]))
     with pytest.raises(ValueError, match="batch_norm: weight has shape"):
@@ -163,11 +166,11 @@ def test_an_operation_called_by_hand_checks_its_inputs():
 
 
 def test_arguments_that_equal_those_of_an_earlier_call_but_are_of_other_kinds_are_checked():
-    pooled = KERNELS.avg_pool2d(IMAGES, (2, 2), ONE, NONE, False, True)
+    pooled = KERNELS.adaptive_avg_pool2d(IMAGES, (2, 2))
     for size in ((2.0, 2.0), (2, True + 1.0), [2, 2.5]):
-        with pytest.raises(ValueError, match="kernel_size"):
-            KERNELS.avg_pool2d(IMAGES, size, ONE, NONE, False, True)
-    assert pooled.shape == (2, 3, 4, 4)
+        with pytest.raises(ValueError, match="output_size"):
+            KERNELS.adaptive_avg_pool2d(IMAGES, size)
+    assert pooled.shape == (2, 3, 2, 2)
     out = f(4)
     assert KERNELS.add(f(4), f(4), out=out) is out
     out.flags.writeable = False

@@ -18,6 +18,7 @@ from tinycnn.kernels.cpu.machine import allocator
 from tinycnn.kernels.cpu.machine import threads as pool
 from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED
 from tinycnn.kernels.cpu.machine.scratch import workspace
+from tinycnn.kernels.geometry import ConvShape
 
 ROOT = Path(__file__).parents[2]
 BIG = allocator.MIN_BLOCK_BYTES
@@ -126,8 +127,10 @@ def test_a_handler_that_computes_does_not_disturb_what_it_interrupts(four_thread
     arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((2, 128, 4, 4), (128, 128, 3, 3))]
     others = [rng.normal(size=array.shape).astype(np.float32) for array in arrays]
 
+    shape = ConvShape.of(arrays[0].shape, arrays[1].shape, padding=1)
+
     def compute(x, weight):
-        return winograd.conv2d(x, weight, None, (1, 1))
+        return winograd.conv2d(x, weight, None, shape)
 
     right = compute(*arrays).copy()
     results = list(at_each_point(lambda: arrays, compute, [winograd], lambda: compute(*others)))

@@ -15,11 +15,11 @@ import pytest
 
 from tests.kernels.cases import CASES
 from tests.kernels.test_algorithms import DIRECT, WINOGRAD, winograd_case
-from tests.kernels.test_convolution import LARGE, MATRICES, SMALL, draw, seven_loops
+from tests.kernels.test_convolution import LARGE, MATRICES, SMALL, conv_shape, draw, four_sides, seven_loops
 from tests.kernels.test_dropout import philox_reference
 from tests.kernels.test_normalization import SHAPES, local_response_norm_reference
 from tests.kernels.test_optimizer_kernels import SGD
-from tests.kernels.test_pooling import GEOMETRIES, UNDILATED, images, max_pool_reference
+from tests.kernels.test_pooling import GEOMETRIES, UNDILATED, images, max_pool_reference, pool_shape
 from tests.kernels.test_softmax import softmax_reference
 from tinycnn.kernels import KernelSet, reference
 from tinycnn.kernels.protocol import FILE_OF, PROTOCOL
@@ -39,7 +39,7 @@ def normal(*shape):
 @pytest.mark.parametrize("case", SMALL, ids=str)
 def test_conv2d_is_its_definition(case):
     x, weight, bias, geometry = draw(case)
-    out = REFERENCE.conv2d(x, weight, bias, *geometry)
+    out = REFERENCE.conv2d(x, weight, bias, conv_shape(x.shape, weight.shape, *geometry))
     np.testing.assert_allclose(out, seven_loops(x, weight, bias, *geometry), atol=1e-12)
 
 
@@ -49,8 +49,9 @@ def test_the_gradients_of_conv2d_are_its_adjoints(case):
     x, weight, _, geometry = draw(case)
     nothing = np.zeros(len(weight))
     grad = normal(*seven_loops(x, weight, nothing, *geometry).shape)
-    grad_x = REFERENCE.conv2d_backward_input(grad, weight, x.shape, *geometry)
-    grad_weight = REFERENCE.conv2d_backward_weight(grad, x, weight.shape, *geometry)
+    shape = conv_shape(x.shape, weight.shape, *geometry)
+    grad_x = REFERENCE.conv2d_backward_input(grad, weight, shape)
+    grad_weight = REFERENCE.conv2d_backward_weight(grad, x, shape)
     for index in zip(*(RNG.integers(n, size=3) for n in x.shape)):
         unit = np.zeros_like(x)
         unit[index] = 1
@@ -65,18 +66,19 @@ def test_the_gradients_of_conv2d_are_its_adjoints(case):
 
 @pytest.mark.parametrize("case", SMALL, ids=str)
 def test_im2col_is_its_definition_and_col2im_its_adjoint(case):
-    x, weight, _, (stride, padding, dilation, _) = draw(case)
-    geometry = weight.shape[2:], stride, padding, dilation
-    columns = REFERENCE.im2col(x, *geometry)
-    size = REFERENCE.conv2d(x[:, :1], weight[:1, :1], None, stride, padding, dilation, 1).shape[2:]
-    for n, c, i, j, y, z in np.ndindex(*x.shape[:2], *geometry[0], *size):
-        row = y * stride[0] - padding[0] + i * dilation[0]
-        column = z * stride[1] - padding[1] + j * dilation[1]
+    x, weight, bias, geometry = draw(case)
+    stride, padding, dilation, _ = geometry
+    shape, size = conv_shape(x.shape, weight.shape, *geometry), seven_loops(x, weight, bias, *geometry).shape[2:]
+    columns, (kh, kw) = REFERENCE.im2col(x, shape), weight.shape[2:]
+    top, _, left, _ = four_sides(padding)
+    for n, c, i, j, y, z in np.ndindex(*x.shape[:2], kh, kw, *size):
+        row = y * stride[0] - top + i * dilation[0]
+        column = z * stride[1] - left + j * dilation[1]
         inside = 0 <= row < x.shape[2] and 0 <= column < x.shape[3]
-        value = columns[n, (c * geometry[0][0] + i) * geometry[0][1] + j, y * size[1] + z]
+        value = columns[n, (c * kh + i) * kw + j, y * size[1] + z]
         assert value == (x[n, c, row, column] if inside else 0)
     other = normal(*columns.shape)
-    back = REFERENCE.col2im(other, x.shape, *geometry)
+    back = REFERENCE.col2im(other, shape)
     assert (columns * other).sum() == pytest.approx((x * back).sum(), abs=1e-10)
 
 
@@ -84,10 +86,11 @@ def test_im2col_is_its_definition_and_col2im_its_adjoint(case):
 @pytest.mark.parametrize("case", GEOMETRIES, ids=str)
 def test_max_pool2d_is_its_definition(case, ceil_mode):
     size, *geometry = case
+    shape = pool_shape((2, 2, *size), *geometry, ceil_mode)
     x = images((2, 2, *size)).round(1)  # rounded: many ties
     x[0, 0].flat[:: max(1, x[0, 0].size // 5)] = np.nan
     x[0, 1] = -np.inf
-    out, taken = REFERENCE.max_pool2d(x, *geometry, ceil_mode)
+    out, taken = REFERENCE.max_pool2d(x, shape)
     expected, taps, places = max_pool_reference(x, *geometry, out.shape[2:])
     np.testing.assert_array_equal(out, expected)
     np.testing.assert_array_equal(taken, taps)
@@ -95,7 +98,7 @@ def test_max_pool2d_is_its_definition(case, ceil_mode):
     scattered = np.zeros((2, 2, size[0] * size[1]))
     for n, c, y, z in np.ndindex(out.shape):
         scattered[n, c, places[n, c, y, z]] += grad[n, c, y, z]
-    back = REFERENCE.max_pool2d_backward(grad, taken, x.shape, *geometry)
+    back = REFERENCE.max_pool2d_backward(grad, taken, shape)
     np.testing.assert_allclose(back, scattered.reshape(x.shape), atol=1e-14)
 
 
@@ -105,22 +108,23 @@ def test_max_pool2d_is_its_definition(case, ceil_mode):
 def test_avg_pool2d_is_its_definition(case, ceil_mode, count_include_pad):
     (height, width), kernel, stride, padding = case
     x = images((1, 2, height, width))
-    options = kernel, stride, padding, ceil_mode, count_include_pad
-    out = REFERENCE.avg_pool2d(x, *options)
+    shape = pool_shape(x.shape, kernel, stride, padding, (1, 1), ceil_mode)
+    out = REFERENCE.avg_pool2d(x, shape, count_include_pad)
+    top, bottom, left, right = four_sides(padding)
     grad, back = normal(*out.shape), np.zeros_like(x)
     for c, oy, ox in np.ndindex(out.shape[1:]):
         total, count, seen = 0.0, 0, []
         for i, j in np.ndindex(kernel):
-            y, z = oy * stride[0] - padding[0] + i, ox * stride[1] - padding[1] + j
+            y, z = oy * stride[0] - top + i, ox * stride[1] - left + j
             inside = 0 <= y < height and 0 <= z < width
             if inside:
                 total += x[0, c, y, z]
                 seen.append((y, z))
-            count += inside or (count_include_pad and y < height + padding[0] and z < width + padding[1])
+            count += inside or (count_include_pad and y < height + bottom and z < width + right)
         assert out[0, c, oy, ox] == pytest.approx(total / max(count, 1), abs=1e-14)
         for y, z in seen:
             back[0, c, y, z] += grad[0, c, oy, ox] / count
-    np.testing.assert_allclose(REFERENCE.avg_pool2d_backward(grad, x.shape, *options), back, atol=1e-14)
+    np.testing.assert_allclose(REFERENCE.avg_pool2d_backward(grad, shape, count_include_pad), back, atol=1e-14)
 
 
 @pytest.mark.parametrize("size, output_size", [((5, 3), (2, 3)), ((2, 3), (3, 5)), ((4, 4), (1, 2)), ((7, 6), (3, 4))])
@@ -349,22 +353,24 @@ def test_the_reference_takes_any_strides(name):
 
 
 CONVOLUTIONS = [
-    *(((n, c, h, w), (o, c // geometry[-1], *kernel), geometry) for n, c, h, w, o, kernel, *geometry in SMALL + LARGE),
-    *map(winograd_case, WINOGRAD[:6]),
+    *(
+        conv_shape((n, c, h, w), (o, c // geometry[-1], *kernel), *geometry)
+        for n, c, h, w, o, kernel, *geometry in SMALL + LARGE
+    ),
+    *map(winograd_case, WINOGRAD[:8]),
     *DIRECT,
 ]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
-def test_each_convolution_equals_the_reference(case, dtype):
-    shape, weight_shape, geometry = case
-    x, weight, bias = (normal(*s).astype(dtype) for s in (shape, weight_shape, weight_shape[:1]))
+@pytest.mark.parametrize("shape", CONVOLUTIONS, ids=str)
+def test_each_convolution_equals_the_reference(shape, dtype):
+    sizes = shape.input, shape.weight, shape.weight[:1], shape.output
+    x, weight, bias, grad = (normal(*size).astype(dtype) for size in sizes)
     tolerance = 200  # sums of up to 1,600 products; Winograd's rounding
-    out = assert_equal_to_the_reference("conv2d", x, weight, bias, *geometry, tolerance=tolerance)
-    grad = normal(*out.shape).astype(dtype)
-    assert_equal_to_the_reference("conv2d_backward_input", grad, weight, shape, *geometry, tolerance=tolerance)
-    assert_equal_to_the_reference("conv2d_backward_weight", grad, x, weight_shape, *geometry, tolerance=tolerance)
+    assert_equal_to_the_reference("conv2d", x, weight, bias, shape, tolerance=tolerance)
+    assert_equal_to_the_reference("conv2d_backward_input", grad, weight, shape, tolerance=tolerance)
+    assert_equal_to_the_reference("conv2d_backward_weight", grad, x, shape, tolerance=tolerance)
     assert_equal_to_the_reference("conv2d_backward_bias", grad, tolerance=tolerance)
 
 
@@ -376,13 +382,14 @@ def test_pooling_equals_the_reference(case, ceil_mode, dtype):
     x = images((2, 3, *size), dtype).round(1)
     x[0, 0].flat[:: max(1, x[0, 0].size // 5)] = np.nan
     x[0, 1] = -np.inf
-    out, taken = assert_equal_to_the_reference("max_pool2d", x, kernel, stride, padding, dilation, ceil_mode)
-    grad = normal(*out.shape).astype(dtype)
-    assert_equal_to_the_reference("max_pool2d_backward", grad, taken, x.shape, kernel, stride, padding, dilation)
-    for count_include_pad in (False, True):
-        options = kernel, stride, padding, ceil_mode, count_include_pad
-        out = assert_equal_to_the_reference("avg_pool2d", images(x.shape, dtype), *options)
-        assert_equal_to_the_reference("avg_pool2d_backward", normal(*out.shape).astype(dtype), x.shape, *options)
+    shape = pool_shape(x.shape, kernel, stride, padding, dilation, ceil_mode)
+    _, taken = assert_equal_to_the_reference("max_pool2d", x, shape)
+    assert_equal_to_the_reference("max_pool2d_backward", normal(*shape.output).astype(dtype), taken, shape)
+    if dilation == (1, 1):
+        for counted in (False, True):
+            grad = normal(*shape.output).astype(dtype)
+            assert_equal_to_the_reference("avg_pool2d", images(x.shape, dtype), shape, counted)
+            assert_equal_to_the_reference("avg_pool2d_backward", grad, shape, counted)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

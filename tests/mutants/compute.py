@@ -82,7 +82,7 @@ MUTANTS = tuple(
         ),
         ("tinycnn/grad_mode.py", "if function is None else cls()(function)", "", "tests/test_grad_mode.py"),
         # -- operations
-        ("tinycnn/ops/convolution.py", "*geometry) if need_x else None", "*geometry) if need_weight else None", _OPS),
+        ("tinycnn/ops/convolution.py", "*how) if need_x else None", "*how) if need_weight else None", _OPS),
         (
             "tinycnn/ops/matmul.py",
             "self._product(a.swapaxes(-1, -2), grad) if need_b else None",
@@ -307,14 +307,14 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/cpu/conv/__init__.py",
-            'return algorithm == "winograd" or (algorithm == "auto" and possible)',
-            'return algorithm in ("winograd", "auto")',
+            '    if algorithm == "winograd" and obstacle:',
+            "    if False:",
             "tests/kernels/test_algorithms.py tests/kernels/test_convolution.py",
         ),
         (
             "tinycnn/kernels/contracts.py",
-            "if weight_shape[0] % groups or input_shape[1] != weight_shape[1] * groups:",
-            "if input_shape[1] != weight_shape[1] * groups:",
+            "    if type(shape) is not kind:",
+            "    if shape is None:",
             "tests/kernels/test_contracts.py",
         ),
         (

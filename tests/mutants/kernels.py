@@ -40,14 +40,14 @@ MUTANTS: tuple[Mutant, ...] = (
     *planted(
         "tinycnn/kernels/geometry.py",
         _NOJIT + "test_pooling.py",
-        (">= size + padding else count", "> size + padding else count"),
-        ("dilation * (kernel - 1)", "dilation * kernel"),
+        (">= self.size + self.before else count", "> self.size + self.before else count"),
+        ("self.dilation * (self.kernel - 1)", "self.dilation * self.kernel"),
     ),
     *planted(
         "tinycnn/kernels/reference",
         "tests/kernels/test_reference.py",
         ("np.where(out <= 0, 0, grad)", "np.where(out < 0, 0, grad)"),
-        ("top, left = i * dilation[0], j * dilation[1]", "top, left = i * dilation[0], j * dilation[0]"),
+        ("i * shape.dilation[0], j * shape.dilation[1]", "i * shape.dilation[0], j * shape.dilation[0]"),
         ("columns = rows.swapaxes(1, 2) @ grad", "columns = rows[..., ::-1].swapaxes(1, 2) @ grad"),
         ("(value > out) | np.isnan(value)", "(value >= out) | np.isnan(value)"),
         ("np.where(taken == number, grad, 0)", "np.where(taken >= number, grad, 0)"),
@@ -75,14 +75,14 @@ MUTANTS: tuple[Mutant, ...] = (
         _CPU + "pooling.py",
         _NOJIT + "test_pooling.py",
         ("wins = (value > best[c]) |", "wins = (value >= best[c]) |"),
-        ("end = np.minimum(start + k, size + p)", "end = np.minimum(start + k, size)"),
+        ("axis.size + axis.after)\n        inside", "axis.size)\n        inside"),
         ("counted = end - start if count_include_pad", "counted = inside[1] - inside[0] if count_include_pad"),
     ),
     *planted(
         _CPU + "pooling.py",
         "tests/kernels/test_pooling.py",
         ("-(-(i + 1) * size // count)\n", "(i + 1) * size // count\n"),
-        ("counted = end - start if count_include_pad", "counted = k + 0 * start if count_include_pad"),
+        ("counted = end - start if count_include_pad", "counted = axis.kernel + 0 * start if count_include_pad"),
     ),
     *planted(
         _CPU + "softmax.py",
@@ -119,12 +119,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("(take_grad * g + take_velocity * v)", "(take_velocity * v)"),
     ),
     *planted(
+        _CPU + "conv/im2col.py",
+        "tests/kernels/test_algorithms.py",
+        ("out[outputs] += matmul(", "out[outputs] = matmul("),
+    ),
+    *planted(
         _CPU + "conv/__init__.py",
         "tests/kernels/test_convolution.py",
-        (
-            "out[outputs] += matmul(_rows(grad[n, outputs]), columns.T)",
-            "out[outputs] = matmul(_rows(grad[n, outputs]), columns.T)",
-        ),
         (
             "min(rows.shape[0], (block + 1) * BIAS_ROWS)):\n            for c",
             "min(rows.shape[0], (block + 1) * BIAS_ROWS) - 1):\n            for c",
@@ -174,7 +175,7 @@ MUTANTS: tuple[Mutant, ...] = (
         _CUDA + "pooling.py",
         _TWINS + "pool",
         ("if value > best or value != value", "if value >= best or value != value"),
-        ("max(end - start if with_padding else last - first, 1)", "max(last - first, 1)"),
+        ("max(min(end, size + after) - start if after >= 0 else last - first, 1)", "max(last - first, 1)"),
         ("min((at + parts - 1) // step, count - 1)", "min(at // step, count - 1)"),
     ),
     *planted(

@@ -21,12 +21,18 @@ MUTANTS: tuple[Mutant, ...] = (
     *planted(
         "tinycnn/kernels/cpu/conv/winograd.py",
         "tests/kernels/test_algorithms.py",
-        ("max(padding) < kernel[0]", "max(padding) <= kernel[0]"),
+        ("max(shape.padding) >= kernel[0]", "max(shape.padding) > kernel[0]"),
     ),
     *planted(
-        "tinycnn/functional",
-        _OPS,
-        ("border[0] > kernel[0] // 2 or border[1] > kernel[1] // 2", "border[0] > kernel[0] // 2"),
+        "tinycnn/kernels/geometry.py",
+        _OPS + " tests/kernels/test_geometry.py",
+        ("> axis.kernel // 2 for axis in axes", "> axis.kernel // 2 for axis in axes[:1]"),
+        ("max(axis.before, axis.after) > axis.kernel", "axis.before > axis.kernel"),
+        ("self.weight[0] % self.groups:", "False:"),
+        ("vertical - vertical // 2", "vertical // 2"),
+        ("horizontal // 2, horizontal - horizontal // 2", "horizontal - horizontal // 2, horizontal // 2"),
+        ("if axis.size + axis.before + axis.after + overhang <", "if axis.size + axis.before + overhang <"),
+        ("not is_int(self.groups) or", ""),
     ),
     *planted(
         "tinycnn/nn/init.py",

@@ -23,8 +23,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/layer_table.py",
-            "dilation[axis] * (kernel[axis] - 1), stride[axis]",
-            "dilation[axis] * kernel[axis], stride[axis]",
+            "return windows.span - 1, windows.stride",
+            "return windows.span, windows.stride",
             "tests/test_summary.py",
         ),
         (

@@ -42,7 +42,7 @@ MESSAGES = [
     ),
     (
         lambda: F.conv2d(t(1, 3, 8, 8), t(4, 3, 3, 3), padding="full"),
-        "conv2d: padding is 'full', expected a number, 'valid', or 'same' with stride 1 and odd kernels",
+        "conv2d: padding is 'full', expected a number, a pair of them, 'valid', or 'same' with stride 1",
     ),
     (
         lambda: F.conv2d(t(1, 3, 2, 8), t(4, 3, 3, 3)),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinycnn.kernels.arrays import FLOAT_TYPES
+from tinycnn.kernels.geometry import is_int
 from tinycnn.tensor import Tensor
 
-Pair = int | Sequence[int]
-LARGEST_SIZE = 2**31 - 1
 LARGEST_FLOAT = sys.float_info.max
 
 
@@ -61,10 +59,6 @@ def running(argument: str, value: Any) -> Any:
     return array
 
 
-def is_int(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-
-
 def is_number(value: Any) -> bool:
     """True for a number that a float can hold."""
     if isinstance(value, int):
@@ -95,61 +89,6 @@ def check_bias(name: str, bias: Tensor | None, weight: Tensor) -> None:
         raise ValueError(f"{name}: bias has shape {bias.shape} but weight {weight.shape} expects ({weight.shape[0]},)")
     if bias is not None and bias.dtype != weight.dtype:
         raise TypeError(f"{name}: bias has dtype {bias.dtype} but weight has {weight.dtype}; convert one of them")
-
-
-def pair(name: str, argument: str, value: Any, least: int) -> tuple[int, int]:
-    values = (value, value) if isinstance(value, (int, np.integer)) else value
-    good = isinstance(values, (tuple, list)) and len(values) == 2
-    if not good or not all(is_int(v) and v >= least for v in values):
-        raise ValueError(f"{name}: {argument} is {value!r}, expected an int of at least {least} or a pair of them")
-    if max(values) > LARGEST_SIZE:
-        raise ValueError(f"{name}: {argument} is {value!r}, expected at most {LARGEST_SIZE}")
-    return int(values[0]), int(values[1])
-
-
-def padding_of(
-    padding: Any, kernel: tuple[int, ...], stride: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int]:
-    if not isinstance(padding, str):
-        return pair("conv2d", "padding", padding, 0)
-    if padding == "valid":
-        return 0, 0
-    spans = [d * (k - 1) for d, k in zip(dilation, kernel)]
-    if padding != "same" or stride != (1, 1) or any(span % 2 for span in spans):
-        raise ValueError(
-            f"conv2d: padding is {padding!r}, expected a number, 'valid', or 'same' with stride 1 and odd kernels"
-        )
-    return spans[0] // 2, spans[1] // 2
-
-
-def window(name: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[tuple[int, int], ...]:
-    kernel = pair(name, "kernel_size", kernel_size, 1)
-    step = kernel if stride is None else pair(name, "stride", stride, 1)
-    border = pair(name, "padding", padding, 0)
-    if border[0] > kernel[0] // 2 or border[1] > kernel[1] // 2:
-        raise ValueError(f"{name}: padding is {border}, expected at most half of kernel_size {kernel}")
-    return kernel, step, border
-
-
-def check_window(
-    name: str,
-    input: Tensor,
-    kernel: tuple[int, ...],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    ceil_stride: tuple[int, int] | None = None,
-) -> None:
-    """Raise ValueError for a window that does not fit into the padded image; ``ceil_mode`` allows less than a stride
-    beyond it.
-    """
-    overhangs = (0, 0) if ceil_stride is None else (ceil_stride[0] - 1, ceil_stride[1] - 1)
-    axes = zip(input.shape[2:], kernel, padding, dilation, overhangs, ("height", "width"))
-    for size, k, p, d, overhang, axis in axes:
-        if size + 2 * p + overhang < d * (k - 1) + 1 or not size + p:
-            raise ValueError(
-                f"{name}: a window of {d * (k - 1) + 1} does not fit into {axis} {size} with padding {p} "
-                f"(input {input.shape}, kernel {tuple(kernel)}, dilation {dilation})"
-            )
 
 
 def dimension(name: str, input: Tensor, dim: int) -> int:

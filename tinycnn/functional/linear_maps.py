@@ -5,17 +5,8 @@ from __future__ import annotations
 import math
 
 from tinycnn import arguments
-from tinycnn.functional.checks import (
-    Pair,
-    check_bias,
-    check_window,
-    images,
-    is_int,
-    layer_inputs,
-    padding_of,
-    pair,
-    same_dtype,
-)
+from tinycnn.functional.checks import check_bias, layer_inputs, same_dtype
+from tinycnn.kernels.geometry import ConvShape, Pairlike
 from tinycnn.ops import convolution, matmul
 from tinycnn.tensor import Tensor
 
@@ -51,15 +42,16 @@ def conv2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
+    stride: Pairlike = 1,
+    padding: Pairlike | str = 0,
+    dilation: Pairlike = 1,
     groups: int = 1,
     algorithm: str | None = None,
 ) -> Tensor:
     """Return a two-dimensional convolution (cross-correlation).
 
-    The output size is ``floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1``, likewise for the width.
+    The output size is ``floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1``, likewise for the width; see
+    :class:`tinycnn.kernels.geometry.ConvShape`.
 
     Parameters
     ----------
@@ -67,7 +59,8 @@ def conv2d(
     weight : Tensor, shape (O, C / groups, kernel height, kernel width)
     bias : Tensor, shape (O,), optional
     stride, padding, dilation : int or (int, int)
-        ``padding`` may also be "valid" (0) or "same" (output as large as the input; stride 1, odd kernels).
+        ``padding`` may also be "valid" (0), or with stride 1 "same": the output is as large as the input, and where an
+        odd number of pixels is needed, one more is at the bottom and at the right.
     groups : int
         Input and output channels are cut into this many groups that see only each other.
     algorithm : {"auto", "im2col", "direct", "winograd"}, optional
@@ -90,33 +83,11 @@ def conv2d(
     (1, 96, 55, 55)
     """
     input, weight, bias = layer_inputs("conv2d", input, weight, bias)
-    input = images("conv2d", input)
-    if weight.ndim != 4:
-        raise ValueError(f"conv2d: weight has shape {weight.shape}, expected (O, C / groups, kH, kW)")
-    if not weight.size:
-        raise ValueError(f"conv2d: weight has shape {weight.shape}, expected at least one channel and a kernel")
-    if not is_int(groups) or groups < 1 or weight.shape[0] % groups:
-        raise ValueError(f"conv2d: groups is {groups}, expected a divisor of the {weight.shape[0]} output channels")
-    if input.shape[1] != weight.shape[1] * groups:
-        raise ValueError(
-            f"conv2d: input has {input.shape[1]} channels but weight {weight.shape}"
-            + (f" with groups={groups}" if groups > 1 else "")
-            + f" expects {weight.shape[1] * groups}"
-        )
+    shape = ConvShape.of(input.shape, weight.shape, stride, padding, dilation, groups)
     check_bias("conv2d", bias, weight)
     same_dtype("conv2d", input, weight)
-    if algorithm is not None:
+    if algorithm is None:
+        algorithm = convolution.convolution_algorithm.current()
+    else:
         arguments.instance("conv2d", "algorithm", algorithm, str, "an algorithm's name")
-    stride_, dilation_ = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
-    padding_ = padding_of(padding, weight.shape[2:], stride_, dilation_)
-    check_window("conv2d", input, weight.shape[2:], padding_, dilation_)
-    return convolution.Conv2d.apply(
-        input,
-        weight,
-        bias,
-        stride=stride_,
-        padding=padding_,
-        dilation=dilation_,
-        groups=int(groups),
-        algorithm=convolution.convolution_algorithm.current() if algorithm is None else algorithm,
-    )
+    return convolution.Conv2d.apply(input, weight, bias, shape=shape, algorithm=algorithm)

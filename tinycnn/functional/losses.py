@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinycnn import arguments
-from tinycnn.functional.checks import constant, float_tensor, is_int
+from tinycnn.functional.checks import constant, float_tensor
 from tinycnn.kernels.arrays import converted
+from tinycnn.kernels.geometry import is_int
 from tinycnn.ops import loss
 from tinycnn.tensor import Tensor
 from tinycnn.tensor_functions import where

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinycnn import arguments
-from tinycnn.functional.checks import float_tensor, is_int, is_number, running
+from tinycnn.functional.checks import float_tensor, is_number, running
+from tinycnn.kernels.geometry import is_int
 from tinycnn.ops import normalization
 from tinycnn.tensor import Tensor
 

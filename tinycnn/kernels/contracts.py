@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels import expect
-from tinycnn.kernels.geometry import output_size, pooled_size
+from tinycnn.kernels.geometry import ConvShape, PoolShape
+from tinycnn.kernels.protocol import ALGORITHMS
 
 MOST_FACTS = 1000  # remembered for each kernel; an image size or a batch size that is new adds one
-ALGORITHMS = ("auto", "im2col", "direct", "winograd")  # of a convolution
+MOST_TAKEN = 2**15 - 1  # elements of a window: max pooling keeps the number of one of them in an int16
 
 
 def checked(kernel: Callable) -> Callable:
@@ -71,7 +72,7 @@ def _facts(values: Iterable[Any]) -> tuple[Any, ...] | None:
     return tuple(facts)
 
 
-_IMMUTABLE = frozenset({int, float, bool, str, type(None)})
+_IMMUTABLE = frozenset({int, float, bool, str, type(None), ConvShape, PoolShape})
 
 
 # -- memory layout -----------------------------------------------------------------------------------------------------
@@ -117,46 +118,33 @@ def matmul(a, b):
 # -- convolution -------------------------------------------------------------------------------------------------------
 
 
-def im2col(x, kernel_size, stride, padding, dilation):
-    expect.numbers("im2col", x=x)
-    expect.dimensions("im2col", 4, x=x)
-    _grid("im2col", x.shape, kernel_size, stride, padding, dilation)
+def im2col(x, shape):
+    _windows("im2col", ConvShape, shape, x=(x, "input"))
 
 
-def col2im(columns, input_shape, kernel_size, stride, padding, dilation):
+def col2im(columns, shape):
+    _windows("col2im", ConvShape, shape)
     expect.floats("col2im", columns=columns)
-    expect.sizes("col2im", "input_shape", input_shape, 4)
-    grid = _grid("col2im", input_shape, kernel_size, stride, padding, dilation)
-    expect.shape(
-        "col2im", "columns", columns, (input_shape[0], input_shape[1] * math.prod(kernel_size), math.prod(grid))
-    )
+    rows, pixels = shape.input[1] * math.prod(shape.kernel_size), math.prod(shape.output[2:])
+    expect.shape("col2im", "columns", columns, (shape.input[0], rows, pixels))
 
 
-def conv2d(x, weight, bias, stride, padding, dilation, groups, algorithm="auto"):
-    expect.floats("conv2d", x=x, weight=weight)
-    expect.dimensions("conv2d", 4, x=x, weight=weight)
-    _convolution("conv2d", x.shape, weight.shape, stride, padding, dilation, groups, algorithm)
+def conv2d(x, weight, bias, shape, algorithm="auto"):
+    expect.one_of("conv2d", "algorithm", algorithm, ALGORITHMS)
+    _windows("conv2d", ConvShape, shape, x=(x, "input"), weight=(weight, "weight"))
     if bias is not None:
-        expect.floats("conv2d", bias=bias)
-        expect.shape("conv2d", "bias", bias, (weight.shape[0],))
+        expect.floats("conv2d", x=x, bias=bias)
+        expect.shape("conv2d", "bias", bias, shape.weight[:1])
 
 
-def conv2d_backward_input(grad, weight, input_shape, stride, padding, dilation, groups, algorithm="auto"):
-    name = "conv2d_backward_input"
-    expect.floats(name, grad=grad, weight=weight)
-    expect.dimensions(name, 4, weight=weight)
-    expect.sizes(name, "input_shape", input_shape, 4)
-    out_shape = _convolution(name, input_shape, weight.shape, stride, padding, dilation, groups, algorithm)
-    expect.shape(name, "grad", grad, out_shape)
+def conv2d_backward_input(grad, weight, shape, algorithm="auto"):
+    expect.one_of("conv2d_backward_input", "algorithm", algorithm, ALGORITHMS)
+    _windows("conv2d_backward_input", ConvShape, shape, grad=(grad, "output"), weight=(weight, "weight"))
 
 
-def conv2d_backward_weight(grad, x, weight_shape, stride, padding, dilation, groups, algorithm="auto"):
-    name = "conv2d_backward_weight"
-    expect.floats(name, grad=grad, x=x)
-    expect.dimensions(name, 4, x=x)
-    expect.sizes(name, "weight_shape", weight_shape, 4)
-    out_shape = _convolution(name, x.shape, weight_shape, stride, padding, dilation, groups, algorithm)
-    expect.shape(name, "grad", grad, out_shape)
+def conv2d_backward_weight(grad, x, shape, algorithm="auto"):
+    expect.one_of("conv2d_backward_weight", "algorithm", algorithm, ALGORITHMS)
+    _windows("conv2d_backward_weight", ConvShape, shape, grad=(grad, "output"), x=(x, "input"))
 
 
 def conv2d_backward_bias(grad):
@@ -164,63 +152,44 @@ def conv2d_backward_bias(grad):
     expect.dimensions("conv2d_backward_bias", 4, grad=grad)
 
 
-def _convolution(name, input_shape, weight_shape, stride, padding, dilation, groups, algorithm):
-    """Return the shape of a convolution's output if everything fits."""
-    expect.one_of(name, "algorithm", algorithm, ALGORITHMS)
-    expect.integer(name, "groups", groups, 1)
-    if weight_shape[0] % groups or input_shape[1] != weight_shape[1] * groups:
-        raise ValueError(f"{name}: input {input_shape}, weight {weight_shape} and groups {groups} do not fit")
-    grid = _grid(name, input_shape, weight_shape[2:], stride, padding, dilation)
-    return (input_shape[0], weight_shape[0], *grid)
-
-
-def _grid(name, input_shape, kernel, stride, padding, dilation):
-    """Return how many windows fit along height and width, at least one each."""
-    expect.pair(name, "kernel size", kernel, 1)
-    expect.pair(name, "stride", stride, 1)
-    expect.pair(name, "padding", padding, 0)
-    expect.pair(name, "dilation", dilation, 1)
-    rooms = [n + 2 * p - d * (k - 1) - 1 for n, k, p, d in zip(input_shape[2:], kernel, padding, dilation)]
-    if min(rooms) < 0:
-        raise ValueError(
-            f"{name}: a kernel of {tuple(kernel)} with dilation {dilation} does not fit into an input of "
-            f"{tuple(input_shape)} with padding {padding}"
-        )
-    return tuple(map(output_size, input_shape[2:], kernel, stride, padding, dilation))
+def _windows(name, kind, shape, **arrays):
+    """Check the record of a convolution or a pooling, and arrays with the names of their shapes in it."""
+    if type(shape) is not kind:
+        raise TypeError(f"{name}: shape is a {type(shape).__name__}, expected a {kind.__name__}")
+    expect.floats(name, **{argument: array for argument, (array, _) in arrays.items()})
+    for argument, (array, expected) in arrays.items():
+        expect.shape(name, argument, array, getattr(shape, expected))
 
 
 # -- pooling -----------------------------------------------------------------------------------------------------------
 
 
-def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode):
-    expect.floats("max_pool2d", x=x)
-    expect.dimensions("max_pool2d", 4, x=x)
-    _windows("max_pool2d", x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+def max_pool2d(x, shape):
+    _windows("max_pool2d", PoolShape, shape, x=(x, "input"))
+    if math.prod(shape.kernel_size) > MOST_TAKEN:
+        kernel = shape.kernel_size
+        raise ValueError(f"max_pool2d: kernel_size is {kernel}, expected a window of at most {MOST_TAKEN} elements")
 
 
-def max_pool2d_backward(grad, taken, input_shape, kernel_size, stride, padding, dilation):
-    name = "max_pool2d_backward"
-    expect.floats(name, grad=grad)
-    expect.dimensions(name, 4, grad=grad)
-    expect.numbers(name, taken=taken)
-    expect.sizes(name, "input_shape", input_shape, 4)
-    _windows(name, input_shape, kernel_size, stride, padding, dilation, True)
-    expect.shape(name, "grad", grad, (*input_shape[:2], *grad.shape[2:]))
-    expect.shape(name, "taken", taken, grad.shape)
+def max_pool2d_backward(grad, taken, shape):
+    _windows("max_pool2d_backward", PoolShape, shape, grad=(grad, "output"))
+    expect.numbers("max_pool2d_backward", taken=taken)
+    expect.shape("max_pool2d_backward", "taken", taken, shape.output)
 
 
-def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    expect.floats("avg_pool2d", x=x)
-    expect.dimensions("avg_pool2d", 4, x=x)
-    _windows("avg_pool2d", x.shape, kernel_size, stride, padding, (1, 1), ceil_mode)
+def avg_pool2d(x, shape, count_include_pad):
+    _windows("avg_pool2d", PoolShape, shape, x=(x, "input"))
+    _not_dilated("avg_pool2d", shape)
 
 
-def avg_pool2d_backward(grad, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    name = "avg_pool2d_backward"
-    expect.floats(name, grad=grad)
-    expect.sizes(name, "input_shape", input_shape, 4)
-    grid = _windows(name, input_shape, kernel_size, stride, padding, (1, 1), ceil_mode)
-    expect.shape(name, "grad", grad, (*input_shape[:2], *grid))
+def avg_pool2d_backward(grad, shape, count_include_pad):
+    _windows("avg_pool2d_backward", PoolShape, shape, grad=(grad, "output"))
+    _not_dilated("avg_pool2d_backward", shape)
+
+
+def _not_dilated(name, shape):
+    if shape.dilation != (1, 1):
+        raise ValueError(f"{name}: dilation is {shape.dilation}, expected (1, 1)")
 
 
 def adaptive_avg_pool2d(x, output_size):
@@ -237,21 +206,6 @@ def adaptive_avg_pool2d_backward(grad, input_shape):
     expect.dimensions(name, 4, grad=grad)
     expect.sizes(name, "input_shape", input_shape, 4)
     expect.shape(name, "grad", grad, (*input_shape[:2], *grad.shape[2:]))
-
-
-def _windows(name, input_shape, kernel, stride, padding, dilation, ceil_mode):
-    expect.pair(name, "kernel_size", kernel, 1)
-    expect.pair(name, "stride", stride, 1)
-    expect.pair(name, "padding", padding, 0)
-    expect.pair(name, "dilation", dilation, 1)
-    axes = zip(input_shape[2:], kernel, stride, padding, dilation)
-    grid = tuple(pooled_size(*axis, ceil_mode) for axis in axes)
-    if min(grid) < 0:
-        raise ValueError(
-            f"{name}: a window of {tuple(kernel)} with dilation {dilation} does not fit into an input of "
-            f"{tuple(input_shape)} with padding {padding}"
-        )
-    return grid
 
 
 # -- activations and softmax -------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ Operations call ``self.kernels.conv2d(...)``. ``self.kernels`` are those of the 
 are in :data:`MODULES`.
 
 Letters: N images, C channels, C_out output channels, H x W pixels, kH x kW kernel, H_out x W_out output pixels. In
-normalisation and cross-entropy ``inner`` is the product of all dimensions after the channels. Pairs such as ``stride``
-are (vertical, horizontal).
+normalisation and cross-entropy ``inner`` is the product of all dimensions after the channels. The ``shape`` of a
+convolution or a pooling is a record of all sizes, strides, padding and so on (:mod:`.geometry`).
 
 Kernels get arrays of one float type (float32 or float64), of any strides, read-only or not, and return new arrays of
 that type unless a docstring says otherwise. NaN and infinity are results, not errors. An empty array is allowed.
@@ -30,9 +30,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from tinycnn.kernels.geometry import ConvShape, Pair, PoolShape, Shape
+
 Array = Any  # an array of the kernels' device, see above
-Pair = tuple[int, int]
-Shape = tuple[int, ...]
+ALGORITHMS = ("auto", "im2col", "direct", "winograd")  # of a convolution
 
 NUMPY_FUNCTIONS = tuple(
     "abs add.at broadcast_to clip concatenate equal exp greater greater_equal isfinite less less_equal log maximum "
@@ -90,71 +91,32 @@ class Gemm(Protocol):
 class Im2col(Protocol):
     """Convolution as a matrix product: weight (C_out, C kH kW) @ columns (C kH kW, H_out W_out)."""
 
-    def im2col(self, x: Array, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    def im2col(self, x: Array, shape: ConvShape) -> Array:
         """Return images (N, C, H, W) as columns (N, C kH kW, H_out W_out): a patch for each output pixel."""
 
-    def col2im(
-        self, columns: Array, input_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair
-    ) -> Array:
-        """Return the adjoint of im2col, (N, C, H, W): every copy of a pixel is added back to it.
-
-        <im2col(x), columns> = <x, col2im(columns)>.
-        """
+    def col2im(self, columns: Array, shape: ConvShape) -> Array:
+        """Return images (N, C, H, W) in which each pixel is the sum of its copies: the adjoint of im2col."""
 
 
 class Convolution(Protocol):
     """Cross-correlation, as networks mean "convolution": the kernel is not flipped.
 
-    ``algorithm`` is "auto", "im2col", "direct" or "winograd". It changes the rounding, not the result; a set may not
-    have all of them.
+    ``algorithm`` is one of :data:`ALGORITHMS`. It changes the rounding, not the result. The reference has only im2col,
+    which it takes for all of them. Another set raises ValueError for one that it does not have, or that cannot compute
+    the shape.
     """
 
-    def conv2d(
-        self,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        stride: Pair,
-        padding: Pair,
-        dilation: Pair,
-        groups: int,
-        algorithm: str = "auto",
-    ) -> Array:
+    def conv2d(self, x: Array, weight: Array, bias: Array | None, shape: ConvShape, algorithm: str = "auto") -> Array:
         """Return images (N, C, H, W) convolved with weight (C_out, C / groups, kH, kW), bias (C_out,) added.
 
         out[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] padded[n, c, y s + i d, x s + j d], with
         stride s and dilation d, c running over the channels of o's group. Shape (N, C_out, H_out, W_out).
-
-        Raises
-        ------
-        ValueError
-            If the set has no such algorithm, or the algorithm cannot compute this shape.
         """
 
-    def conv2d_backward_input(
-        self,
-        grad: Array,
-        weight: Array,
-        input_shape: Shape,
-        stride: Pair,
-        padding: Pair,
-        dilation: Pair,
-        groups: int,
-        algorithm: str = "auto",
-    ) -> Array:
+    def conv2d_backward_input(self, grad: Array, weight: Array, shape: ConvShape, algorithm: str = "auto") -> Array:
         """Return the gradient (N, C, H, W) of the input: the adjoint of the convolution, applied to ``grad``."""
 
-    def conv2d_backward_weight(
-        self,
-        grad: Array,
-        x: Array,
-        weight_shape: Shape,
-        stride: Pair,
-        padding: Pair,
-        dilation: Pair,
-        groups: int,
-        algorithm: str = "auto",
-    ) -> Array:
+    def conv2d_backward_weight(self, grad: Array, x: Array, shape: ConvShape, algorithm: str = "auto") -> Array:
         """Return the gradient of the weight: ``grad`` times the pixels it came from, summed over the batch."""
 
     def conv2d_backward_bias(self, grad: Array) -> Array:
@@ -162,18 +124,12 @@ class Convolution(Protocol):
 
 
 class Pooling(Protocol):
-    """The largest element, or the average, of each window; a window is kernel_size[0] x kernel_size[1] pixels.
+    """The largest element, or the average, of each window of x (N, C, H, W)."""
 
-    ``ceil_mode`` rounds the number of windows up; a window that would start behind the input and the padding before it
-    is left out.
-    """
+    def max_pool2d(self, x: Array, shape: PoolShape) -> tuple[Array, Array]:
+        """Return the largest element of each window, and which one it is.
 
-    def max_pool2d(
-        self, x: Array, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-    ) -> tuple[Array, Array]:
-        """Return the largest element of each window of x (N, C, H, W), and which one it is.
-
-        NaN counts as larger than anything, padding as -inf.
+        NaN counts as larger than anything, padding as -inf. A window has at most 32767 elements.
 
         Returns
         -------
@@ -181,43 +137,18 @@ class Pooling(Protocol):
         taken : int16, (N, C, H_out, W_out)
             The element's number in its window, row by row: the first of equals, the last of several NaN; -1 for a
             window that holds nothing but padding.
-
-        Raises
-        ------
-        ValueError
-            If the window has more than 32767 elements.
         """
 
-    def max_pool2d_backward(
-        self,
-        grad: Array,
-        taken: Array,
-        input_shape: Shape,
-        kernel_size: Pair,
-        stride: Pair,
-        padding: Pair,
-        dilation: Pair,
-    ) -> Array:
+    def max_pool2d_backward(self, grad: Array, taken: Array, shape: PoolShape) -> Array:
         """Return the gradient (N, C, H, W) of the input: each of ``grad`` is added to the element that was taken."""
 
-    def avg_pool2d(
-        self, x: Array, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool
-    ) -> Array:
-        """Return the average of each window of x (N, C, H, W).
+    def avg_pool2d(self, x: Array, shape: PoolShape, count_include_pad: bool) -> Array:
+        """Return the average of each window.
 
         With ``count_include_pad`` the zeros of the padding count; pixels beyond it, in ceil mode, never do.
         """
 
-    def avg_pool2d_backward(
-        self,
-        grad: Array,
-        input_shape: Shape,
-        kernel_size: Pair,
-        stride: Pair,
-        padding: Pair,
-        ceil_mode: bool,
-        count_include_pad: bool,
-    ) -> Array:
+    def avg_pool2d_backward(self, grad: Array, shape: PoolShape, count_include_pad: bool) -> Array:
         """Return the gradient (N, C, H, W) of the input: each of ``grad`` is divided among its window."""
 
     def adaptive_avg_pool2d(self, x: Array, output_size: Pair) -> Array:

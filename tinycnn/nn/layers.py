@@ -10,13 +10,12 @@ import numpy as np
 from tinycnn import arguments
 from tinycnn import functional as F
 from tinycnn.functional import checks
+from tinycnn.kernels.geometry import Pairlike, is_int, pair
 from tinycnn.kernels.versions import changing
 from tinycnn.nn import init
 from tinycnn.nn.module import Module, Parameter
 from tinycnn.random import Generator
 from tinycnn.tensor import Tensor
-
-Pair = int | tuple[int, int]
 
 
 class Identity(Module):
@@ -92,10 +91,10 @@ class Conv2d(Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair | str = 0,
-        dilation: Pair = 1,
+        kernel_size: Pairlike,
+        stride: Pairlike = 1,
+        padding: Pairlike | str = 0,
+        dilation: Pairlike = 1,
         groups: int = 1,
         bias: bool = True,
     ) -> None:
@@ -108,12 +107,14 @@ class Conv2d(Module):
                 f"{out_channels}"
             )
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size = checks.pair("Conv2d", "kernel_size", kernel_size, 1)
-        self.stride = checks.pair("Conv2d", "stride", stride, 1)
+        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = pair("Conv2d", "stride", stride, 1)
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ValueError(f"Conv2d: padding is {padding!r}, expected a number, a pair of them, 'same' or 'valid'")
-        self.padding = padding if isinstance(padding, str) else checks.pair("Conv2d", "padding", padding, 0)
-        self.dilation = checks.pair("Conv2d", "dilation", dilation, 1)
+        if padding == "same" and self.stride != (1, 1):
+            raise ValueError(f"Conv2d: padding is 'same' and stride {self.stride}, expected stride 1")
+        self.padding = padding if isinstance(padding, str) else pair("Conv2d", "padding", padding, 0)
+        self.dilation = pair("Conv2d", "dilation", dilation, 1)
         self.groups = groups
         self.weight = Parameter(np.empty((out_channels, in_channels // groups, *self.kernel_size), np.float32))
         self.register_parameter("bias", Parameter(np.empty(out_channels, np.float32)) if bias else None)
@@ -223,10 +224,10 @@ class MaxPool2d(Module):
 
     def __init__(
         self,
-        kernel_size: Pair,
-        stride: Pair | None = None,
-        padding: Pair = 0,
-        dilation: Pair = 1,
+        kernel_size: Pairlike,
+        stride: Pairlike | None = None,
+        padding: Pairlike = 0,
+        dilation: Pairlike = 1,
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
@@ -247,9 +248,9 @@ class AvgPool2d(Module):
 
     def __init__(
         self,
-        kernel_size: Pair,
-        stride: Pair | None = None,
-        padding: Pair = 0,
+        kernel_size: Pairlike,
+        stride: Pairlike | None = None,
+        padding: Pairlike = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
@@ -269,7 +270,7 @@ class AvgPool2d(Module):
 class AdaptiveAvgPool2d(Module):
     """Averages to a given output size; see :func:`tinycnn.functional.adaptive_avg_pool2d`."""
 
-    def __init__(self, output_size: Pair) -> None:
+    def __init__(self, output_size: Pairlike) -> None:
         super().__init__()
         self.output_size = output_size
 
@@ -322,7 +323,7 @@ def _reset(weight: Parameter, bias: Parameter | None) -> None:
 
 def _check_sizes(layer: str, **sizes: Any) -> None:
     for name, value in sizes.items():
-        if not checks.is_int(value) or value < 1:
+        if not is_int(value) or value < 1:
             raise ValueError(f"{layer}: {name} is {value!r}, expected an integer of at least 1")
 
 

@@ -42,27 +42,27 @@ class convolution_algorithm(Choice, default="auto"):
 class Conv2d(Function):
     """out[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] * input[n, c, y s - p + i d, x s - p + j d].
 
-    With stride s, padding p, dilation d, and c running over the channels of o's group. Backward is linear in each
-    factor: the adjoint of the convolution in the input, a correlation of input and gradient in the weight, a sum in
-    the bias.
+    With stride s, padding p before the image, dilation d, and c running over the channels of o's group. Backward is
+    linear in each factor: the adjoint of the convolution in the input, a correlation of input and gradient in the
+    weight, a sum in the bias.
     """
 
     returns_new = True
 
-    def forward(self, x, weight, bias, stride, padding, dilation, groups, algorithm):
-        self.geometry = stride, padding, dilation, groups, algorithm
+    def forward(self, x, weight, bias, shape, algorithm):
+        self.shape, self.algorithm = shape, algorithm
         if algorithm != "im2col":
             x = self.kernels.channels_last(x)  # once, not again in backward
         self.save(x, weight)
-        return self.kernels.conv2d(x, weight, bias, *self.geometry)
+        return self.kernels.conv2d(x, weight, bias, shape, algorithm)
 
     def backward(self, grad):
         x, weight = self.saved
         need_x, need_weight, need_bias = self.needs_input_grad
-        kernels, geometry = self.kernels, self.geometry
+        kernels, how = self.kernels, (self.shape, self.algorithm)
         grad_bias = kernels.conv2d_backward_bias(grad) if need_bias else None  # first: grad is new, and in the cache
         return (
-            kernels.conv2d_backward_input(grad, weight, x.shape, *geometry) if need_x else None,
-            kernels.conv2d_backward_weight(grad, x, weight.shape, *geometry) if need_weight else None,
+            kernels.conv2d_backward_input(grad, weight, *how) if need_x else None,
+            kernels.conv2d_backward_weight(grad, x, *how) if need_weight else None,
             grad_bias,
         )

@@ -10,16 +10,15 @@ class MaxPool2d(Function):
 
     returns_new = True
 
-    def forward(self, x, kernel_size, stride, padding, dilation, ceil_mode):
-        self.geometry = kernel_size, stride, padding, dilation
-        self.shape = x.shape
-        out, taken = self.kernels.max_pool2d(x, *self.geometry, ceil_mode)
+    def forward(self, x, shape):
+        self.shape = shape
+        out, taken = self.kernels.max_pool2d(x, shape)
         self.save(taken)
         return out
 
     def backward(self, grad):
         (taken,) = self.saved
-        return self.kernels.max_pool2d_backward(grad, taken, self.shape, *self.geometry)
+        return self.kernels.max_pool2d_backward(grad, taken, self.shape)
 
 
 class AvgPool2d(Function):
@@ -27,13 +26,12 @@ class AvgPool2d(Function):
 
     returns_new = True
 
-    def forward(self, x, kernel_size, stride, padding, ceil_mode, count_include_pad):
-        self.geometry = kernel_size, stride, padding, ceil_mode, count_include_pad
-        self.shape = x.shape
-        return self.kernels.avg_pool2d(x, *self.geometry)
+    def forward(self, x, shape, count_include_pad):
+        self.shape, self.count_include_pad = shape, count_include_pad
+        return self.kernels.avg_pool2d(x, shape, count_include_pad)
 
     def backward(self, grad):
-        return self.kernels.avg_pool2d_backward(grad, self.shape, *self.geometry)
+        return self.kernels.avg_pool2d_backward(grad, self.shape, self.count_include_pad)
 
 
 class AdaptiveAvgPool2d(Function):

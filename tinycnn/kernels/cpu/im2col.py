@@ -14,48 +14,36 @@ import numpy as np
 
 from tinycnn.kernels.cpu.machine.allocator import empty
 from tinycnn.kernels.cpu.machine.parallel import as_contiguous, parallel_for
+from tinycnn.kernels.geometry import ConvShape
 
-Size = tuple[int, int]
 
+def im2col(x: np.ndarray, shape: ConvShape) -> np.ndarray:
+    """Copy the patches of the images; see :meth:`~tinycnn.kernels.protocol.Im2col.im2col`.
 
-def im2col(x: np.ndarray, kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> np.ndarray:
-    """Return the columns (N, C kH kW, H_out W_out) of images (N, C, H, W).
-
-    >>> im2col(np.arange(9.0).reshape(1, 1, 3, 3), (2, 2), (1, 1), (0, 0), (1, 1))[0].astype(int)
+    >>> im2col(np.arange(9.0).reshape(1, 1, 3, 3), ConvShape.of((1, 1, 3, 3), (1, 1, 2, 2)))[0].astype(int)
     array([[0, 1, 3, 4],
            [1, 2, 4, 5],
            [3, 4, 6, 7],
            [4, 5, 7, 8]])
     """
-    x = as_contiguous(x)
-    grid = _grid(x.shape, kernel_size, stride, padding, dilation)
-    columns = empty((*x.shape[:2], *kernel_size, *grid), x.dtype)
-    im2col_loop(x.shape[0] * x.shape[1], x, *stride, *padding, *dilation, columns)
-    return columns.reshape(x.shape[0], x.shape[1] * kernel_size[0] * kernel_size[1], grid[0] * grid[1])
+    (n, c, _, _), (_, _, rows, columns), (height, width) = shape.input, shape.output, shape.kernel_size
+    out = empty((n, c, height, width, rows, columns), x.dtype)
+    top, _, left, _ = shape.padding
+    im2col_loop(n * c, as_contiguous(x), *shape.stride, top, left, *shape.dilation, out)
+    return out.reshape(n, c * height * width, rows * columns)
 
 
-def col2im(
-    columns: np.ndarray,
-    input_shape: tuple[int, ...],
-    kernel_size: Size,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-) -> np.ndarray:
-    """Add columns (N, C kH kW, H_out W_out) up to images (N, C, H, W): <im2col(x), columns> = <x, images>."""
-    grid = _grid(input_shape, kernel_size, stride, padding, dilation)
-    columns = as_contiguous(columns).reshape(*input_shape[:2], *kernel_size, *grid)
-    out = empty(input_shape, columns.dtype)
-    col2im_loop(out.shape[0] * out.shape[1], columns, *stride, *padding, *dilation, out)
+def col2im(columns: np.ndarray, shape: ConvShape) -> np.ndarray:
+    """Add the patches up; see :meth:`~tinycnn.kernels.protocol.Im2col.col2im`."""
+    n, c, _, _ = shape.input
+    columns = as_contiguous(columns).reshape(n, c, *shape.kernel_size, *shape.output[2:])
+    out = empty(shape.input, columns.dtype)
+    top, _, left, _ = shape.padding
+    col2im_loop(n * c, columns, *shape.stride, top, left, *shape.dilation, out)
     return out
 
 
-def _grid(shape: tuple[int, ...], kernel: Size, stride: Size, padding: Size, dilation: Size) -> Size:
-    height, width = (
-        (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, k, s, p, d in zip(shape[2:], kernel, stride, padding, dilation)
-    )
-    return height, width
+# -- loops -------------------------------------------------------------------------------------------------------------
 
 
 def _im2col(begin, end, x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, columns):

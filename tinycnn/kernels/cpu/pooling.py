@@ -6,121 +6,71 @@ window. Both kinds of average share their loops, which see each axis as a list o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from tinycnn.kernels.cpu.machine.allocator import empty
 from tinycnn.kernels.cpu.machine.nhwc import as_nchw, to_nhwc
 from tinycnn.kernels.cpu.machine.parallel import parallel_for
-from tinycnn.kernels.geometry import pooled_size
+from tinycnn.kernels.geometry import Pair, PoolShape, Shape
 
-Pair = tuple[int, int]
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, end and divisor of each window of one axis
 
 
-def max_pool2d(
-    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest element of each window. NaN counts as larger than anything, padding as -inf.
+def max_pool2d(x: np.ndarray, shape: PoolShape) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the elements of each window; see :meth:`~tinycnn.kernels.protocol.Pooling.max_pool2d`.
 
-    Parameters
-    ----------
-    x : (N, C, H, W)
-    kernel_size, stride, padding, dilation : (int, int)
-    ceil_mode : bool
-
-    Returns
-    -------
-    out : (N, C, H_out, W_out)
-    argmax_indices : int16, (N, C, H_out, W_out)
-        The number of that element in its window, counted row by row: the first of equals, the last of several NaN.
-        -1 for a window that holds nothing but padding.
-
-    Raises
-    ------
-    ValueError
-        If the window has more than 32767 elements.
-
-    Examples
-    --------
-    >>> x = np.array([[[[1.0, 5.0], [5.0, 2.0]]]])
-    >>> out, argmax_indices = max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
-    >>> out.item(), argmax_indices.item()
+    >>> out, taken = max_pool2d(np.array([[[[1.0, 5.0], [5.0, 2.0]]]]), PoolShape.of((1, 1, 2, 2), 2))
+    >>> out.item(), taken.item()
     (5.0, 1)
     """
-    if kernel_size[0] * kernel_size[1] > np.iinfo(np.int16).max:
-        raise ValueError(f"max_pool2d: kernel_size is {kernel_size}, expected a window of at most 32767 elements")
-    n, c, height, width = x.shape
-    geometry = zip((height, width), kernel_size, stride, padding, dilation)
-    out_height, out_width = (pooled_size(*axis, ceil_mode) for axis in geometry)
-    out = empty((n, out_height, out_width, c), x.dtype)
-    argmax_indices = empty(out.shape, np.int16)
-    max_pool2d_loop(n * out_height, to_nhwc(x), *kernel_size, *stride, *padding, *dilation, out, argmax_indices)
-    return as_nchw(out), as_nchw(argmax_indices)
+    n, c, rows, columns = shape.output
+    out, taken = empty((n, rows, columns, c), x.dtype), empty((n, rows, columns, c), np.int16)
+    max_pool2d_loop(n * rows, to_nhwc(x), *_numbers(shape), out, taken)
+    return as_nchw(out), as_nchw(taken)
 
 
-def max_pool2d_backward(
-    grad: np.ndarray,
-    taken: np.ndarray,
-    input_shape: tuple[int, ...],
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-) -> np.ndarray:
-    """Return the input's gradient: each element gathers the gradients of the windows whose maximum it is."""
-    n, c, height, width = input_shape
+def max_pool2d_backward(grad: np.ndarray, taken: np.ndarray, shape: PoolShape) -> np.ndarray:
+    """Gather: each element of the input adds the gradients of the windows whose maximum it is."""
+    n, c, height, width = shape.input
     out = empty((n, height, width, c), grad.dtype)
-    max_pool2d_backward_loop(n * height, to_nhwc(grad), to_nhwc(taken), *kernel_size, *stride, *padding, *dilation, out)
+    max_pool2d_backward_loop(n * height, to_nhwc(grad), to_nhwc(taken), *_numbers(shape), out)
     return as_nchw(out)
 
 
-def avg_pool2d(
-    x: np.ndarray, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool
-) -> np.ndarray:
-    """Return the average of each window; with ``count_include_pad`` the zeros of the padding count.
-
-    Elements outside the padded image, which ceil mode reaches, never count.
-    """
-    return _average(x, *_avg_windows(x.shape, kernel_size, stride, padding, ceil_mode, count_include_pad))
+def avg_pool2d(x: np.ndarray, shape: PoolShape, count_include_pad: bool) -> np.ndarray:
+    """Add up each window in float64; see :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d`."""
+    return _average(x, *_avg_windows(shape, count_include_pad))
 
 
-def avg_pool2d_backward(
-    grad: np.ndarray,
-    input_shape: tuple[int, ...],
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> np.ndarray:
-    """Return the input's gradient: each output's gradient is divided evenly over its window."""
-    windows = _avg_windows(input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad)
-    return _distribute(grad, input_shape, *windows)
+def avg_pool2d_backward(grad: np.ndarray, shape: PoolShape, count_include_pad: bool) -> np.ndarray:
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d_backward`."""
+    return _distribute(grad, shape.input, *_avg_windows(shape, count_include_pad))
 
 
 def adaptive_avg_pool2d(x: np.ndarray, output_size: Pair) -> np.ndarray:
-    """Return the averages of windows that are chosen so that the output is (N, C, *output_size)."""
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d`."""
     return _average(x, *map(_adaptive_windows, x.shape[2:], output_size))
 
 
-def adaptive_avg_pool2d_backward(grad: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
-    """Return the input's gradient: each output's gradient is divided evenly over its window."""
+def adaptive_avg_pool2d_backward(grad: np.ndarray, input_shape: Shape) -> np.ndarray:
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d_backward`."""
     return _distribute(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 
-def _avg_windows(
-    shape: tuple[int, ...],
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> list[Windows]:
+def _numbers(shape: PoolShape) -> tuple[int, ...]:
+    top, _, left, _ = shape.padding
+    return *shape.kernel_size, *shape.stride, top, left, *shape.dilation
+
+
+@lru_cache(maxsize=512)
+def _avg_windows(shape: PoolShape, count_include_pad: bool) -> list[Windows]:
     windows = []
-    for size, k, s, p in zip(shape[2:], kernel_size, stride, padding):
-        start = np.arange(pooled_size(size, k, s, p, 1, ceil_mode)) * s - p
-        end = np.minimum(start + k, size + p)
-        inside = np.clip(start, 0, size), np.clip(end, 0, size)
+    for axis, count in zip(shape.axes, shape.output[2:]):
+        start = np.arange(count) * axis.stride - axis.before
+        end = np.minimum(start + axis.kernel, axis.size + axis.after)
+        inside = np.clip(start, 0, axis.size), np.clip(end, 0, axis.size)
         counted = end - start if count_include_pad else inside[1] - inside[0]
         windows.append((*inside, np.maximum(counted, 1)))
     return windows

@@ -8,47 +8,35 @@ from __future__ import annotations
 from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty
 from tinycnn.kernels.cuda.machine.launch import kernel, launch
 from tinycnn.kernels.cuda.machine.target import cuda
+from tinycnn.kernels.geometry import ConvShape
 
-Size = tuple[int, int]
 
-
-def im2col(x: DeviceArray, kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> DeviceArray:
-    rows, columns = output_grid(x.shape, kernel_size, stride, padding, dilation)
-    out = empty((x.shape[0], x.shape[1] * kernel_size[0] * kernel_size[1], rows * columns), x.dtype)
-    launch(im2col_kernel, out.size, contiguous(x), *kernel_size, *stride, *padding, *dilation, columns, out)
+def im2col(x: DeviceArray, shape: ConvShape) -> DeviceArray:
+    """See :meth:`~tinycnn.kernels.protocol.Im2col.im2col`."""
+    kernel_y, kernel_x = shape.kernel_size
+    rows, columns = shape.output[2:]
+    out = empty((x.shape[0], x.shape[1] * kernel_y * kernel_x, rows * columns), x.dtype)
+    launch(im2col_kernel, out.size, contiguous(x), *_numbers(shape), columns, out)
     return out
 
 
-def col2im(
-    columns: DeviceArray,
-    input_shape: tuple[int, ...],
-    kernel_size: Size,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-) -> DeviceArray:
-    """The adjoint of im2col, <im2col(x), c> = <x, adjoint(c)>: columns (N, C kH kW, H_out W_out) to (N, C, H, W)."""
-    out = empty(input_shape, columns.dtype)
-    add_columns(columns, kernel_size, stride, padding, dilation, out)
+def col2im(columns: DeviceArray, shape: ConvShape) -> DeviceArray:
+    """See :meth:`~tinycnn.kernels.protocol.Im2col.col2im`."""
+    out = empty(shape.input, columns.dtype)
+    add_columns(columns, shape, out)
     return out
 
 
-def add_columns(
-    columns: DeviceArray, kernel_size: Size, stride: Size, padding: Size, dilation: Size, out: DeviceArray
-) -> None:
-    """As :func:`col2im`, into a contiguous array (N, C, H, W) that is there."""
-    grid = output_grid(out.shape, kernel_size, stride, padding, dilation)
-    parts = contiguous(columns).reshape(out.shape[0] * out.shape[1], kernel_size[0] * kernel_size[1], *grid)
-    launch(col2im_kernel, out.size, parts, *kernel_size, *stride, *padding, *dilation, out)
+def add_columns(columns: DeviceArray, shape: ConvShape, out: DeviceArray) -> None:
+    """Do the same for some images, into a contiguous array (N, C, H, W)."""
+    area = shape.kernel_size[0] * shape.kernel_size[1]
+    parts = contiguous(columns).reshape(out.shape[0] * out.shape[1], area, *shape.output[2:])
+    launch(col2im_kernel, out.size, parts, *_numbers(shape), out)
 
 
-def output_grid(shape: tuple[int, ...], kernel: Size, stride: Size, padding: Size, dilation: Size) -> Size:
-    """Height and width of the output."""
-    height, width = (
-        (size + 2 * p - d * (k - 1) - 1) // s + 1
-        for size, k, s, p, d in zip(shape[2:], kernel, stride, padding, dilation)
-    )
-    return height, width
+def _numbers(shape: ConvShape) -> tuple[int, ...]:
+    top, _, left, _ = shape.padding
+    return *shape.kernel_size, *shape.stride, top, left, *shape.dilation
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------------

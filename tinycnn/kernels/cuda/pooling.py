@@ -11,96 +11,69 @@ import numpy as np
 from tinycnn.kernels.cuda.array import DeviceArray, contiguous, empty
 from tinycnn.kernels.cuda.machine.launch import device_function, kernel, launch
 from tinycnn.kernels.cuda.machine.target import cuda
-from tinycnn.kernels.geometry import pooled_size
+from tinycnn.kernels.geometry import Pair, PoolShape, Shape
 
-Pair = tuple[int, int]
-Windows = tuple[int, int, int, int, bool]
+Windows = tuple[int, int, int, int, int]  # step, parts, length, before, after
 
 
-def max_pool2d(
-    x: DeviceArray, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> tuple[DeviceArray, DeviceArray]:
-    if kernel_size[0] * kernel_size[1] > np.iinfo(np.int16).max:
-        raise ValueError(f"max_pool2d: kernel_size is {kernel_size}, expected a window of at most 32767 elements")
-    geometry = zip(x.shape[2:], kernel_size, stride, padding, dilation)
-    shape = (*x.shape[:2], *(pooled_size(*axis, ceil_mode) for axis in geometry))
-    out, taken = empty(shape, x.dtype), empty(shape, np.int16)
-    launch(
-        max_pool2d_kernel,
-        out.size,
-        _planes(x),
-        *kernel_size,
-        *stride,
-        *padding,
-        *dilation,
-        _planes(out),
-        _planes(taken),
-    )
+def max_pool2d(x: DeviceArray, shape: PoolShape) -> tuple[DeviceArray, DeviceArray]:
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.max_pool2d`."""
+    out, taken = empty(shape.output, x.dtype), empty(shape.output, np.int16)
+    launch(max_pool2d_kernel, out.size, _planes(x), *_numbers(shape), _planes(out), _planes(taken))
     return out, taken
 
 
-def max_pool2d_backward(
-    grad: DeviceArray,
-    taken: DeviceArray,
-    input_shape: tuple[int, ...],
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-) -> DeviceArray:
+def max_pool2d_backward(grad: DeviceArray, taken: DeviceArray, shape: PoolShape) -> DeviceArray:
     """Gather: each element adds up what it gets from the windows it is in."""
-    out = empty(input_shape, grad.dtype)
-    geometry = *kernel_size, *stride, *padding, *dilation
-    launch(max_pool2d_backward_kernel, out.size, _planes(grad), _planes(taken), *geometry, _planes(out))
+    out = empty(shape.input, grad.dtype)
+    launch(max_pool2d_backward_kernel, out.size, _planes(grad), _planes(taken), *_numbers(shape), _planes(out))
     return out
 
 
-def avg_pool2d(
-    x: DeviceArray, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool, count_include_pad: bool
-) -> DeviceArray:
-    geometry = zip(x.shape[2:], kernel_size, stride, padding)
-    rows, columns = (pooled_size(*axis, 1, ceil_mode) for axis in geometry)
-    return _average(x, (rows, columns), *_avg_windows(kernel_size, stride, padding, count_include_pad))
+def avg_pool2d(x: DeviceArray, shape: PoolShape, count_include_pad: bool) -> DeviceArray:
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d`."""
+    return _average(x, shape.output[2:], *_avg_windows(shape, count_include_pad))
 
 
-def avg_pool2d_backward(
-    grad: DeviceArray,
-    input_shape: tuple[int, ...],
-    kernel_size: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> DeviceArray:
-    return _spread(grad, input_shape, *_avg_windows(kernel_size, stride, padding, count_include_pad))
+def avg_pool2d_backward(grad: DeviceArray, shape: PoolShape, count_include_pad: bool) -> DeviceArray:
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d_backward`."""
+    return _spread(grad, shape.input, *_avg_windows(shape, count_include_pad))
 
 
 def adaptive_avg_pool2d(x: DeviceArray, output_size: Pair) -> DeviceArray:
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d`."""
     return _average(x, output_size, *map(_adaptive_windows, x.shape[2:], output_size))
 
 
-def adaptive_avg_pool2d_backward(grad: DeviceArray, input_shape: tuple[int, ...]) -> DeviceArray:
+def adaptive_avg_pool2d_backward(grad: DeviceArray, input_shape: Shape) -> DeviceArray:
+    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d_backward`."""
     return _spread(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 
-# Window i of an axis runs from floor(i step / parts) - padding to ceil((i step + length) / parts) - padding.
+def _numbers(shape: PoolShape) -> tuple[int, ...]:
+    top, _, left, _ = shape.padding
+    return *shape.kernel_size, *shape.stride, top, left, *shape.dilation
 
 
-def _avg_windows(kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool) -> list[Windows]:
-    return [(s, 1, k, p, count_include_pad) for k, s, p in zip(kernel_size, stride, padding)]
+# Window i of an axis runs from floor(i step / parts) - before to ceil((i step + length) / parts) - before, and counts
+# at most ``after`` zeros behind the image; -1: only pixels count.
+
+
+def _avg_windows(shape: PoolShape, count_include_pad: bool) -> list[Windows]:
+    return [(a.stride, 1, a.kernel, a.before, a.after if count_include_pad else -1) for a in shape.axes]
 
 
 def _adaptive_windows(size: int, count: int) -> Windows:
-    return size, count, size, 0, False
+    return size, count, size, 0, -1
 
 
-def _average(x: DeviceArray, output_size: Pair, rows: Windows, columns: Windows) -> DeviceArray:
+def _average(x: DeviceArray, output_size: Shape, rows: Windows, columns: Windows) -> DeviceArray:
     out = empty((*x.shape[:2], *output_size), x.dtype)
     launch(average_kernel, out.size, _planes(x), *rows, *columns, _planes(out))
     return out
 
 
-def _spread(grad: DeviceArray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> DeviceArray:
+def _spread(grad: DeviceArray, input_shape: Shape, rows: Windows, columns: Windows) -> DeviceArray:
     out = empty(input_shape, grad.dtype)
     launch(spread_kernel, out.size, _planes(grad), *rows, *columns, _planes(out))
     return out
@@ -168,30 +141,30 @@ def max_pool2d_backward_kernel(
 
 
 @device_function
-def window(i, size, step, parts, length, pad, with_padding):
+def window(i, size, step, parts, length, before, after):
     """Start and end of window i inside the image, and by how many elements its sum is divided."""
-    start = i * step // parts - pad
-    end = min(-(-(i * step + length) // parts) - pad, size + pad)
+    start = i * step // parts - before
+    end = -(-(i * step + length) // parts) - before
     first, last = max(start, 0), min(end, size)
-    return first, last, max(end - start if with_padding else last - first, 1)
+    return first, last, max(min(end, size + after) - start if after >= 0 else last - first, 1)
 
 
 @device_function
-def windows_of(place, count, step, parts, length, pad):
+def windows_of(place, count, step, parts, length, before):
     """The first and the last of ``count`` windows that hold a place: :func:`window` solved for i."""
-    at = (place + pad) * parts
+    at = (place + before) * parts
     return max((at - length) // step + 1, 0), min((at + parts - 1) // step, count - 1)
 
 
 @kernel
-def average_kernel(x, step_y, parts_y, length_y, pad_y, padded_y, step_x, parts_x, length_x, pad_x, padded_x, out):
+def average_kernel(x, step_y, parts_y, length_y, before_y, after_y, step_x, parts_x, length_x, before_x, after_x, out):
     """Thread = output element."""
     _, height, width = x.shape
     _, rows, columns = out.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         plane, row, column = place(number, rows, columns)
-        top, bottom, tall = window(row, height, step_y, parts_y, length_y, pad_y, padded_y)
-        left, right, wide = window(column, width, step_x, parts_x, length_x, pad_x, padded_x)
+        top, bottom, tall = window(row, height, step_y, parts_y, length_y, before_y, after_y)
+        left, right, wide = window(column, width, step_x, parts_x, length_x, before_x, after_x)
         total = x.dtype.type(0)
         for y in range(top, bottom):
             line = x.dtype.type(0)  # a sum of sums loses fewer digits
@@ -202,18 +175,20 @@ def average_kernel(x, step_y, parts_y, length_y, pad_y, padded_y, step_x, parts_
 
 
 @kernel
-def spread_kernel(grad, step_y, parts_y, length_y, pad_y, padded_y, step_x, parts_x, length_x, pad_x, padded_x, out):
+def spread_kernel(
+    grad, step_y, parts_y, length_y, before_y, after_y, step_x, parts_x, length_x, before_x, after_x, out
+):
     """Thread = input element: it sums its shares of the windows that hold it."""
     _, height, width = out.shape
     _, rows, columns = grad.shape
     for number in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         plane, y, at = place(number, height, width)
-        first_row, last_row = windows_of(y, rows, step_y, parts_y, length_y, pad_y)
-        first_column, last_column = windows_of(at, columns, step_x, parts_x, length_x, pad_x)
+        first_row, last_row = windows_of(y, rows, step_y, parts_y, length_y, before_y)
+        first_column, last_column = windows_of(at, columns, step_x, parts_x, length_x, before_x)
         total = grad.dtype.type(0)
         for row in range(first_row, last_row + 1):
-            _, _, tall = window(row, height, step_y, parts_y, length_y, pad_y, padded_y)
+            _, _, tall = window(row, height, step_y, parts_y, length_y, before_y, after_y)
             for column in range(first_column, last_column + 1):
-                _, _, wide = window(column, width, step_x, parts_x, length_x, pad_x, padded_x)
+                _, _, wide = window(column, width, step_x, parts_x, length_x, before_x, after_x)
                 total += grad[plane, row, column] / grad.dtype.type(tall * wide)
         out[plane, y, at] = total

@@ -22,12 +22,10 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu.conv.direct_plan import (
-    Size,
     Taps,
     gradient_rows,
     grid_offsets,
     kernel_taps,
-    output_size,
     phases,
     plan_strips,
     tap_segments,
@@ -44,69 +42,42 @@ from tinycnn.kernels.cpu.machine.tuning import (
     GRADIENT_STRIP_PIXELS,
     PREFETCH_DISTANCE,
 )
+from tinycnn.kernels.geometry import ConvShape
 
 
-def conv2d(
-    x: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> np.ndarray:
-    """Convolve images (N, C, H, W) with weights (C_out, C / groups, kH, kW); return (N, C_out, H_out, W_out)."""
-    pixels = to_nhwc(x)
-    kernel = weight.shape[2:]
-    out_size = tuple(output_size(*sizes) for sizes in zip(x.shape[2:], kernel, stride, padding, dilation))
-    out = empty((x.shape[0], *out_size, weight.shape[0]), x.dtype)
-    panels = pack_weights(weight, groups, False, np.arange(kernel[0] * kernel[1]))
-    correlate_into(out, (0, 0), (1, 1), pixels, panels, kernel_taps(kernel, padding, dilation), stride, bias, groups)
+def conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, shape: ConvShape) -> np.ndarray:
+    """Correlate the images and the weights."""
+    n, outputs, height, width = shape.output
+    out = empty((n, height, width, outputs), x.dtype)
+    panels = pack_weights(weight, shape.groups, False, np.arange(weight.shape[2] * weight.shape[3]))
+    correlate_into(out, (0, 0), (1, 1), to_nhwc(x), panels, kernel_taps(shape), shape.stride, bias, shape.groups)
     return as_nchw(out)
 
 
-def conv2d_backward_input(
-    grad: np.ndarray,
-    weight: np.ndarray,
-    input_shape: tuple[int, ...],
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> np.ndarray:
-    """Return the gradient of the input: for each phase of the stride, a correlation with the taps that reach it."""
+def conv2d_backward_input(grad: np.ndarray, weight: np.ndarray, shape: ConvShape) -> np.ndarray:
+    """Correlate, for each phase of the stride, the gradients and the taps that reach it."""
     pixels = to_nhwc(grad)
-    n, c, height, width = input_shape
-    kernel = weight.shape[2:]
-    phases_y = phases(height, kernel[0], stride[0], padding[0], dilation[0])
-    phases_x = phases(width, kernel[1], stride[1], padding[1], dilation[1])
-    complete = len(phases_y) == min(stride[0], height) and len(phases_x) == min(stride[1], width)
+    n, c, height, width = shape.input
+    phases_y, phases_x = map(phases, shape.axes)
+    complete = len(phases_y) == min(shape.stride[0], height) and len(phases_x) == min(shape.stride[1], width)
     out = (empty if complete else zeros)((n, height, width, c), grad.dtype)
     for start_y, taps_y in phases_y:
         for start_x, taps_x in phases_x:
-            chosen = np.array([ty * kernel[1] + tx for ty, _ in taps_y for tx, _ in taps_x])
-            panels = pack_weights(weight, groups, True, chosen)
+            chosen = np.array([ty * weight.shape[3] + tx for ty, _ in taps_y for tx, _ in taps_x])
+            panels = pack_weights(weight, shape.groups, True, chosen)
             taps = Taps(tuple(offset for _, offset in taps_y), tuple(offset for _, offset in taps_x))
-            correlate_into(out, (start_y, start_x), stride, pixels, panels, taps, (1, 1), None, groups)
+            correlate_into(out, (start_y, start_x), shape.stride, pixels, panels, taps, (1, 1), None, shape.groups)
     return as_nchw(out)
 
 
-def conv2d_backward_weight(
-    grad: np.ndarray,
-    x: np.ndarray,
-    weight_shape: tuple[int, ...],
-    stride: Size,
-    padding: Size,
-    dilation: Size,
-    groups: int,
-) -> np.ndarray:
-    """Return the gradient of the weight: outer products of output gradients and pixels, summed over the batch."""
+def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, shape: ConvShape) -> np.ndarray:
+    """Add outer products of output gradients and pixels over the batch."""
     pixels, grads = to_nhwc(x), to_nhwc(grad)
-    if not x.size or 0 in weight_shape:
-        return zeros(weight_shape, x.dtype)
-    out = empty(weight_shape, x.dtype)
-    outputs, depth = weight_shape[0] // groups, weight_shape[1]
-    taps = kernel_taps(weight_shape[2:], padding, dilation)
+    if not x.size:
+        return zeros(shape.weight, x.dtype)
+    out = empty(shape.weight, x.dtype)
+    groups, stride, taps = shape.groups, shape.stride, kernel_taps(shape)
+    outputs, depth = shape.weight[0] // groups, shape.weight[1]
     out_size = grads.shape[1:3]
     rows = max(1, GRADIENT_STRIP_PIXELS // out_size[1])
     plan = plan_strips(pixels.shape[1:], groups, out_size, taps, stride, x.itemsize, rows, depth < ROWS)

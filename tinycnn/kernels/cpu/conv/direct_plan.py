@@ -18,8 +18,7 @@ import numpy as np
 
 from tinycnn.kernels.cpu.machine.simd import ROWS
 from tinycnn.kernels.cpu.machine.tuning import BLOCK_K, STRIP_BYTES
-
-Size = tuple[int, int]
+from tinycnn.kernels.geometry import Axis, ConvShape, Pair
 
 
 class Taps(NamedTuple):
@@ -60,26 +59,21 @@ class StripPlan(NamedTuple):
     k_blocks: np.ndarray
 
 
-def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Return the number of positions of a kernel along one axis."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def kernel_taps(kernel: tuple[int, ...], padding: Size, dilation: Size) -> Taps:
+def kernel_taps(shape: ConvShape) -> Taps:
     """Return the taps of a forward convolution."""
-    return Taps(*(tuple(t * d - p for t in range(k)) for k, d, p in zip(kernel, dilation, padding)))
+    return Taps(*(tuple(t * axis.dilation - axis.before for t in range(axis.kernel)) for axis in shape.axes))
 
 
-def phases(size: int, kernel: int, stride: int, padding: int, dilation: int) -> list[tuple[int, list[Size]]]:
+def phases(axis: Axis) -> list[tuple[int, list[Pair]]]:
     """Return, for each remainder r of the input position modulo the stride, the taps that reach it, by rising offset.
 
     Input r + stride i was read by tap t of output i + (r + padding - t dilation) / stride, if that is an integer. So
     each remainder is a correlation of stride 1 of its own, and no zeros between the gradients are multiplied.
     """
     found = []
-    for remainder in range(min(stride, size)):
-        distances = [(t, remainder + padding - t * dilation) for t in range(kernel)]
-        taps = [(t, distance // stride) for t, distance in reversed(distances) if distance % stride == 0]
+    for remainder in range(min(axis.stride, axis.size)):
+        distances = [(t, remainder + axis.before - t * axis.dilation) for t in range(axis.kernel)]
+        taps = [(t, distance // axis.stride) for t, distance in reversed(distances) if distance % axis.stride == 0]
         if taps:
             found.append((remainder, taps))
     return found
@@ -89,9 +83,9 @@ def phases(size: int, kernel: int, stride: int, padding: int, dilation: int) -> 
 def plan_strips(
     shape: tuple[int, int, int],
     groups: int,
-    out_size: Size,
+    out_size: Pair,
     taps: Taps,
-    stride: Size,
+    stride: Pair,
     itemsize: int,
     max_rows: int | None = None,
     copy: bool = False,

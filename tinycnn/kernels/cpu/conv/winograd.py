@@ -62,35 +62,43 @@ from tinycnn.kernels.cpu.machine.tuning import (
     WINOGRAD_PANELS,
     WINOGRAD_SHARED_ELEMENTS,
 )
-
-Size = tuple[int, int]
-
-
-def fits(weight_shape: tuple[int, ...], stride: Size, padding: Size, dilation: Size, groups: int) -> bool:
-    """Return True for 3x3 and 5x5 kernels of stride 1 whose channels and outputs are multiples of LANES."""
-    outputs, channels, *kernel = weight_shape
-    plain = (*stride, *dilation, groups) == (1, 1, 1, 1, 1) and kernel in ([3, 3], [5, 5]) and max(padding) < kernel[0]
-    return plain and not outputs % LANES and not channels % LANES
+from tinycnn.kernels.geometry import ConvShape, Padding
 
 
-def conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, padding: Size) -> np.ndarray:
-    """Convolve images (N, C, H, W) with weights (C_out, C, K, K), K = 3 or 5; return (N, C_out, H_out, W_out)."""
-    return _convolve(to_nhwc(x), weight, False, bias, padding)
+def obstacle(shape: ConvShape) -> str | None:
+    """Return a reason why these algorithms cannot compute a convolution, or None if they can."""
+    outputs, channels, *kernel = shape.weight
+    if kernel not in ([3, 3], [5, 5]):
+        return f"a kernel of {kernel[0]}x{kernel[1]}, neither 3x3 nor 5x5"
+    if shape.stride != (1, 1) or shape.dilation != (1, 1):
+        return "a stride or a dilation that is not 1"
+    if shape.groups > 1:
+        return "groups"
+    if outputs % LANES or channels % LANES:
+        return f"channels that are not multiples of {LANES}"
+    return "padding not less than the kernel" if max(shape.padding) >= kernel[0] else None
 
 
-def conv2d_backward_input(grad: np.ndarray, weight: np.ndarray, padding: Size) -> np.ndarray:
-    """Return the gradient of the input: a convolution with the rotated kernel."""
+def conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, shape: ConvShape) -> np.ndarray:
+    """Convolve images and weights (C_out, C, K, K), K = 3 or 5."""
+    return _convolve(to_nhwc(x), weight, False, bias, shape.padding)
+
+
+def conv2d_backward_input(grad: np.ndarray, weight: np.ndarray, shape: ConvShape) -> np.ndarray:
+    """Convolve with the rotated kernel."""
     last = weight.shape[2] - 1
-    return _convolve(to_nhwc(grad), weight, True, None, (last - padding[0], last - padding[1]))
+    top, bottom, left, right = (last - p for p in shape.padding)
+    return _convolve(to_nhwc(grad), weight, True, None, (top, bottom, left, right))
 
 
 def _convolve(
-    pixels: np.ndarray, weight: np.ndarray, rotated: bool, bias: np.ndarray | None, padding: Size
+    pixels: np.ndarray, weight: np.ndarray, rotated: bool, bias: np.ndarray | None, padding: Padding
 ) -> np.ndarray:
     """Convolve pixels (N, H, W, C); ``rotated`` rotates the kernel and exchanges its channels and outputs."""
     n, height, width, channels = pixels.shape
     kernel, outputs = weight.shape[2], weight.shape[1 if rotated else 0]
-    out = empty((n, height + 2 * padding[0] - kernel + 1, width + 2 * padding[1] - kernel + 1, outputs), pixels.dtype)
+    top, bottom, left, right = padding
+    out = empty((n, height + top + bottom - kernel + 1, width + left + right - kernel + 1, outputs), pixels.dtype)
     tiles = count_tiles(out.shape, kernel)
     total = math.prod(tiles)
     if not total:
@@ -115,7 +123,7 @@ def _by_panels(pixels, weight, rotated, bias, padding, tiles, flags, out):
     groups, line = -(-math.prod(tiles) // ROWS), channels * LANES
     values = workspace("winograd", 1, POINTS * groups * point_step(channels), pixels.dtype)[0]
     strips = workspace("winograd strips", threads, strip_elements(tiles, kernel, channels), pixels.dtype)
-    values_loop(groups, pixels, kernel, *padding, tiles, strips, values, flags)
+    values_loop(groups, pixels, kernel, padding[0], padding[2], tiles, strips, values, flags)
     panels = max(1, min(WINOGRAD_PANELS, out.shape[3] // LANES // threads))
     width = panels * LANES
     size = (panels * POINTS + kernel * kernel) * line + POINTS * (groups * point_step(width) + width)
@@ -137,7 +145,18 @@ def _by_tiles(pixels, weight, rotated, bias, padding, tiles, flags, out):
     size = block * group_size + max(strip_elements(tiles, kernel, channels), SIDE * SIDE * outputs)
     space = workspace("winograd", threads, size, pixels.dtype)
     tiles_loop(
-        -(-groups // block), pixels, kernel, *padding, tiles, block, weights.reshape(-1), bias, space, flags, out
+        -(-groups // block),
+        pixels,
+        kernel,
+        padding[0],
+        padding[2],
+        tiles,
+        block,
+        weights.reshape(-1),
+        bias,
+        space,
+        flags,
+        out,
     )
 
 

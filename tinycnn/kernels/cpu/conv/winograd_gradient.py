@@ -42,17 +42,17 @@ from tinycnn.kernels.cpu.machine.tuning import (
     WINOGRAD_PANELS,
     WINOGRAD_SHARED_ELEMENTS,
 )
+from tinycnn.kernels.geometry import ConvShape
 
-Size = tuple[int, int]
 
-
-def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[int, ...], padding: Size) -> np.ndarray:
+def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, shape: ConvShape) -> np.ndarray:
     """Return the gradient (C_out, C, K, K) of the weight."""
     if not x.size:
-        return zeros(weight_shape, x.dtype)
-    out = empty(weight_shape, x.dtype)
+        return zeros(shape.weight, x.dtype)
+    out = empty(shape.weight, x.dtype)
+    top, _, left, _ = shape.padding
     pixels, grads = to_nhwc(x), to_nhwc(grad)
-    outputs, channels, kernel, _ = weight_shape
+    outputs, channels, kernel, _ = shape.weight
     tiles = count_tiles(grads.shape, kernel)
     groups = -(-math.prod(tiles) // ROWS)
     steps = point_step(channels), point_step(outputs)
@@ -64,9 +64,9 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
         space = workspace("winograd", get_num_threads(), block * size + strip, x.dtype)
         padded = -(-channels // ROWS) * ROWS
         sums = empty((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
-        parts_loop(parts, pixels, grads, kernel, *padding, tiles, *steps, block, space, sums, flags)
+        parts_loop(parts, pixels, grads, kernel, top, left, tiles, *steps, block, space, sums, flags)
         add_parts_loop(outputs // LANES, sums, kernel, out)
-        return _with_rows_out_of_range(flags, pixels, grads, padding, tiles, out)
+        return _with_rows_out_of_range(flags, pixels, grads, shape.padding, tiles, out)
     is_shared = POINTS * channels * outputs < WINOGRAD_SHARED_ELEMENTS
     elements = WINOGRAD_GRADIENT_ELEMENTS if is_shared else WINOGRAD_LARGE_GRADIENT_ELEMENTS
     block = min(groups, max(1, elements // size))
@@ -79,13 +79,13 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, weight_shape: tuple[
     strips = workspace("winograd strips", get_num_threads(), strip, x.dtype)
     for first in range(0, groups, block):
         count = min(block, groups - first)
-        pairs_loop(count, pixels, grads, kernel, *padding, tiles, first, *steps, block, space, strips, flags)
+        pairs_loop(count, pixels, grads, kernel, top, left, tiles, first, *steps, block, space, strips, flags)
         is_first, is_last = int(first == 0), int(first + count == groups)
         panels_loop(
             tasks, count, channels, outputs, kernel, channels_per_task, *steps, block, space, is_first, is_last,
             rows == tasks, sums, out,
         )  # fmt: skip
-    return _with_rows_out_of_range(flags, pixels, grads, padding, tiles, out)
+    return _with_rows_out_of_range(flags, pixels, grads, shape.padding, tiles, out)
 
 
 def _with_rows_out_of_range(flags, pixels, grads, padding, tiles, out):

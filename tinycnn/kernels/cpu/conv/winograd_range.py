@@ -26,6 +26,7 @@ from tinycnn.kernels.cpu.conv import direct
 from tinycnn.kernels.cpu.machine.nhwc import as_nchw, to_nhwc
 from tinycnn.kernels.cpu.machine.parallel import helper
 from tinycnn.kernels.cpu.machine.simd import copy_peak, count_above
+from tinycnn.kernels.geometry import ConvShape, Padding
 
 # For float32 and float64: the bit pattern of 2**84 and 2**979, and the exponents of two ratios as bit patterns.
 LARGEST = (127 + 84) << 23, (1023 + 979) << 52
@@ -34,8 +35,6 @@ FAR = 16 << 23, 36 << 52
 RARE = 8
 SAMPLE, FEW = 16, 64  # pixels that are examined; all of them if fewer elements of the sample are not 0
 SMALL = 32  # pixels of the image in a strip, up to which all of them are examined
-
-Size = tuple[int, int]
 
 
 def _is_out_of_range(peak, strip, inside, pixels, channels):
@@ -102,7 +101,7 @@ def any_out_of_range(flags: np.ndarray) -> bool:
     return b"\1" in flags.tobytes()
 
 
-def redo_outputs(flags, pixels, weight, bias, padding: Size, side: int, out) -> None:
+def redo_outputs(flags, pixels, weight, bias, padding: Padding, side: int, out) -> None:
     """Compute the outputs of the flagged rows of tiles by the direct convolution.
 
     Parameters
@@ -111,27 +110,30 @@ def redo_outputs(flags, pixels, weight, bias, padding: Size, side: int, out) -> 
     pixels : (N, H, W, C)
     weight : (C_out, C, K, K)
     bias : (C_out,) or None
-    padding : (int, int)
+    padding : (top, bottom, left, right)
     side : int
         Rows of outputs in a tile.
     out : (N, H_out, W_out, C_out)
         The flagged rows are written.
     """
     for lines, height in _lines_by_height(flags, side, out.shape[1]):
-        strips = _strips(pixels, lines, side, padding[0], height + weight.shape[2] - 1)
-        done = direct.conv2d(as_nchw(strips), weight, bias, (1, 1), (0, padding[1]), (1, 1), 1)
+        strips = as_nchw(_strips(pixels, lines, side, padding[0], height + weight.shape[2] - 1))
+        done = direct.conv2d(strips, weight, bias, _shape(strips, weight, padding))
         for (n, row), outputs in zip(lines, to_nhwc(done)):
             out[n, row * side : row * side + height] = outputs
 
 
-def add_gradients(flags, pixels, grads, padding: Size, side: int, out) -> None:
+def add_gradients(flags, pixels, grads, padding: Padding, side: int, out) -> None:
     """Add the contribution of the flagged rows of tiles to the gradient of the weight ``out`` (C_out, C, K, K)."""
     for lines, height in _lines_by_height(flags, side, grads.shape[1]):
-        strips = _strips(pixels, lines, side, padding[0], height + out.shape[2] - 1)
-        gradients = _strips(grads, lines, side, 0, height)
-        out += direct.conv2d_backward_weight(
-            as_nchw(gradients), as_nchw(strips), out.shape, (1, 1), (0, padding[1]), (1, 1), 1
-        )
+        strips = as_nchw(_strips(pixels, lines, side, padding[0], height + out.shape[2] - 1))
+        gradients = as_nchw(_strips(grads, lines, side, 0, height))
+        out += direct.conv2d_backward_weight(gradients, strips, _shape(strips, out, padding))
+
+
+def _shape(strips: np.ndarray, weight: np.ndarray, padding: Padding) -> ConvShape:
+    """Return the shapes of a convolution of strips that have their padding above and below."""
+    return ConvShape(strips.shape, weight.shape, padding=(0, 0, *padding[2:]))
 
 
 def _lines_by_height(flags: np.ndarray, side: int, rows: int) -> Iterator[tuple[list[tuple[int, int]], int]]:
