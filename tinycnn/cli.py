@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from tinycnn.commands.assign import add_assign
 from tinycnn.commands.compress import add_compress
 from tinycnn.commands.data import add_data
+from tinycnn.commands.doctor import add_doctor
 from tinycnn.commands.evaluate import add_evaluate, add_predict
 from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.failure import describe, let_rank_0_speak
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         add_profile,
         add_gradcheck,
         add_data,
-        _add_doctor,
+        add_doctor,
         add_compress,
         add_lesson,
         add_experiment,
@@ -116,16 +117,3 @@ class _Version(argparse.Action):
 
         print(f"tinycnn {__version__}")
         parser.exit()
-
-
-def _add_doctor(commands: Any, shared: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser(
-        "doctor", parents=[shared], help="list what is installed or missing, and how to get it"
-    )
-    parser.set_defaults(run=lambda options: 0 if _doctor() else 1)
-
-
-def _doctor() -> bool:
-    from tinycnn.doctor import report
-
-    return report(print)

@@ -154,9 +154,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("return 0 if all(all(good) for good in counts.values()) else 1", "return 0"),
     ),
     *planted(
+        "tinycnn/commands/doctor.py",
+        "tests/test_cli.py",
+        ("0 if report(print) else 1", "0 if report(print) else 0"),
+    ),
+    *planted(
         "tinycnn/cli.py",
         "tests/test_cli.py",
-        ("0 if _doctor() else 1", "0 if _doctor() else 0"),
         ("return 128 + signal.SIGINT", "return 1"),
         ("        return 1\n\n\nclass _Parser", "        return 0\n\n\nclass _Parser"),
     ),
