@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.imports import arrows, cycles, foreign_imports, foreign_private_names, modules
+from tests.state import patches_at_import, state
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,6 +68,40 @@ def test_no_imports_in_a_circle():
 
 def test_no_module_uses_a_private_name_of_another():
     assert foreign_private_names() == []
+
+
+STATE = {
+    "tinycnn.autograd._owns_grad": "whether a backward pass of this thread may write to its gradient",
+    "tinycnn.autograd._tensor_type": "the one late binding: tensor.py registers the type that Function.apply returns",
+    "tinycnn.autograd.observer": "the profile that is being taken in this thread",
+    "tinycnn.figure_text._noted": "a missing font is noted once a process",
+    "tinycnn.gradients.adding": "the lock of gradients, which arrive from several threads",
+    "tinycnn.hooks._keys": "a counter: no two hooks have one key",
+    "tinycnn.kernels.cpu.machine.allocator._slabs": "the memory that arrays return to and come from",
+    "tinycnn.kernels.cpu.machine.fork._held": "the compiler's locks that a fork holds",
+    "tinycnn.kernels.cpu.machine.prange.parallel_loop": "the lock of Numba's threads, which run one loop at a time",
+    "tinycnn.kernels.cpu.machine.scratch._kept": "workspaces of kernels, a set for each thread",
+    "tinycnn.kernels.cpu.machine.settings._settings": "the number of threads, as in PyTorch one for the process",
+    "tinycnn.kernels.cpu.machine.threads._kept": "the argument buffer of each thread",
+    "tinycnn.kernels.cpu.machine.threads._pool": "the threads that compute",
+    "tinycnn.kernels.cuda.machine.device_array.HANDLED_FUNCTIONS": "a registry: NumPy's functions on the device",
+    "tinycnn.kernels.cuda.machine.device_array.OPERATIONS": "a registry: what methods of device arrays run",
+    "tinycnn.kernels.cuda.machine.device_array.transfers": "a counter of copies to the host",
+    "tinycnn.kernels.cuda.machine.launch.launchers": "compiled launches, for each thread its own",
+    "tinycnn.kernels.versions._clock": "a counter: the moments of writes",
+    "tinycnn.kernels.versions._versions": "the last write to each buffer",
+    "tinycnn.lesson.report._receivers": "where claims and figures of a running lesson go",
+    "tinycnn.random._counting": "the lock of the counters of random streams",
+    "tinycnn.random._default": "the default generator, as in PyTorch one for the process",
+}
+
+
+def test_modules_keep_no_other_state_than_this():
+    assert state() == set(STATE)
+
+
+def test_importing_tinycnn_changes_no_other_package():
+    assert patches_at_import() == []
 
 
 PACKAGES = [name for name, path in modules().items() if path.name == "__init__.py" and ".kernels" not in name]

@@ -118,7 +118,7 @@ def no_font(monkeypatch):
     from tinycnn import figure_text
 
     monkeypatch.setattr(figure_text, "_font_with", lambda character: None)
-    monkeypatch.setattr(figure_text, "_noted", False)
+    monkeypatch.setattr(figure_text, "_noted", [])
 
 
 def test_names_are_data_in_png(tmp_path, no_font, capsys):

@@ -29,7 +29,7 @@ from tinycnn.text import escaped, printable
 _NO_FONT = "Last Resort"  # draws a box for every character
 _SIMPLE = re.compile(r"[A-Za-z0-9_ .,:;()/%+=#\n…✓✗·×–−]*")
 _LONGEST = 44  # characters of a text with escapes
-_noted = False
+_noted: list[str] = []  # the characters of the first note: there is one a process
 
 
 def drawn_length(text: str) -> int:
@@ -113,9 +113,8 @@ def _drawable(text: str, properties: FontProperties) -> tuple[str, FontPropertie
 
 
 def _note(characters: list[str]) -> None:
-    global _noted
     if not _noted:
-        _noted = True
+        _noted.extend(characters)
         note(
             f"no installed font has {' '.join(characters[:5])}: figures show such characters as escapes; a font with "
             "them (Noto Sans CJK, say) is used once it is installed and matplotlib's font cache is deleted"
