@@ -10,8 +10,10 @@ from tinycnn import functional as F
 from tinycnn import nn, optim
 from tinycnn.compression import container
 from tinycnn.data import ArrayDataset, DataLoader
+from tinycnn.kernels import for_device
 from tinycnn.nn import init
-from tinycnn.ops.reduction import MaxAlong
+from tinycnn.ops.reduction import MaxAlong, Var
+from tinycnn.ops.shape import Stack
 from tinycnn.tensor import Tensor
 
 NONSENSE = {
@@ -32,6 +34,7 @@ POSSIBLE = {
     "array": ("weight", "bias"),
     "tensor": ("weight", "bias"),
 }
+kernels = for_device("cpu")
 IMAGES, SCORES, LABELS = Tensor(np.ones((2, 3, 5, 5))), Tensor(np.ones((2, 3))), np.array([0, 1])
 FUNCTIONS = {
     F.avg_pool2d: (IMAGES, 2),
@@ -90,6 +93,20 @@ def test_an_option_is_refused_by_its_name(function, given, name, nonsense):
             lambda: MaxAlong.apply(SCORES, indices=0, dim=1, keepdim=True),
             "maxalong: .* indices is a int, expected an array",
         ),
+        (lambda: Var.apply(None, dim=0, correction=0, keepdim=False), "var: inputs are NoneType"),
+        (lambda: Stack.apply(SCORES, SCORES, dim=2**31), "stack: inputs are Tensor, Tensor: Python int too large"),
+        (lambda: IMAGES.reshape(2.5, 60), "reshape: 2.5, 60 came, expected integers"),
+        (lambda: IMAGES.permute("mean"), "permute: 'mean' came, expected integers"),
+        (lambda: IMAGES.broadcast_to("a"), "broadcast_to: 'a' came, expected integers"),
+        (lambda: nn.ModuleList(-1), "ModuleList: -1 came, expected an iterable of modules"),
+        (lambda: nn.Sequential(nn.ReLU()).insert(0.5, nn.ReLU()), "Sequential: the index is 0.5, expected an integer"),
+        (lambda: nn.ReLU().apply(LABELS), "apply: change is a ndarray, expected a function of a module"),
+        (lambda: tc.gradcheck(F.relu, 1), "gradcheck: inputs is a int, expected a list of tensors"),
+        (lambda: tc.models.cifar_resnet((0, 0)), r"cifar_resnet: depth is \(0, 0\), expected an integer"),
+        (lambda: tc.models.lenet5(width="wide"), "width is 'wide', expected a number above 0"),
+        (lambda: tc.models.vgg11(width=1e9), "width is 1000000000.0, expected a number above 0 and at most 65536"),
+        (lambda: optim.Optimizer([nn.Parameter(np.ones(2))], 1), "Optimizer: defaults is a int, expected a dict"),
+        (lambda: kernels.dropout(np.ones(3), 0.5, 2, 0.5), "dropout: stream is 0.5, expected an integer"),
         (lambda: container.decode("text"), "container: data is a str, expected bytes"),
     ],
 )
@@ -124,3 +141,5 @@ def test_loaders(option):
     data = ArrayDataset(np.zeros((4, 1, 2, 2)), np.array([0, 1, 0, 1]), ["a", "b"])
     with pytest.raises((TypeError, ValueError), match=f"^DataLoader: {next(iter(option))} is .*, expected"):
         DataLoader(data, **option)
+    with pytest.raises(ValueError, match=r"^DataLoader: number is 2, expected 0 to 1"):
+        DataLoader(data, 2).rows(2)

@@ -64,6 +64,8 @@ def gradcheck(
     >>> gradcheck(lambda x: (x * x).exp(), [x]).passed
     True
     """
+    if not isinstance(inputs, (Tensor, list, tuple)):
+        raise TypeError(f"gradcheck: inputs is a {type(inputs).__name__}, expected a list of tensors")
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for number, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):

@@ -219,7 +219,7 @@ MUTANTS = tuple(
         ),
         # -- networks
         ("tinycnn/models/common.py", "if min(height, width) < needed:", "if max(height, width) < needed:", _MODELS),
-        ("tinycnn/models/common.py", "if not 0 < width < math.inf:", "if not 0 <= width < math.inf:", _MODELS),
+        ("tinycnn/models/common.py", "0 < width <= LARGEST", "0 <= width <= LARGEST", _MODELS),
         (
             "tinycnn/models/alexnets.py",
             "num_classes, two_gpus=True, **options",

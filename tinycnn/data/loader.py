@@ -123,6 +123,7 @@ class DataLoader:
 
     def rows(self, number: int) -> slice:
         """Return the rows of a batch that belong to this process: all, or its part."""
+        arguments.integer("DataLoader", "number", number, 0, max(len(self) - 1, 0))
         count = min(self.batch_size, len(self.dataset) - number * self.batch_size)
         rank, ranks = self.shard
         return slice(count * rank // ranks, count * (rank + 1) // ranks)

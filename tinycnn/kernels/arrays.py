@@ -67,8 +67,6 @@ def raise_with_operands(name: str, inputs: tuple[Any, ...], arrays: list[Any], e
     if isinstance(error, ValueError):
         shapes = ", ".join(str(np.shape(a)) for a in arrays if a is not None)
         raise ValueError(f"{name}: inputs of shape {shapes}: {error}") from error
-    if not isinstance(error, TypeError) and all(x is None or hasattr(x, "dtype") for x in arrays):
-        raise error
     kinds = ", ".join(type(x).__name__ for x in inputs)
     raise TypeError(f"{name}: inputs are {kinds}: {error}") from error
 

@@ -303,6 +303,8 @@ def dropout(x, p, seed, stream, first=0):
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p}, expected a probability from 0 to 1")
     expect.integer("dropout", "first", first, 0, 2**62)
+    expect.integer("dropout", "seed", seed, 0, 2**64)
+    expect.integer("dropout", "stream", stream, 0, 2**64)
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
 from tinycnn import nn
 from tinycnn.nn import init
 from tinycnn.tensor import Tensor
+
+LARGEST_WIDTH = 2**16  # far beyond every memory
 
 
 def scale(channels: int, width: float, multiple: int = 1) -> int:
@@ -15,8 +17,8 @@ def scale(channels: int, width: float, multiple: int = 1) -> int:
     >>> scale(96, 0.25), scale(96, 0.01), scale(10, 0.5, multiple=2)
     (24, 1, 4)
     """
-    if not 0 < width < math.inf:
-        raise ValueError(f"width is {width!r}, expected a number above 0")
+    if not isinstance(width, (int, float, np.integer, np.floating)) or not 0 < width <= LARGEST_WIDTH:
+        raise ValueError(f"width is {width!r}, expected a number above 0 and at most {LARGEST_WIDTH}")
     return max(1, round(channels * width / multiple)) * multiple
 
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinycnn import nn
+from tinycnn import arguments, nn
 from tinycnn.models.common import kaiming_init, scale
 from tinycnn.tensor import Tensor
 from tinycnn.tensor_functions import pad
@@ -273,6 +273,7 @@ def cifar_resnet(depth: int, num_classes: int = 10, *, small_input: bool = True,
     >>> sum(p.size for p in cifar_resnet(20).parameters())
     269722
     """
+    arguments.integer("cifar_resnet", "depth", depth, 1)
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f"cifar_resnet: depth is {depth}, expected 6n + 2: 8, 14, 20, ...")
     blocks = ((depth - 2) // 6,) * 3

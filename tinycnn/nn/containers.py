@@ -23,6 +23,8 @@ class ModuleList(Module):
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"{type(self).__name__}: {modules!r} came, expected an iterable of modules")
         for module in list(modules):
             self.append(module)
         return self
@@ -31,7 +33,10 @@ class ModuleList(Module):
         """Put a module before the one at ``index``, as in a list; numbered names after it move up."""
         items = list(self._modules.items())
         self._check(self._free_name(), module)
-        items.insert(index, ("0", module))
+        try:
+            items.insert(operator.index(index), ("0", module))
+        except TypeError:
+            raise TypeError(f"{type(self).__name__}: the index is {index!r}, expected an integer") from None
         self._renumber(items)
 
     def pop(self, index: int = -1) -> Module:

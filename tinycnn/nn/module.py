@@ -150,6 +150,8 @@ class Module(Attributes):
 
     def apply(self, change: Callable[[Module], Any]) -> Module:
         """Call ``change`` on every module inside, then on this one."""
+        if not callable(change):
+            raise TypeError(f"apply: change is a {type(change).__name__}, expected a function of a module")
         for module in reversed(list(self.modules())):
             change(module)
         return self

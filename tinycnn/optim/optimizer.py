@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinycnn import kernels
+from tinycnn import arguments, kernels
 from tinycnn.kernels.arrays import quiet_for
 from tinycnn.kernels.versions import changing
 from tinycnn.optim.checks import check_numbers, check_range, check_update, describe
@@ -48,6 +48,7 @@ class Optimizer:
     required_state: ClassVar[tuple[str, ...]] = ()  # those that each saved state holds
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        arguments.instance(type(self).__name__, "defaults", defaults, Mapping, "a dict of options")
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[int, dict[str, Any]] = {}
         self.rates = Rates()

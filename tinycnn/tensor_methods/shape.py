@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ class Shape(Facts):
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return the same elements in another shape; one size may be -1."""
-        return Reshape.apply(self, shape=_sizes(shape))
+        return Reshape.apply(self, shape=_sizes("reshape", shape))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Return the tensor with the dimensions ``start_dim`` to ``end_dim`` joined into one."""
@@ -43,7 +44,7 @@ class Shape(Facts):
 
     def permute(self, *dims: Any) -> Tensor:
         """Return the tensor with its dimensions in the given order."""
-        order, count = _sizes(dims), self.ndim
+        order, count = _sizes("permute", dims), self.ndim
         if sorted(d % count if -count <= d < count else d for d in order) != list(range(count)):
             raise ValueError(
                 f"permute: dims are {order}, expected each of 0 to {count - 1} once for shape {self.shape}"
@@ -57,7 +58,7 @@ class Shape(Facts):
 
     def broadcast_to(self, shape: Sequence[int]) -> Tensor:
         """Return the tensor repeated to a larger shape, as NumPy broadcasts."""
-        return BroadcastTo.apply(self, shape=tuple(shape))
+        return BroadcastTo.apply(self, shape=_sizes("broadcast_to", (shape,)))
 
 
 def dimension(name: str, x: Facts, dim: int) -> int:
@@ -91,8 +92,10 @@ def plain_index(index: Any) -> Any:
     return index.data.copy() if isinstance(index, Facts) else index.copy() if isinstance(index, np.ndarray) else index
 
 
-def _sizes(values: tuple) -> tuple[int, ...]:
-    """Return sizes that were given one by one or as one sequence."""
-    if len(values) == 1 and not isinstance(values[0], (int, np.integer)):
-        values = tuple(values[0])
-    return tuple(int(v) for v in values)
+def _sizes(name: str, values: tuple) -> tuple[int, ...]:
+    """Return integers that were given one by one or as one sequence."""
+    try:
+        one_by_one = len(values) != 1 or isinstance(values[0], (int, np.integer))
+        return tuple(operator.index(value) for value in (values if one_by_one else values[0]))
+    except TypeError:
+        raise TypeError(f"{name}: {', '.join(map(repr, values))} came, expected integers") from None
