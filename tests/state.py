@@ -28,8 +28,7 @@ def patches_at_import() -> list[str]:
         f"{name}:{node.lineno} {ast.unparse(node)}"
         for name in modules()
         for node in _outside_functions(_tree(name))
-        if isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load)
-        if _root(node) in _foreign_names(name)
+        if _changed_root(node) in _foreign_names(name)
     ]
 
 
@@ -53,12 +52,10 @@ def _changed(name: str) -> Iterator[str]:
     known = {target for node in _tree(name).body for target in _assigned(node)}
     for function in ast.walk(_tree(name)):
         if isinstance(function, FUNCTIONS):
-            own = {
-                node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            }
-            declared = {v for node in ast.walk(function) if isinstance(node, ast.Global) for v in node.names}
-            yield from declared
-            yield from (known - own) & {root for node in ast.walk(function) if (root := _changed_root(node))}
+            inside = list(ast.walk(function))
+            own = {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            yield from (name for node in inside if isinstance(node, ast.Global) for name in node.names)
+            yield from (known - own) & {root for node in inside if (root := _changed_root(node))}
 
 
 def _assigned(node: ast.stmt) -> list[str]:
@@ -72,6 +69,8 @@ def _changed_root(node: ast.AST) -> str | None:
         return _root(node)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
         return _root(node.func)
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr"):
+        return _root(node.args[0])
     return None
 
 
