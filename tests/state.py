@@ -104,6 +104,7 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_functions(child)
 
 
+@cache
 def _foreign_names(name: str) -> set[str]:
     """Return the names that a module imports from other packages."""
     return {
