@@ -42,8 +42,8 @@ def four_sides(padding):
     return padding if len(padding) == 4 else (padding[0], padding[0], padding[1], padding[1])
 
 
-def conv_shape(input, weight, stride, padding, dilation, groups):
-    return ConvShape(input, weight, stride, four_sides(padding), dilation, groups)
+def conv_shape(x_shape, weight, stride, padding, dilation, groups):
+    return ConvShape(x_shape, weight, stride, four_sides(padding), dilation, groups)
 
 
 def seven_loops(x, weight, bias, stride, padding, dilation, groups):

@@ -100,11 +100,11 @@ def same(dilation, weight):
 @pytest.mark.parametrize("kernels", ["fast", "reference"])
 @pytest.mark.parametrize("case", SAME, ids=str)
 def test_same_padding_is_its_definition_and_pytorchs(case, kernels):
-    input, weight, dilation, groups, algorithms = case
+    x_shape, weight, dilation, groups, algorithms = case
     rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=size) for size in (input, weight, weight[:1])]
+    arrays = [rng.normal(size=size) for size in (x_shape, weight, weight[:1])]
     expected = seven_loops(*arrays, (1, 1), same(dilation, weight), dilation, groups)
-    assert expected.shape[2:] == input[2:]
+    assert expected.shape[2:] == x_shape[2:]
     for algorithm in algorithms if kernels == "fast" else ["auto"]:
         tensors = [tc.Tensor(array, requires_grad=True) for array in arrays]
         with tc.use_kernels(kernels), tc.convolution_algorithm(algorithm):

@@ -23,8 +23,8 @@ UNDILATED = [g[:4] for g in GEOMETRIES if g[4] == (1, 1)]
 DTYPES = [np.float32, np.float64]
 
 
-def pool_shape(input, kernel, stride, padding, dilation, ceil_mode):
-    return PoolShape(input, kernel, stride, four_sides(padding), dilation, ceil_mode)
+def pool_shape(x_shape, kernel, stride, padding, dilation, ceil_mode):
+    return PoolShape(x_shape, kernel, stride, four_sides(padding), dilation, ceil_mode)
 
 
 def images(shape, dtype=np.float64, seed=0):

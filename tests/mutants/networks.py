@@ -98,7 +98,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *planted(
         "tinycnn/functional",
         "tests/ops/test_errors.py tests/ops/test_semantics.py tests/nn/test_layers.py",
-        ("first = source.row * (input.size // max(len(input), 1))", "first = source.row"),
+        ("first = source.row * (x.size // max(len(x), 1))", "first = source.row"),
         ("labels >= classes)) & (labels != ignore_index))", "labels >= classes)))"),
         ("if not training or p == 0:", "if p == 0:"),
     ),

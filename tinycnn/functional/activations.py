@@ -35,14 +35,14 @@ def tanh(input: Tensor) -> Tensor:
 
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
     """Return e**x / sum of e**x along ``dim``; the largest x is subtracted first, so that nothing overflows."""
-    input = float_tensor("softmax", input)
-    return activation.Softmax.apply(input, dim=dimension("softmax", input, dim))
+    x = float_tensor("softmax", input)
+    return activation.Softmax.apply(x, dim=dimension("softmax", x, dim))
 
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     """Return log(softmax(x)) along ``dim``, computed without taking the logarithm of a rounded 0."""
-    input = float_tensor("log_softmax", input)
-    return activation.LogSoftmax.apply(input, dim=dimension("log_softmax", input, dim))
+    x = float_tensor("log_softmax", input)
+    return activation.LogSoftmax.apply(x, dim=dimension("log_softmax", x, dim))
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: random.Generator | None = None) -> Tensor:
@@ -51,11 +51,11 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: ran
     The mask is a function of the generator's seed, a running number and the element's index: the same for any number
     of threads, and computed again in backward rather than stored (Srivastava et al. 2014; Salmon et al. 2011).
     """
-    input = float_tensor("dropout", input)
+    x = float_tensor("dropout", input)
     p, training = probability("dropout", p), arguments.flag("dropout", "training", training)
     if not training or p == 0:
-        return input
+        return x
     source = random.default_generator() if generator is None else generator
     arguments.instance("dropout", "generator", source, random.Generator, "a tinycnn.random.Generator")
-    first = source.row * (input.size // max(len(input), 1)) if input.ndim else 0
-    return activation.Dropout.apply(input, p=p, seed=source.seed, stream=source.next_stream(), first=first)
+    first = source.row * (x.size // max(len(x), 1)) if x.ndim else 0
+    return activation.Dropout.apply(x, p=p, seed=source.seed, stream=source.next_stream(), first=first)

@@ -33,18 +33,18 @@ def as_tensor(name: str, value: Any, argument: str) -> Tensor:
         ) from error
 
 
-def layer_inputs(name: str, input: Any, weight: Any, bias: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+def layer_inputs(name: str, x: Any, weight: Any, bias: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     return (
-        float_tensor(name, input),
+        float_tensor(name, x),
         float_tensor(name, weight, "weight"),
         None if bias is None else float_tensor(name, bias, "bias"),
     )
 
 
-def constant(name: str, argument: str, value: Any, input: Tensor) -> Tensor:
+def constant(name: str, argument: str, value: Any, x: Tensor) -> Tensor:
     """Return numbers as a tensor of the input's dtype and device."""
     try:
-        return Tensor(value, dtype=input.dtype).to(input.device)
+        return Tensor(value, dtype=x.dtype).to(x.device)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: {argument} is a {type(value).__name__}, expected numbers") from error
 
@@ -79,9 +79,9 @@ def images(name: str, value: Any) -> Tensor:
     return tensor
 
 
-def same_dtype(name: str, input: Tensor, weight: Tensor) -> None:
-    if input.dtype != weight.dtype:
-        raise TypeError(f"{name}: input has dtype {input.dtype} but weight has {weight.dtype}; convert one of them")
+def same_dtype(name: str, x: Tensor, weight: Tensor) -> None:
+    if x.dtype != weight.dtype:
+        raise TypeError(f"{name}: input has dtype {x.dtype} but weight has {weight.dtype}; convert one of them")
 
 
 def check_bias(name: str, bias: Tensor | None, weight: Tensor) -> None:
@@ -91,10 +91,10 @@ def check_bias(name: str, bias: Tensor | None, weight: Tensor) -> None:
         raise TypeError(f"{name}: bias has dtype {bias.dtype} but weight has {weight.dtype}; convert one of them")
 
 
-def dimension(name: str, input: Tensor, dim: int) -> int:
+def dimension(name: str, x: Tensor, dim: int) -> int:
     if not is_int(dim):
         raise TypeError(f"{name}: dim is {dim!r}, expected an integer")
-    count = max(input.ndim, 1)
+    count = max(x.ndim, 1)
     if not -count <= dim < count:
-        raise ValueError(f"{name}: dim is {dim}, expected {-count} to {count - 1} for shape {input.shape}")
+        raise ValueError(f"{name}: dim is {dim}, expected {-count} to {count - 1} for shape {x.shape}")
     return int(dim) % count

@@ -24,18 +24,18 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     -------
     Tensor, shape (..., out)
     """
-    input, weight, bias = layer_inputs("linear", input, weight, bias)
+    x, weight, bias = layer_inputs("linear", input, weight, bias)
     if weight.ndim != 2:
         raise ValueError(f"linear: weight has shape {weight.shape}, expected (out, in)")
-    if not input.ndim or input.shape[-1] != weight.shape[1]:
+    if not x.ndim or x.shape[-1] != weight.shape[1]:
         raise ValueError(
-            f"linear: input has shape {input.shape} but weight {weight.shape} expects (..., {weight.shape[-1]})"
+            f"linear: input has shape {x.shape} but weight {weight.shape} expects (..., {weight.shape[-1]})"
         )
     check_bias("linear", bias, weight)
-    same_dtype("linear", input, weight)
-    flat = input if input.ndim == 2 else input.reshape(math.prod(input.shape[:-1]), input.shape[-1])
+    same_dtype("linear", x, weight)
+    flat = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     out = matmul.Linear.apply(flat, weight, bias)
-    return out if input.ndim == 2 else out.reshape(*input.shape[:-1], weight.shape[0])
+    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], weight.shape[0])
 
 
 def conv2d(
@@ -82,12 +82,12 @@ def conv2d(
     >>> conv2d(image, kernel, stride=4, padding=2).shape
     (1, 96, 55, 55)
     """
-    input, weight, bias = layer_inputs("conv2d", input, weight, bias)
-    shape = ConvShape.of(input.shape, weight.shape, stride, padding, dilation, groups)
+    x, weight, bias = layer_inputs("conv2d", input, weight, bias)
+    shape = ConvShape.of(x.shape, weight.shape, stride, padding, dilation, groups)
     check_bias("conv2d", bias, weight)
-    same_dtype("conv2d", input, weight)
+    same_dtype("conv2d", x, weight)
     if algorithm is None:
         algorithm = convolution.convolution_algorithm.current()
     else:
         arguments.instance("conv2d", "algorithm", algorithm, str, "an algorithm's name")
-    return convolution.Conv2d.apply(input, weight, bias, shape=shape, algorithm=algorithm)
+    return convolution.Conv2d.apply(x, weight, bias, shape=shape, algorithm=algorithm)

@@ -44,13 +44,13 @@ def cross_entropy(
     ValueError
         If shapes do not fit or a target is outside the classes.
     """
-    input = float_tensor("cross_entropy", input)
+    x = float_tensor("cross_entropy", input)
     smoothing = arguments.number("cross_entropy", "label_smoothing", label_smoothing, 0, 1)
-    labels, weights = _targets("cross_entropy", input, target, weight, ignore_index)
-    single = input.ndim == 1
-    batch, classes = (1, input.shape[0]) if single else input.shape[:2]
-    inner = labels.reshape(batch, int(np.prod(input.shape[2:])))
-    logits = input.reshape(batch, classes, inner.shape[1])
+    labels, weights = _targets("cross_entropy", x, target, weight, ignore_index)
+    single = x.ndim == 1
+    batch, classes = (1, x.shape[0]) if single else x.shape[:2]
+    inner = labels.reshape(batch, int(np.prod(x.shape[2:])))
+    logits = x.reshape(batch, classes, inner.shape[1])
     losses = loss.CrossEntropy.apply(
         logits, inner, weight=weights, ignore_index=int(ignore_index), label_smoothing=smoothing
     )
@@ -61,28 +61,28 @@ def nll_loss(
     input: Tensor, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
     """Return -input[target] for log-probabilities ``input`` (N, C), (C,) or (N, C, ...); see :func:`cross_entropy`."""
-    input = float_tensor("nll_loss", input)
-    labels, weights = _targets("nll_loss", input, target, weight, ignore_index)
+    x = float_tensor("nll_loss", input)
+    labels, weights = _targets("nll_loss", x, target, weight, ignore_index)
     taken = np.where(labels == ignore_index, 0, labels)
-    if input.ndim == 1:
-        chosen = input[int(taken)]
+    if x.ndim == 1:
+        chosen = x[int(taken)]
     else:
         places = np.ogrid[tuple(slice(n) for n in labels.shape)]
-        chosen = input[(places[0], taken, *places[1:])]
-    losses = -chosen * _sample_weights(labels, weights, ignore_index, input.dtype)
+        chosen = x[(places[0], taken, *places[1:])]
+    losses = -chosen * _sample_weights(labels, weights, ignore_index, x.dtype)
     losses = where(labels != ignore_index, losses, 0.0)  # also where an ignored log-probability is -inf
     return _reduce_weighted("nll_loss", losses, labels, weights, ignore_index, reduction)
 
 
 def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Return (input - target)**2; the shapes must be equal."""
-    input = float_tensor("mse_loss", input)
-    target = target if isinstance(target, Tensor) else constant("mse_loss", "target", target, input)
-    if target.dtype != input.dtype:
-        raise TypeError(f"mse_loss: input has dtype {input.dtype} but target has {target.dtype}; convert one of them")
-    if input.shape != target.shape:
-        raise ValueError(f"mse_loss: input has shape {input.shape} but target has shape {target.shape}")
-    difference = input - target
+    x = float_tensor("mse_loss", input)
+    target = target if isinstance(target, Tensor) else constant("mse_loss", "target", target, x)
+    if target.dtype != x.dtype:
+        raise TypeError(f"mse_loss: input has dtype {x.dtype} but target has {target.dtype}; convert one of them")
+    if x.shape != target.shape:
+        raise ValueError(f"mse_loss: input has shape {x.shape} but target has shape {target.shape}")
+    difference = x - target
     return _reduce("mse_loss", difference * difference, reduction)
 
 
@@ -114,9 +114,7 @@ def _sample_weights(labels: np.ndarray, weights: np.ndarray | None, ignore_index
     return np.where(counts, weights[np.where(counts, labels, 0)], 0).astype(dtype)
 
 
-def _targets(
-    name: str, input: Tensor, target: Any, weight: Any, ignore_index: int
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _targets(name: str, x: Tensor, target: Any, weight: Any, ignore_index: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return targets as int64 and weights as an array of the input's dtype; raise an error if they do not fit."""
     if not is_int(ignore_index):
         raise TypeError(f"{name}: ignore_index is {ignore_index!r}, expected an integer")
@@ -125,12 +123,12 @@ def _targets(
     labels = np.asarray(target.numpy() if isinstance(target, Tensor) else target)
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: target has dtype {labels.dtype}, expected integers (class indices)")
-    if input.ndim < 1:
+    if x.ndim < 1:
         raise ValueError(f"{name}: input has shape (), expected (N, C), (C,) or (N, C, ...)")
-    expected = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
+    expected = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
     if labels.shape != expected:
-        raise ValueError(f"{name}: target has shape {labels.shape} but input {input.shape} expects {expected}")
-    classes = input.shape[0 if input.ndim == 1 else 1]
+        raise ValueError(f"{name}: target has shape {labels.shape} but input {x.shape} expects {expected}")
+    classes = x.shape[0 if x.ndim == 1 else 1]
     wrong = np.argwhere(((labels < 0) | (labels >= classes)) & (labels != ignore_index))
     if len(wrong):
         at = tuple(int(i) for i in wrong[0])
@@ -144,7 +142,7 @@ def _targets(
     weights = np.asarray(weight.numpy() if isinstance(weight, Tensor) else weight)
     if weights.dtype.kind not in "fiub":
         raise TypeError(f"{name}: weight has dtype {weights.dtype}, expected numbers")
-    weights = weights if weights.dtype == input.dtype else converted(weights, input.dtype)
+    weights = weights if weights.dtype == x.dtype else converted(weights, x.dtype)
     if weights.shape != (classes,):
         raise ValueError(f"{name}: weight has shape {weights.shape}, expected ({classes},)")
     return labels, weights

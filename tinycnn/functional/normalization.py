@@ -47,7 +47,7 @@ def batch_norm(
     TypeError
         If weight or bias has another dtype than the input.
     """
-    input = float_tensor("batch_norm", input)
+    x = float_tensor("batch_norm", input)
     running_mean, running_var = running("running_mean", running_mean), running("running_var", running_var)
     if (running_mean is None) != (running_var is None):
         given, missing = ("running_var", "running_mean") if running_mean is None else ("running_mean", "running_var")
@@ -63,27 +63,21 @@ def batch_norm(
         None if value is None else float_tensor("batch_norm", value, name)
         for name, value in (("weight", weight), ("bias", bias))
     )
-    if input.ndim < 2:
-        raise ValueError(f"batch_norm: input has shape {input.shape}, expected (N, C, ...)")
-    channels = input.shape[1]
+    if x.ndim < 2:
+        raise ValueError(f"batch_norm: input has shape {x.shape}, expected (N, C, ...)")
+    channels = x.shape[1]
     arrays = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, array in arrays.items():
         if array is not None and array.shape != (channels,):
-            raise ValueError(
-                f"batch_norm: {name} has shape {array.shape} but input {input.shape} expects ({channels},)"
-            )
+            raise ValueError(f"batch_norm: {name} has shape {array.shape} but input {x.shape} expects ({channels},)")
     for name, tensor in (("weight", weight), ("bias", bias)):
-        if tensor is not None and tensor.dtype != input.dtype:
-            raise TypeError(
-                f"batch_norm: input has dtype {input.dtype} but {name} has {tensor.dtype}; convert one of them"
-            )
+        if tensor is not None and tensor.dtype != x.dtype:
+            raise TypeError(f"batch_norm: input has dtype {x.dtype} but {name} has {tensor.dtype}; convert one of them")
     training = arguments.flag("batch_norm", "training", training) or running_mean is None
-    if training and input.size == channels and communicator is None:
-        raise ValueError(
-            f"batch_norm: training needs more than one value for each channel, input has shape {input.shape}"
-        )
+    if training and x.size == channels and communicator is None:
+        raise ValueError(f"batch_norm: training needs more than one value for each channel, input has shape {x.shape}")
     return normalization.BatchNorm.apply(
-        input,
+        x,
         weight,
         bias,
         running_mean=running_mean,
@@ -100,11 +94,11 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
     Krizhevsky et al. 2012, section 3.3, have alpha without the division by size: pass their alpha times size.
     """
-    input = float_tensor("local_response_norm", input)
-    if input.ndim < 3:
-        raise ValueError(f"local_response_norm: input has shape {input.shape}, expected (N, C, ...)")
+    x = float_tensor("local_response_norm", input)
+    if x.ndim < 3:
+        raise ValueError(f"local_response_norm: input has shape {x.shape}, expected (N, C, ...)")
     if not is_int(size) or size < 1:
         raise ValueError(f"local_response_norm: size is {size}, expected at least 1")
     given = {"alpha": alpha, "beta": beta, "k": k}
     numbers = {name: arguments.number("local_response_norm", name, value) for name, value in given.items()}
-    return normalization.LocalResponseNorm.apply(input, size=int(size), **numbers)
+    return normalization.LocalResponseNorm.apply(x, size=int(size), **numbers)

@@ -27,9 +27,9 @@ def max_pool2d(
     ceil_mode : bool
         Round the output size up, with a last window that extends beyond the edge.
     """
-    input, ceil_mode = float_tensor("max_pool2d", input), arguments.flag("max_pool2d", "ceil_mode", ceil_mode)
-    shape = PoolShape.of(input.shape, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d")
-    return pooling.MaxPool2d.apply(input, shape=shape)
+    x, ceil_mode = float_tensor("max_pool2d", input), arguments.flag("max_pool2d", "ceil_mode", ceil_mode)
+    shape = PoolShape.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode, "max_pool2d")
+    return pooling.MaxPool2d.apply(x, shape=shape)
 
 
 def avg_pool2d(
@@ -51,10 +51,10 @@ def avg_pool2d(
     count_include_pad : bool
         Count zeros of the padding in the average.
     """
-    input, ceil_mode = float_tensor("avg_pool2d", input), arguments.flag("avg_pool2d", "ceil_mode", ceil_mode)
+    x, ceil_mode = float_tensor("avg_pool2d", input), arguments.flag("avg_pool2d", "ceil_mode", ceil_mode)
     count_include_pad = arguments.flag("avg_pool2d", "count_include_pad", count_include_pad)
-    shape = PoolShape.of(input.shape, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
-    return pooling.AvgPool2d.apply(input, shape=shape, count_include_pad=count_include_pad)
+    shape = PoolShape.of(x.shape, kernel_size, stride, padding, 1, ceil_mode, "avg_pool2d")
+    return pooling.AvgPool2d.apply(x, shape=shape, count_include_pad=count_include_pad)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Pairlike) -> Tensor:
@@ -70,8 +70,8 @@ def global_avg_pool2d(input: Tensor) -> Tensor:
     return _adaptive_avg_pool2d("global_avg_pool2d", input, 1).flatten(1)
 
 
-def _adaptive_avg_pool2d(name: str, input: Tensor, output_size: Pairlike) -> Tensor:
-    input = images(name, input)
-    if 0 in input.shape[2:]:
-        raise ValueError(f"{name}: input of shape {input.shape} has no pixels")
-    return pooling.AdaptiveAvgPool2d.apply(input, output_size=pair(name, "output_size", output_size, 1))
+def _adaptive_avg_pool2d(name: str, x: Tensor, output_size: Pairlike) -> Tensor:
+    x = images(name, x)
+    if 0 in x.shape[2:]:
+        raise ValueError(f"{name}: input of shape {x.shape} has no pixels")
+    return pooling.AdaptiveAvgPool2d.apply(x, output_size=pair(name, "output_size", output_size, 1))

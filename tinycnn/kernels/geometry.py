@@ -99,7 +99,7 @@ class ConvShape:
     @classmethod
     def of(
         cls,
-        input: Shape,
+        x_shape: Shape,
         weight: Shape,
         stride: Pairlike = 1,
         padding: Pairlike | str = 0,
@@ -128,7 +128,7 @@ class ConvShape:
             padding = pair("conv2d", "padding", padding, 0)
         if not is_int(groups):
             raise ValueError(f"conv2d: groups is {groups!r}, expected an integer of at least 1")
-        return _conv_shape(input, weight, stride, padding, dilation, int(groups))
+        return _conv_shape(x_shape, weight, stride, padding, dilation, int(groups))
 
     @property
     def kernel_size(self) -> Pair:
@@ -139,8 +139,8 @@ class ConvShape:
         """Return the shapes of one group's part of the convolution of one image."""
         _, channels, height, width = self.input
         weight = self.weight[0] // self.groups, *self.weight[1:]
-        input = 1, channels // self.groups, height, width
-        return ConvShape(input, weight, self.stride, self.padding, self.dilation)
+        x_shape = 1, channels // self.groups, height, width
+        return ConvShape(x_shape, weight, self.stride, self.padding, self.dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class PoolShape:
     @classmethod
     def of(
         cls,
-        input: Shape,
+        x_shape: Shape,
         kernel_size: Pairlike,
         stride: Pairlike | None = None,
         padding: Pairlike = 0,
@@ -202,23 +202,23 @@ class PoolShape:
         kernel_size = pair(name, "kernel_size", kernel_size, 1)
         stride = kernel_size if stride is None else pair(name, "stride", stride, 1)
         padding, dilation = pair(name, "padding", padding, 0), pair(name, "dilation", dilation, 1)
-        return _pool_shape(name, input, kernel_size, stride, padding, dilation, bool(ceil_mode))
+        return _pool_shape(name, x_shape, kernel_size, stride, padding, dilation, bool(ceil_mode))
 
 
 @lru_cache(maxsize=1024)
-def _conv_shape(input: Shape, weight: Shape, stride: Pair, padding: Any, dilation: Pair, groups: int) -> ConvShape:
+def _conv_shape(x_shape: Shape, weight: Shape, stride: Pair, padding: Any, dilation: Pair, groups: int) -> ConvShape:
     try:
-        return ConvShape(input, weight, stride, _padding(padding, weight[2:], stride, dilation), dilation, groups)
+        return ConvShape(x_shape, weight, stride, _padding(padding, weight[2:], stride, dilation), dilation, groups)
     except ValueError as error:
         raise ValueError(f"conv2d: {error}") from None
 
 
 @lru_cache(maxsize=1024)
 def _pool_shape(
-    name: str, input: Shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+    name: str, x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> PoolShape:
     try:
-        return PoolShape(input, kernel_size, stride, _on_both_sides(padding), dilation, ceil_mode)
+        return PoolShape(x_shape, kernel_size, stride, _on_both_sides(padding), dilation, ceil_mode)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -244,7 +244,7 @@ def _short(padding: Padding) -> tuple[int, ...]:
 
 
 def _axes(
-    input: Shape, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
+    x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair, ceil_mode: bool
 ) -> tuple[Axis, Axis]:
     """Return both axes if a window fits into each; in ceil mode it may reach less than a stride beyond the padding."""
     numbers = (("kernel_size", kernel_size, 2, 1), ("stride", stride, 2, 1), ("padding", padding, 4, 0))
@@ -253,8 +253,8 @@ def _axes(
             raise ValueError(f"{name} is {values!r}, expected {count} integers of at least {least}")
     top, bottom, left, right = padding
     axes = (
-        Axis(input[2], kernel_size[0], stride[0], top, bottom, dilation[0]),
-        Axis(input[3], kernel_size[1], stride[1], left, right, dilation[1]),
+        Axis(x_shape[2], kernel_size[0], stride[0], top, bottom, dilation[0]),
+        Axis(x_shape[3], kernel_size[1], stride[1], left, right, dilation[1]),
     )
     for axis, direction in zip(axes, ("height", "width")):
         overhang = axis.stride - 1 if ceil_mode else 0
@@ -262,7 +262,7 @@ def _axes(
             pad = axis.before if axis.before == axis.after else (axis.before, axis.after)
             raise ValueError(
                 f"a window of {axis.span} does not fit into {direction} {axis.size} with padding {pad} "
-                f"(input {input}, kernel {kernel_size}, dilation {dilation})"
+                f"(input {x_shape}, kernel {kernel_size}, dilation {dilation})"
             )
     return axes
 

@@ -284,8 +284,8 @@ def _ignored_items(machine: Machine) -> Ignored:
     return Ignored()
 
 
-def _number(format: str) -> Callable[[Machine], Any]:
-    return lambda m: struct.unpack(format, m.stream.read(struct.calcsize(format)))[0]
+def _number(code: str) -> Callable[[Machine], Any]:
+    return lambda m: struct.unpack(code, m.stream.read(struct.calcsize(code)))[0]
 
 
 _PUSHED: dict[int, Callable[[Machine], Any]] = {

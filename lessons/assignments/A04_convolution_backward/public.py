@@ -61,7 +61,7 @@ def weight(student, rng, check):
             compare_conv(student, check, 1, conv_case(rng, size=size, kernel=kernel))
 
 
-def input(student, rng, check):
+def input(student, rng, check):  # noqa: A001 (the name of a part in task.toml)
     """The gradient of a convolution's input."""
     for size, kernel in (((7, 6), (3, 2)), ((6, 6), (3, 3))):
         with check.part():
