@@ -5,6 +5,7 @@ from os import environ
 
 from tinycnn import data, functional, models, nn, ops, optim
 from tinycnn.autograd import Function
+from tinycnn.execution_plan import plan
 from tinycnn.grad_mode import enable_grad, is_grad_enabled, no_grad
 from tinycnn.gradient_check import gradcheck, gradcheck_model
 from tinycnn.kernels import use_kernels
@@ -50,6 +51,7 @@ __all__ = [
     "ops",
     "optim",
     "pad",
+    "plan",
     "profile",
     "set_num_threads",
     "stack",

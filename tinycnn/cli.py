@@ -17,7 +17,7 @@ from tinycnn.commands.doctor import add_doctor
 from tinycnn.commands.evaluate import add_evaluate, add_predict
 from tinycnn.commands.experiment import add_experiment
 from tinycnn.commands.failure import describe, let_rank_0_speak
-from tinycnn.commands.inspect import add_gradcheck, add_profile, add_summary
+from tinycnn.commands.inspect import add_gradcheck, add_plan, add_profile, add_summary
 from tinycnn.commands.lesson import add_lesson
 from tinycnn.commands.train import add_train
 from tinycnn.interrupts import handlers, stop_now
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         add_evaluate,
         add_predict,
         add_summary,
+        add_plan,
         add_profile,
         add_gradcheck,
         add_data,

@@ -22,7 +22,7 @@ DEFAULT = for_device("cpu")
 
 def set_in_use():
     """Return the package of the kernels with which an operation runs."""
-    return F.relu(tc.Tensor([1.0], requires_grad=True)).grad_fn.kernels._package
+    return F.relu(tc.Tensor([1.0], requires_grad=True)).grad_fn.kernels.package
 
 
 def test_the_reference_is_used_in_its_block_and_by_what_is_decorated():
@@ -63,7 +63,7 @@ def run(code, *path, **environment):
 
 
 PRINT_SET = (
-    "import tinycnn as tc; print(tc.functional.relu(tc.Tensor([1.0], requires_grad=True)).grad_fn.kernels._package)"
+    "import tinycnn as tc; print(tc.functional.relu(tc.Tensor([1.0], requires_grad=True)).grad_fn.kernels.package)"
 )
 
 

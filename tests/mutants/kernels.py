@@ -67,7 +67,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tinycnn/kernels/__init__.py",
         "tests/kernels/test_use_kernels.py",
         ("value.item() if isinstance(value, np.generic) else value", "value"),
-        ('            self._package = "reference"\n', '            self._package = "cuda"\n'),
+        ('            self.package = "reference"\n', '            self.package = "cuda"\n'),
         ("(reason := numba_is_missing()) is None", "(reason := numba_is_missing()) is not None"),
         ('os.environ.get("TINYCNN_KERNELS") or "fast"', '"fast"'),
     ),

@@ -1,4 +1,4 @@
-"""``tinycnn summary``, ``tinycnn profile`` and ``tinycnn gradcheck``."""
+"""``tinycnn summary``, ``tinycnn plan``, ``tinycnn profile`` and ``tinycnn gradcheck``."""
 
 from __future__ import annotations
 
@@ -57,6 +57,21 @@ def _summary(options: argparse.Namespace) -> None:
     from tinycnn import summary
 
     print(summary(*_build(options)))
+
+
+def add_plan(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Add the command ``plan``."""
+    parser = commands.add_parser("plan", parents=[shared], help="algorithms and loops that compute a network's layers")
+    _add_model_options(parser)
+    parser.add_argument("--batch", type=whole_number(1, 10**6), default=8, help="images (default 8)")
+    parser.set_defaults(run=_plan)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from tinycnn import plan
+
+    model, shape = _build(options)
+    print(plan(model, (options.batch, *shape)))
 
 
 def add_profile(commands: Any, shared: argparse.ArgumentParser) -> None:

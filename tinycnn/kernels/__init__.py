@@ -31,15 +31,15 @@ class KernelSet:
     """
 
     def __init__(self, package: str) -> None:
-        self._package = package
+        self.package = package
 
     def __getattr__(self, name: str) -> Any:
         if name not in FILE_OF:
-            raise AttributeError(f"{__name__}.{self._package} has no kernel {name!r}")
+            raise AttributeError(f"{__name__}.{self.package} has no kernel {name!r}")
         try:
-            kernel = unchecked(self._package, name)
+            kernel = unchecked(self.package, name)
         except (ImportError, OSError):
-            if self._package != "cpu" or (reason := numba_is_missing()) is None:
+            if self.package != "cpu" or (reason := numba_is_missing()) is None:
                 raise
             warnings.warn(
                 f"numba cannot be imported ({reason}): tinycnn computes with its reference kernels, which are many "
@@ -47,7 +47,7 @@ class KernelSet:
                 RuntimeWarning,
                 stacklevel=2,
             )
-            self._package = "reference"
+            self.package = "reference"
             return getattr(self, name)
         checked = import_module(f"{__name__}.contracts").checked(kernel)
         setattr(self, name, checked)

@@ -20,10 +20,12 @@ import logging
 import os
 from collections.abc import Callable
 from inspect import signature
+from typing import Any
 
 import numpy as np
 
 from tinycnn.kernels.cpu.machine.compile import JIT_DISABLED, SAFE_MATH, helper
+from tinycnn.kernels.cpu.machine.record import current_record
 
 __all__ = ["BACKEND", "JIT_DISABLED", "as_contiguous", "helper", "parallel_for"]
 
@@ -77,14 +79,21 @@ def parallel_for(kernel: Callable, *, reassociate: bool = False, per_thread: str
     -----
     With ``NUMBA_DISABLE_JIT=1`` the kernel is called as it is, for a debugger.
     """
-    if JIT_DISABLED:
-        numbers = (0,) if per_thread is None else (0, 0)
-        return lambda count, *arguments: kernel(*numbers, count, *arguments)
-    launch = launcher(kernel, SAFE_MATH | {"reassoc"} if reassociate else SAFE_MATH, per_thread is not None)
-    if per_thread is None:
-        return lambda count, *arguments: run(launch, count, arguments)
-    position = list(signature(kernel).parameters).index(per_thread) - 3
-    return lambda count, *arguments: run(launch, count, arguments, len(arguments[position]))
+    numbers = (0,) if per_thread is None else (0, 0)
+    if not JIT_DISABLED:
+        launch = launcher(kernel, SAFE_MATH | {"reassoc"} if reassociate else SAFE_MATH, per_thread is not None)
+    position = None if per_thread is None else list(signature(kernel).parameters).index(per_thread) - 3
+
+    def loop(count: int, *arguments: Any) -> None:
+        record = current_record.get()
+        if record is not None:
+            record.add_loop(kernel, count)
+        if JIT_DISABLED:
+            kernel(*numbers, count, *arguments)
+        else:
+            run(launch, count, arguments, None if position is None else len(arguments[position]))
+
+    return loop
 
 
 def as_contiguous(array: np.ndarray) -> np.ndarray:

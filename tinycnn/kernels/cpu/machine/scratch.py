@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 
 from tinycnn.kernels.cpu.machine.allocator import ALIGNMENT, HAS_GLOBAL_LOCK, Memory, allocate
+from tinycnn.kernels.cpu.machine.record import current_record
 from tinycnn.kernels.cpu.machine.tuning import MIN_BLOCK_BYTES
 
 _kept = threading.local()
@@ -24,6 +25,9 @@ def workspace(name: str, threads: int, size: int, dtype: np.dtype) -> np.ndarray
     per_line = ALIGNMENT // dtype.itemsize
     size = -(-size // per_line) * per_line
     total = threads * size
+    record = current_record.get()
+    if record is not None:
+        record.add_workspace(name, total * dtype.itemsize)
     memory, user = kept.get((name, dtype), (None, None))
     if memory is None or memory.nbytes < total * dtype.itemsize or user() is not None:
         memory = _block(total * dtype.itemsize)
