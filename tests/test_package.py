@@ -80,6 +80,7 @@ STATE = {
     "tinycnn.kernels.cpu.machine.allocator._slabs": "the memory that arrays return to and come from",
     "tinycnn.kernels.cpu.machine.fork._held": "the compiler's locks that a fork holds",
     "tinycnn.kernels.cpu.machine.prange.parallel_loop": "the lock of Numba's threads, which run one loop at a time",
+    "tinycnn.kernels.cpu.machine.record.current_record": "the record that a plan of this thread makes of its loops",
     "tinycnn.kernels.cpu.machine.scratch._kept": "workspaces of kernels, a set for each thread",
     "tinycnn.kernels.cpu.machine.settings._settings": "the number of threads, as in PyTorch one for the process",
     "tinycnn.kernels.cpu.machine.threads._kept": "the argument buffer of each thread",
