@@ -64,9 +64,9 @@ class Row:
         ``backward`` is empty where no gradient passes.
     """
 
-    def __init__(self, layer: str, node: autograd.Function, input: tuple[int, ...]) -> None:
+    def __init__(self, layer: str, node: autograd.Function, input_shape: tuple[int, ...]) -> None:
         self.layer, self.operation = layer, type(node).__name__
-        self.input, self.output = input, ()
+        self.input, self.output = input_shape, ()
         self.algorithm = self.reason = ""
         self.forward, self.backward = Pass(), Pass()
         if isinstance(node, Conv2d) and _set_of(node) == "cpu":
