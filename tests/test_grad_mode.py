@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
-from tinycnn.kernels.choice import Choice
+from tinycnn.choice import Choice
 
 
 class Colour(Choice, default="black"):

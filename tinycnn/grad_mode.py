@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinycnn.kernels.choice import Choice
+from tinycnn.choice import Choice
 
 
 def is_grad_enabled() -> bool:

@@ -18,9 +18,11 @@ import numpy as np
 
 from tinycnn import random
 from tinycnn.errors import GradcheckError
+from tinycnn.functional import cross_entropy
 from tinycnn.grad_mode import no_grad
 from tinycnn.gradient_report import STEPS_ALONG_DIRECTIONS, Report, Slope
 from tinycnn.kernels import for_device, on_host
+from tinycnn.nn.module import Module, device_of
 from tinycnn.tensor import Tensor
 
 _TINY = 1e-8
@@ -84,7 +86,7 @@ def gradcheck(
 
 
 @contextmanager
-def _kept_state(tensors: Sequence[Tensor], model: Any = None) -> Iterator[None]:
+def _kept_state(tensors: Sequence[Tensor], model: Module | None = None) -> Iterator[None]:
     """Put back values, dtypes, gradients, buffers, modes and the random state, whatever happens inside."""
     generator = random.default_generator()
     state = generator.get_state()
@@ -114,7 +116,7 @@ def _kept_state(tensors: Sequence[Tensor], model: Any = None) -> Iterator[None]:
 
 
 def gradcheck_model(
-    model: Any,
+    model: Module,
     x: Any,
     target: Any = None,
     directions: int = 3,
@@ -167,9 +169,6 @@ def gradcheck_model(
 
 
 def _check_model(model, x, target, directions, samples, report, seed, rng) -> Report:
-    from tinycnn.functional import cross_entropy
-    from tinycnn.nn.module import device_of
-
     image = Tensor(Tensor(np.asarray(x, dtype=np.float64)).to(device_of(model)), requires_grad=True)
     checked = [("input", image), *((n, p) for n, p in model.named_parameters() if p.requires_grad)]
     run = (lambda: model(image)) if target is None else (lambda: cross_entropy(model(image), target))
@@ -194,7 +193,9 @@ def _check_model(model, x, target, directions, samples, report, seed, rng) -> Re
 class _Objective:
     """A scalar function of tensors, its gradients by backward, and its slopes by finite differences."""
 
-    def __init__(self, run: Callable[[], Tensor], checked: list[tuple[str, Tensor]], seed: int, model: Any = None):
+    def __init__(
+        self, run: Callable[[], Tensor], checked: list[tuple[str, Tensor]], seed: int, model: Module | None = None
+    ):
         for name, tensor in checked:
             if tensor.dtype != np.float64:
                 raise TypeError(f"gradcheck: {name} has dtype {tensor.dtype}, expected float64")
@@ -203,7 +204,7 @@ class _Objective:
         self._run, self._checked, self._model = run, dict(checked), model
         self._generator = random.default_generator()
         self._state = self._generator.get_state()
-        self._buffers = {name: array.copy() for name, array in model.named_buffers()} if model else {}
+        self._buffers = {name: array.copy() for name, array in model.named_buffers()} if model is not None else {}
         output = self._forward()
         if not isinstance(output, Tensor):
             raise TypeError(f"gradcheck: the function returned a {type(output).__name__}, expected a Tensor")
@@ -229,7 +230,7 @@ class _Objective:
     def _forward(self) -> Tensor:
         """Run one forward pass, from the same random state and running statistics every time."""
         self._generator.set_state(self._state)
-        for name, array in self._model.named_buffers() if self._model else ():
+        for name, array in self._model.named_buffers() if self._model is not None else ():
             array[...] = self._buffers[name]
         return self._run()
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinycnn.choice import Choice
 from tinycnn.kernels import on_host
-from tinycnn.kernels.choice import Choice
 from tinycnn.kernels.versions import now, version_of
 
 

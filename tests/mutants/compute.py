@@ -63,19 +63,19 @@ MUTANTS = tuple(
         ),
         ("tinycnn/tensor.py", "if given != self.dtype and not isinstance(value, np.generic):", "if False:", _ENGINE),
         (
-            "tinycnn/kernels/choice.py",
+            "tinycnn/choice.py",
             "if self.owner is owner and self.outer is not None:",
             "if self.outer is not None:",
             "tests/test_grad_mode.py",
         ),
         (
-            "tinycnn/kernels/choice.py",
+            "tinycnn/choice.py",
             "                inner = self.frames.get()\n",
             "                pass\n",
             "tests/test_grad_mode.py",
         ),
         (
-            "tinycnn/kernels/choice.py",
+            "tinycnn/choice.py",
             "                self.frames.set(outer)\n",
             "                pass\n",
             "tests/test_grad_mode.py",

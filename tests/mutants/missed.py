@@ -170,7 +170,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("accumulated(self._grad, grad, owned)", "accumulated(self._grad, grad, True)"),
     ),
     *planted(
-        "tinycnn/kernels/choice.py",
+        "tinycnn/choice.py",
         "tests/test_grad_mode.py",
         (
             "cls.frames = ContextVar(cls.__name__, default=_Frame(default))",

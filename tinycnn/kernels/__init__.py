@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.choice import Choice
+from tinycnn.choice import Choice
 from tinycnn.kernels.protocol import FILE_OF, MODULES, Kernels
 
 DEVICES = ("cpu", "cuda")

@@ -6,7 +6,7 @@ The three products that compute it and its gradients: see :mod:`tinycnn.kernels.
 from __future__ import annotations
 
 from tinycnn.autograd import Function
-from tinycnn.kernels.choice import Choice
+from tinycnn.choice import Choice
 
 
 class convolution_algorithm(Choice, default="auto"):

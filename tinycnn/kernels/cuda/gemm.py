@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn.kernels.choice import Choice
+from tinycnn.choice import Choice
 from tinycnn.kernels.cuda.array import DeviceArray, empty
 from tinycnn.kernels.cuda.machine.launch import kernel, launch_grid
 from tinycnn.kernels.cuda.machine.target import SIMULATED, cuda, num_sms
