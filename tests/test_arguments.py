@@ -82,6 +82,14 @@ def test_an_option_is_refused_by_its_name(function, given, name, nonsense):
         (lambda: F.pad(IMAGES, 3), "pad: pad is 3, expected pairs of numbers"),
         (lambda: F.pad(IMAGES, "ab"), "pad: pad is 'ab', expected pairs of numbers"),
         (lambda: IMAGES.flatten("a"), "flatten: dim is 'a', expected an integer"),
+        (
+            lambda: IMAGES.accumulate_grad(np.ones(3)),
+            r"accumulate_grad: a ndarray of shape \(3,\) came, expected an array",
+        ),
+        (
+            lambda: SCORES.accumulate_grad(SCORES),
+            r"accumulate_grad: a Tensor of shape \(2, 3\) came, expected an array",
+        ),
         (lambda: tc.concatenate(5), "concatenate: tensors is a int, expected a list or tuple of tensors"),
         (lambda: tc.concatenate([SCORES], dim=None), "concatenate: dim is None, expected an integer"),
         (lambda: tc.stack([SCORES], dim=2**70), r"stack: dim is \d+, expected -3 to 2 for shape \(2, 3\)"),
@@ -106,6 +114,7 @@ def test_an_option_is_refused_by_its_name(function, given, name, nonsense):
         (lambda: tc.models.lenet5(width="wide"), "width is 'wide', expected a number above 0"),
         (lambda: tc.models.vgg11(width=1e9), "width is 1000000000.0, expected a number above 0 and at most 65536"),
         (lambda: optim.Optimizer([nn.Parameter(np.ones(2))], 1), "Optimizer: defaults is a int, expected a dict"),
+        (lambda: kernels.local_response_norm(np.ones((1, 2, 3)), 3, None, 1, 1), "local_response_norm: alpha is None"),
         (lambda: kernels.dropout(np.ones(3), 0.5, 2, 0.5), "dropout: stream is 0.5, expected an integer"),
         (lambda: container.decode("text"), "container: data is a str, expected bytes"),
     ],

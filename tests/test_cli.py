@@ -383,6 +383,8 @@ def test_doctor_finds_everything(folder, capsys):
         (["train", "--dropout", "0.5"], "resnet8 has no option --dropout"),
         (["train", "--name", ".."], "--name is '..', expected a plain name"),
         (["train", "--name", ""], "--name is '', expected a plain name"),
+        (["evaluate", "a\nb"], "there is no run a\\nb: neither a\\nb nor runs/a\\nb has a checkpoint"),
+        (["compress", "--out", "a\nb"], "there is no run in a\\nb: train one"),
         (["train", "--name", "a\nb"], "--name is 'a\\nb', expected no line breaks"),
         (["train", "--name", "\x1b[2Ja"], "--name is '\\x1b[2Ja', expected no line breaks"),
         (["train", "--name", "a\u2028b"], "--name is 'a\\u2028b', expected no line breaks"),

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinycnn.errors import CheckpointError
+from tinycnn.text import printable
 
 try:
     import fcntl
@@ -118,14 +119,13 @@ def find_run(given: Path, out: Path) -> Path:
     near = difflib.get_close_matches(given.name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     there = f"runs in {out}: {', '.join(known)}" if known else f"there is no run in {out}"
-    raise CheckpointError(
-        f"there is no run {given}: neither {given} nor {out / given} has a {CHECKPOINT}{hint} ({there})"
-    )
+    message = f"there is no run {given}: neither {given} nor {out / given} has a {CHECKPOINT}{hint} ({there})"
+    raise CheckpointError(printable(message))
 
 
 def newest_run(out: Path) -> Path:
     """Return the run in a folder whose checkpoint is the newest."""
     runs = sorted(out.glob(f"*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise CheckpointError(f"there is no run in {out}: train one with `tinycnn train`, or name one")
+        raise CheckpointError(printable(f"there is no run in {out}: train one with `tinycnn train`, or name one"))
     return runs[-1].parent

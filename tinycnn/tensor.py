@@ -283,8 +283,11 @@ class Tensor(Arithmetic, Products, Comparison, Reduction, Conversion):
         Raises
         ------
         ValueError
-            If its shape is not that of ``grad``.
+            If it is not an array of this tensor's shape and dtype.
         """
+        if isinstance(grad, Tensor) or getattr(grad, "shape", None) != self.shape or grad.dtype != self.dtype:
+            kind = f"{type(grad).__name__} of shape {np.shape(grad)}"
+            raise ValueError(f"accumulate_grad: a {kind} came, expected an array of shape {self.shape}, {self.dtype}")
         owned = owned and not self._hooks  # a hook may keep the array, even one that removes itself
         grad = run_hooks("a leaf", self._hooks, grad)
         with adding.held:

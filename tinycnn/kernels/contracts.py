@@ -321,6 +321,8 @@ def track_statistics(running_mean, running_var, mean, var, momentum, unbiased):
     expect.writable("track_statistics", running_mean=running_mean, running_var=running_var)
     for name, array in (("running_var", running_var), ("mean", mean), ("var", var)):
         expect.shape("track_statistics", name, array, running_mean.shape)
+    expect.real("track_statistics", "momentum", momentum)
+    expect.real("track_statistics", "unbiased", unbiased)
 
 
 def inverse_std(var, eps):
@@ -370,6 +372,8 @@ def local_response_norm(x, size, alpha, beta, k):
     expect.floats("local_response_norm", x=x)
     expect.dimensions("local_response_norm", 3, x=x)
     expect.integer("local_response_norm", "size", size, 1)
+    for name, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+        expect.real("local_response_norm", name, value)
 
 
 def local_response_norm_backward(grad, x, out, scale, size, alpha, beta):
@@ -378,6 +382,8 @@ def local_response_norm_backward(grad, x, out, scale, size, alpha, beta):
     expect.dimensions(name, 3, x=x)
     expect.alike(name, x, grad=grad, out=out, scale=scale)
     expect.integer(name, "size", size, 1)
+    expect.real(name, "alpha", alpha)
+    expect.real(name, "beta", beta)
 
 
 # -- optimisers --------------------------------------------------------------------------------------------------------

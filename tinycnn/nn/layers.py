@@ -111,7 +111,7 @@ class Conv2d(Module):
         self.stride = pair("Conv2d", "stride", stride, 1)
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ValueError(f"Conv2d: padding is {padding!r}, expected a number, a pair of them, 'same' or 'valid'")
-        if padding == "same" and self.stride != (1, 1):
+        if isinstance(padding, str) and padding == "same" and self.stride != (1, 1):
             raise ValueError(f"Conv2d: padding is 'same' and stride {self.stride}, expected stride 1")
         self.padding = padding if isinstance(padding, str) else pair("Conv2d", "padding", padding, 0)
         self.dilation = pair("Conv2d", "dilation", dilation, 1)

@@ -26,7 +26,7 @@ class BatchNorm(Function):
         flat = _planes(x)
         if training:
             mean, var = self.kernels.batch_norm_statistics(flat)
-            self.count = flat.size // channels
+            self.count = flat.size // max(channels, 1)
             if communicator is not None:
                 self.count, mean, var = _joined(self.count, mean, var, communicator)
             if running_mean is not None and self.count:
