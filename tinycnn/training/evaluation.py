@@ -76,7 +76,7 @@ def evaluate(
         model.eval()
         with no_grad(), Progress(count, title, quiet=quiet) as progress:
             for number, (images, labels_of_batch) in enumerate(_batches(loader, device_of(model))):
-                rows = loader.rows(number)
+                rows = loader.rows(number) if number < len(loader) else slice(0, 0)
                 place = slice(number * loader.batch_size + rows.start, number * loader.batch_size + rows.stop)
                 _check_batch(number, images, labels_of_batch, min(place.stop, count) - place.start)
                 if loader.shard[1] > 1 or number % communicator.size == communicator.rank:
