@@ -164,8 +164,8 @@ MUTANTS = tuple(
         ),
         (
             "tinycnn/kernels/cpu/pooling.py",
-            "factor = 1 / (heights[row] * widths[column])",
-            "factor = 1 / (heights[row] * widths[row])",
+            "factor = 1 / (down[DIVISOR, row] * across[DIVISOR, column])",
+            "factor = 1 / (down[DIVISOR, row] * across[DIVISOR, row])",
             "tests/kernels/test_pooling.py",
         ),
         (

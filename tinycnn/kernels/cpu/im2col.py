@@ -14,6 +14,7 @@ import numpy as np
 
 from tinycnn.kernels.cpu.machine.allocator import empty
 from tinycnn.kernels.cpu.machine.parallel import as_contiguous, parallel_for
+from tinycnn.kernels.cpu.windows import WINDOWS, window_numbers
 from tinycnn.kernels.geometry import ConvShape
 
 
@@ -28,8 +29,7 @@ def im2col(x: np.ndarray, shape: ConvShape) -> np.ndarray:
     """
     (n, c, _, _), (_, _, rows, columns), (height, width) = shape.input, shape.output, shape.kernel_size
     out = empty((n, c, height, width, rows, columns), x.dtype)
-    top, _, left, _ = shape.padding
-    im2col_loop(n * c, as_contiguous(x), *shape.stride, top, left, *shape.dilation, out)
+    im2col_loop(n * c, as_contiguous(x), window_numbers(shape), out)
     return out.reshape(n, c * height * width, rows * columns)
 
 
@@ -38,15 +38,17 @@ def col2im(columns: np.ndarray, shape: ConvShape) -> np.ndarray:
     n, c, _, _ = shape.input
     columns = as_contiguous(columns).reshape(n, c, *shape.kernel_size, *shape.output[2:])
     out = empty(shape.input, columns.dtype)
-    top, _, left, _ = shape.padding
-    col2im_loop(n * c, columns, *shape.stride, top, left, *shape.dilation, out)
+    col2im_loop(n * c, columns, window_numbers(shape), out)
     return out
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _im2col(begin, end, x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, columns):
+def _im2col(begin, end, x, windows, columns):
+    stride_y, stride_x = windows[WINDOWS.stride_y], windows[WINDOWS.stride_x]
+    pad_y, pad_x = windows[WINDOWS.top], windows[WINDOWS.left]
+    dilation_y, dilation_x = windows[WINDOWS.dilation_y], windows[WINDOWS.dilation_x]
     channels, kernel_y, kernel_x, out_y, out_x = columns.shape[1:]
     for plane in range(begin, end):
         n, c = plane // channels, plane % channels
@@ -63,7 +65,10 @@ def _im2col(begin, end, x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilatio
 im2col_loop = parallel_for(_im2col)
 
 
-def _col2im(begin, end, columns, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out):
+def _col2im(begin, end, columns, windows, out):
+    stride_y, stride_x = windows[WINDOWS.stride_y], windows[WINDOWS.stride_x]
+    pad_y, pad_x = windows[WINDOWS.top], windows[WINDOWS.left]
+    dilation_y, dilation_x = windows[WINDOWS.dilation_y], windows[WINDOWS.dilation_x]
     channels, kernel_y, kernel_x, out_y, out_x = columns.shape[1:]
     for plane in range(begin, end):
         n, c = plane // channels, plane % channels

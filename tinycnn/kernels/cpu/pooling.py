@@ -1,7 +1,7 @@
 """Pooling: each output is the largest element, or the average, of a window.
 
 The innermost loops run over the channels of a pixel, which are neighbours in memory, so they vectorise whatever the
-window. Both kinds of average share their loops, which see each axis as a list of windows [start, end).
+window. Both kinds of average share their loops, which see each axis as a table of windows.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 from tinycnn.kernels.cpu.machine.allocator import empty
 from tinycnn.kernels.cpu.machine.nhwc import as_nchw, to_nhwc
 from tinycnn.kernels.cpu.machine.parallel import parallel_for
+from tinycnn.kernels.cpu.windows import WINDOWS, window_numbers
 from tinycnn.kernels.geometry import Pair, PoolShape, Shape
 
-Windows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, end and divisor of each window of one axis
+FIRST, END, DIVISOR = range(3)  # rows of the windows of an axis: first pixel, the one behind the last, divisor
 
 
 def max_pool2d(x: np.ndarray, shape: PoolShape) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +28,7 @@ def max_pool2d(x: np.ndarray, shape: PoolShape) -> tuple[np.ndarray, np.ndarray]
     """
     n, c, rows, columns = shape.output
     out, taken = empty((n, rows, columns, c), x.dtype), empty((n, rows, columns, c), np.int16)
-    max_pool2d_loop(n * rows, to_nhwc(x), *_numbers(shape), out, taken)
+    max_pool2d_loop(n * rows, to_nhwc(x), window_numbers(shape), out, taken)
     return as_nchw(out), as_nchw(taken)
 
 
@@ -35,7 +36,7 @@ def max_pool2d_backward(grad: np.ndarray, taken: np.ndarray, shape: PoolShape) -
     """Gather: each element of the input adds the gradients of the windows whose maximum it is."""
     n, c, height, width = shape.input
     out = empty((n, height, width, c), grad.dtype)
-    max_pool2d_backward_loop(n * height, to_nhwc(grad), to_nhwc(taken), *_numbers(shape), out)
+    max_pool2d_backward_loop(n * height, to_nhwc(grad), to_nhwc(taken), window_numbers(shape), out)
     return as_nchw(out)
 
 
@@ -59,50 +60,49 @@ def adaptive_avg_pool2d_backward(grad: np.ndarray, input_shape: Shape) -> np.nda
     return _distribute(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 
-def _numbers(shape: PoolShape) -> tuple[int, ...]:
-    top, _, left, _ = shape.padding
-    return *shape.kernel_size, *shape.stride, top, left, *shape.dilation
-
-
 @lru_cache(maxsize=512)
-def _avg_windows(shape: PoolShape, count_include_pad: bool) -> list[Windows]:
+def _avg_windows(shape: PoolShape, count_include_pad: bool) -> list[np.ndarray]:
+    """Return the windows (3, count) of each axis."""
     windows = []
     for axis, count in zip(shape.axes, shape.output[2:]):
         start = np.arange(count) * axis.stride - axis.before
         end = np.minimum(start + axis.kernel, axis.size + axis.after)
         inside = np.clip(start, 0, axis.size), np.clip(end, 0, axis.size)
         counted = end - start if count_include_pad else inside[1] - inside[0]
-        windows.append((*inside, np.maximum(counted, 1)))
+        windows.append(np.array((*inside, np.maximum(counted, 1)), np.int64))
     return windows
 
 
-def _adaptive_windows(size: int, count: int) -> Windows:
-    """Return the windows; window i of n is from floor(i size / n) to ceil((i + 1) size / n)."""
+@lru_cache(maxsize=512)
+def _adaptive_windows(size: int, count: int) -> np.ndarray:
+    """Return the windows (3, count); window i of n is from floor(i size / n) to ceil((i + 1) size / n)."""
     i = np.arange(count)
     start, end = i * size // count, -(-(i + 1) * size // count)
-    return start, end, end - start
+    return np.array((start, end, end - start), np.int64)
 
 
-def _average(x: np.ndarray, rows: Windows, columns: Windows) -> np.ndarray:
+def _average(x: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
     n, c = x.shape[:2]
-    out = empty((n, rows[0].size, columns[0].size, c), x.dtype)
-    average_loop(n * rows[0].size, to_nhwc(x), *rows, *columns, out)
+    out = empty((n, down.shape[1], across.shape[1], c), x.dtype)
+    average_loop(n * down.shape[1], to_nhwc(x), down, across, out)
     return as_nchw(out)
 
 
-def _distribute(grad: np.ndarray, input_shape: tuple[int, ...], rows: Windows, columns: Windows) -> np.ndarray:
+def _distribute(grad: np.ndarray, input_shape: Shape, down: np.ndarray, across: np.ndarray) -> np.ndarray:
     n, c, height, width = input_shape
     out = empty((n, height, width, c), grad.dtype)
-    distribute_loop(n, to_nhwc(grad), *rows, *columns, out)
+    distribute_loop(n, to_nhwc(grad), down, across, out)
     return as_nchw(out)
 
 
 # -- loops ---------------------------------------------------------------------------------------------------
 
 
-def _max_pool2d_loop(
-    begin, end, x, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out, argmax_indices
-):
+def _max_pool2d_loop(begin, end, x, windows, out, argmax_indices):
+    kernel_y, kernel_x = windows[WINDOWS.kernel_y], windows[WINDOWS.kernel_x]
+    stride_y, stride_x = windows[WINDOWS.stride_y], windows[WINDOWS.stride_x]
+    pad_y, pad_x = windows[WINDOWS.top], windows[WINDOWS.left]
+    dilation_y, dilation_x = windows[WINDOWS.dilation_y], windows[WINDOWS.dilation_x]
     height, width, channels = x.shape[1:]
     rows, columns = out.shape[1], out.shape[2]
     for task in range(begin, end):
@@ -127,9 +127,11 @@ def _max_pool2d_loop(
                         which[c] = tap if wins else which[c]
 
 
-def _max_pool2d_backward_loop(
-    begin, end, grad, argmax_indices, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, out
-):
+def _max_pool2d_backward_loop(begin, end, grad, argmax_indices, windows, out):
+    kernel_y, kernel_x = windows[WINDOWS.kernel_y], windows[WINDOWS.kernel_x]
+    stride_y, stride_x = windows[WINDOWS.stride_y], windows[WINDOWS.stride_x]
+    pad_y, pad_x = windows[WINDOWS.top], windows[WINDOWS.left]
+    dilation_y, dilation_x = windows[WINDOWS.dilation_y], windows[WINDOWS.dilation_x]
     height, width, channels = out.shape[1:]
     rows, columns = grad.shape[1], grad.shape[2]
     for task in range(begin, end):
@@ -150,31 +152,31 @@ def _max_pool2d_backward_loop(
                             total[c] += gradient[c] if which[c] == tap else 0
 
 
-def _average_loop(begin, end, x, tops, bottoms, heights, lefts, rights, widths, out):
+def _average_loop(begin, end, x, down, across, out):
     rows, columns, channels = out.shape[1:]
     for task in range(begin, end):
         n, row = task // rows, task % rows
         total = np.empty(channels, np.float64)
         for column in range(columns):
             total[:] = 0
-            for y in range(tops[row], bottoms[row]):
-                for x_in in range(lefts[column], rights[column]):
+            for y in range(down[FIRST, row], down[END, row]):
+                for x_in in range(across[FIRST, column], across[END, column]):
                     for c in range(channels):
                         total[c] += x[n, y, x_in, c]
-            factor = 1 / (heights[row] * widths[column])
+            factor = 1 / (down[DIVISOR, row] * across[DIVISOR, column])
             for c in range(channels):
                 out[n, row, column, c] = total[c] * factor
 
 
-def _distribute_loop(begin, end, grad, tops, bottoms, heights, lefts, rights, widths, out):
+def _distribute_loop(begin, end, grad, down, across, out):
     rows, columns, channels = grad.shape[1:]
     for n in range(begin, end):
         out[n] = 0
         for row in range(rows):
             for column in range(columns):
-                factor = grad.dtype.type(1 / (heights[row] * widths[column]))
-                for y in range(tops[row], bottoms[row]):
-                    for x_in in range(lefts[column], rights[column]):
+                factor = grad.dtype.type(1 / (down[DIVISOR, row] * across[DIVISOR, column]))
+                for y in range(down[FIRST, row], down[END, row]):
+                    for x_in in range(across[FIRST, column], across[END, column]):
                         for c in range(channels):
                             out[n, y, x_in, c] += grad[n, row, column, c] * factor
 

@@ -22,13 +22,12 @@ from __future__ import annotations
 import numpy as np
 
 from tinycnn.kernels.cpu.conv.direct_plan import (
-    Taps,
-    gradient_rows,
-    grid_offsets,
-    kernel_taps,
-    phases,
-    plan_strips,
-    tap_segments,
+    CORRELATION,
+    GRADIENT,
+    Correlation,
+    plan_backward_input,
+    plan_backward_weight,
+    plan_forward,
 )
 from tinycnn.kernels.cpu.machine.allocator import empty, zeros
 from tinycnn.kernels.cpu.machine.nhwc import as_nchw, copy, to_nhwc
@@ -36,12 +35,7 @@ from tinycnn.kernels.cpu.machine.parallel import helper, parallel_for
 from tinycnn.kernels.cpu.machine.scratch import workspace
 from tinycnn.kernels.cpu.machine.settings import get_num_threads
 from tinycnn.kernels.cpu.machine.simd import LANES, ROWS, correlate_tile, outer_tile, prefetch
-from tinycnn.kernels.cpu.machine.tuning import (
-    GRADIENT_ELEMENTS,
-    GRADIENT_SPLITS,
-    GRADIENT_STRIP_PIXELS,
-    PREFETCH_DISTANCE,
-)
+from tinycnn.kernels.cpu.machine.tuning import PREFETCH_DISTANCE
 from tinycnn.kernels.geometry import ConvShape
 
 
@@ -49,24 +43,18 @@ def conv2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, shape: Co
     """Correlate the images and the weights."""
     n, outputs, height, width = shape.output
     out = empty((n, height, width, outputs), x.dtype)
-    panels = pack_weights(weight, shape.groups, False, np.arange(weight.shape[2] * weight.shape[3]))
-    correlate_into(out, (0, 0), (1, 1), to_nhwc(x), panels, kernel_taps(shape), shape.stride, bias, shape.groups)
+    correlate_into(out, to_nhwc(x), weight, False, bias, plan_forward(shape, x.itemsize))
     return as_nchw(out)
 
 
 def conv2d_backward_input(grad: np.ndarray, weight: np.ndarray, shape: ConvShape) -> np.ndarray:
     """Correlate, for each phase of the stride, the gradients and the taps that reach it."""
     pixels = to_nhwc(grad)
-    n, c, height, width = shape.input
-    phases_y, phases_x = map(phases, shape.axes)
-    complete = len(phases_y) == min(shape.stride[0], height) and len(phases_x) == min(shape.stride[1], width)
-    out = (empty if complete else zeros)((n, height, width, c), grad.dtype)
-    for start_y, taps_y in phases_y:
-        for start_x, taps_x in phases_x:
-            chosen = np.array([ty * weight.shape[3] + tx for ty, _ in taps_y for tx, _ in taps_x])
-            panels = pack_weights(weight, shape.groups, True, chosen)
-            taps = Taps(tuple(offset for _, offset in taps_y), tuple(offset for _, offset in taps_x))
-            correlate_into(out, (start_y, start_x), shape.stride, pixels, panels, taps, (1, 1), None, shape.groups)
+    n, channels, height, width = shape.input
+    correlations, complete = plan_backward_input(shape, grad.itemsize)
+    out = (empty if complete else zeros)((n, height, width, channels), grad.dtype)
+    for plan in correlations:
+        correlate_into(out, pixels, weight, True, None, plan)
     return as_nchw(out)
 
 
@@ -75,51 +63,31 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, shape: ConvShape) ->
     pixels, grads = to_nhwc(x), to_nhwc(grad)
     if not x.size:
         return zeros(shape.weight, x.dtype)
-    out = empty(shape.weight, x.dtype)
-    groups, stride, taps = shape.groups, shape.stride, kernel_taps(shape)
-    outputs, depth = shape.weight[0] // groups, shape.weight[1]
-    out_size = grads.shape[1:3]
-    rows = max(1, GRADIENT_STRIP_PIXELS // out_size[1])
-    plan = plan_strips(pixels.shape[1:], groups, out_size, taps, stride, x.itemsize, rows, depth < ROWS)
-    segments, length = tap_segments(taps, plan.width, plan.pixel_step, depth)
-    padded = -(-length // ROWS) * ROWS
-    panels = -(-outputs // LANES)
-    splits = max(1, min(x.shape[0], GRADIENT_SPLITS, GRADIENT_ELEMENTS // out.size))
-    panel_tasks = min(panels, -(-GRADIENT_SPLITS // (splits * groups)))
-    sums = empty((splits, groups, panels, len(segments) * padded, LANES), x.dtype)
-    # The first tile of a short segment begins before it, its last one ends behind it.
-    strip_size = LANES + plan.height * plan.width * plan.pixel_step + ROWS
-    size = strip_size + -(-panels // panel_tasks) * LANES * plan.rows * out_size[1]
-    space = workspace("gradient", get_num_threads(), size, x.dtype)
-    gradient_loop(
-        splits * groups * panel_tasks, pixels, pixels.reshape(-1), taps.y[0], taps.x[0], *stride, plan.rows,
-        plan.height, plan.width, plan.pixel_step, plan.needs_copy, np.array(segments, np.int64), length, grads,
-        grads.reshape(-1), panel_tasks, strip_size, space, sums,
-    )  # fmt: skip
-    sum_rows = gradient_rows(len(taps.y) * len(taps.x), len(segments), depth)
-    add_splits_loop(groups * panels, sums, sum_rows, out.reshape(groups, outputs, depth, -1))
+    plan, out = plan_backward_weight(shape, x.itemsize), empty(shape.weight, x.dtype)
+    sums = empty(plan.sums, x.dtype)
+    space = workspace("gradient", get_num_threads(), plan.space, x.dtype)
+    gradient_loop(plan.tasks, pixels, grads, plan.numbers, plan.segments, space, sums)
+    groups, panels = plan.sums[1:3]
+    by_group = out.reshape(groups, shape.weight[0] // groups, shape.weight[1], -1)
+    add_splits_loop(groups * panels, sums, plan.sum_rows, by_group)
     return out
 
 
-def correlate_into(out, start, step, x, panels, taps, stride, bias, groups):
-    """Write a correlation of x (N, H, W, C) into ``out[:, start_y::step_y, start_x::step_x]``."""
-    n, height, width, channels = out.shape
-    out_size = (-(-(height - start[0]) // step[0]), -(-(width - start[1]) // step[1]))
-    if not n or not channels:
+def correlate_into(
+    out: np.ndarray, x: np.ndarray, weight: np.ndarray, transposed: bool, bias: np.ndarray | None, plan: Correlation
+) -> None:
+    """Write the correlation of x (N, H, W, C) that is planned into ``out``."""
+    if not plan.tasks:
         return
-    plan = plan_strips(x.shape[1:], groups, out_size, taps, stride, x.itemsize)
-    out_offsets = grid_offsets(*out_size, step[0] * width * channels, step[1] * channels)
-    per_group = channels // groups
-    padded_bias = np.zeros(groups * -(-per_group // LANES) * LANES, x.dtype)
+    panels = pack_weights(weight, plan.groups, transposed, plan.taps)
+    per_group = out.shape[3] // plan.groups
+    padded_bias = np.zeros(panels.shape[0] * panels.shape[1] * LANES, x.dtype)
     if bias is not None:
-        padded_bias.reshape(groups, -1)[:, :per_group] = bias.reshape(groups, per_group)
-    size = plan.height * plan.width * plan.pixel_step if plan.needs_copy else 0
-    space = workspace("direct", get_num_threads(), size + ROWS * LANES, x.dtype)
-    tasks = n * groups * -(-out_size[0] // plan.rows)
+        padded_bias.reshape(plan.groups, -1)[:, :per_group] = bias.reshape(plan.groups, per_group)
+    space = workspace("direct", get_num_threads(), plan.space, x.dtype)
     correlate_loop(
-        tasks, x, x.reshape(-1), taps.y[0], taps.x[0], *stride, *out_size, plan.rows, plan.height, plan.width,
-        plan.pixel_step, plan.needs_copy, plan.pixel_offsets, plan.segments, plan.k_blocks, panels, padded_bias, space,
-        out.reshape(-1), height * width * channels, (start[0] * width + start[1]) * channels, per_group, out_offsets,
+        plan.tasks, x, plan.numbers, plan.pixel_offsets, plan.segments, plan.k_blocks, panels, padded_bias, space,
+        out.reshape(-1), plan.out_offsets,
     )  # fmt: skip
 
 
@@ -128,22 +96,24 @@ def pack_weights(weight: np.ndarray, groups: int, transposed: bool, taps: np.nda
 
     ``transposed`` exchanges outputs and channels, as the gradient of the input needs.
     """
-    outputs, depth, kernel_y, kernel_x = weight.shape
-    area, outputs = kernel_y * kernel_x, outputs // groups
-    out_step, in_step = depth * area, area
+    outputs, depth = weight.shape[0] // groups, weight.shape[1]
     if transposed:
-        outputs, depth, out_step, in_step = depth, outputs, in_step, out_step
+        outputs, depth = depth, outputs
     panels = empty((groups, -(-outputs // LANES), len(taps) * depth, LANES), weight.dtype)
-    flat = np.ascontiguousarray(weight).reshape(-1)
-    count, group_step = panels.shape[0] * panels.shape[1], flat.size // groups
-    pack_loop(count, flat, group_step, out_step, in_step, taps.astype(np.int64), outputs, depth, panels)
+    pack_loop(panels.shape[0] * panels.shape[1], np.ascontiguousarray(weight), transposed, taps, panels)
     return panels
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _pack_weights(begin, end, weight, group_step, out_step, in_step, taps, outputs, depth, panels):
+def _pack_weights(begin, end, weight, transposed, taps, panels):
+    area = weight.shape[2] * weight.shape[3]
+    outputs, depth = weight.shape[0] // panels.shape[0], weight.shape[1]
+    out_step, in_step, group_step = depth * area, area, outputs * depth * area
+    if transposed:
+        outputs, depth, out_step, in_step = depth, outputs, in_step, out_step
+    flat = weight.reshape(-1)
     for task in range(begin, end):
         group, panel = task // panels.shape[1], task % panels.shape[1]
         count = min(LANES, outputs - panel * LANES)
@@ -152,7 +122,7 @@ def _pack_weights(begin, end, weight, group_step, out_step, in_step, taps, outpu
             for t in range(taps.size):
                 source = start + d * in_step + taps[t]
                 for lane in range(count):
-                    panels[group, panel, t * depth + d, lane] = weight[source + lane * out_step]
+                    panels[group, panel, t * depth + d, lane] = flat[source + lane * out_step]
                 for lane in range(count, LANES):
                     panels[group, panel, t * depth + d, lane] = 0
 
@@ -203,13 +173,17 @@ prefetch_tile = helper(_prefetch_tile)
 
 
 def _correlate(
-    thread_id, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, out_height, out_width, strip_rows, strip_height,
-    strip_width, pixel_step, needs_copy, pixel_offsets, segments, k_blocks, panels, bias, space, out, image_step,
-    out_start, outputs, out_offsets,
-):  # fmt: skip
+    thread_id, begin, end, x, numbers, pixel_offsets, segments, k_blocks, panels, bias, space, out, out_offsets
+):
     """A task is a strip of one group; a tile that is not complete is computed in a buffer, ``corner``."""
+    tap_y, tap_x, stride_y = numbers[CORRELATION.tap_y], numbers[CORRELATION.tap_x], numbers[CORRELATION.stride_y]
+    strip_rows, strip_height = numbers[CORRELATION.rows], numbers[CORRELATION.height]
+    strip_width, needs_copy = numbers[CORRELATION.width], numbers[CORRELATION.needs_copy] != 0
+    out_height, out_width = numbers[CORRELATION.out_height], numbers[CORRELATION.out_width]
+    image_step, out_start = numbers[CORRELATION.image_step], numbers[CORRELATION.first]
+    outputs = numbers[CORRELATION.outputs]
     groups, panel_count, depth = panels.shape[:3]
-    weights = panels.reshape(-1)
+    weights, flat = panels.reshape(-1), x.reshape(-1)
     channels = x.shape[3] // groups
     strips = -(-out_height // strip_rows)
     corner_offsets = np.arange(ROWS) * LANES
@@ -262,11 +236,15 @@ def _correlate(
 correlate_loop = parallel_for(_correlate, per_thread="space")
 
 
-def _gradient(
-    thread_id, begin, end, x, flat, tap_y, tap_x, stride_y, stride_x, strip_rows, strip_height, strip_width, pixel_step,
-    needs_copy, segments, length, grads, flat_grads, panel_tasks, strip_size, space, sums,
-):  # fmt: skip
+def _gradient(thread_id, begin, end, x, grads, numbers, segments, space, sums):
     """A task is some panels of one group over one split of the batch, strip by strip."""
+    tap_y, tap_x = numbers[GRADIENT.tap_y], numbers[GRADIENT.tap_x]
+    stride_y, stride_x = numbers[GRADIENT.stride_y], numbers[GRADIENT.stride_x]
+    strip_rows, strip_height, strip_width = numbers[GRADIENT.rows], numbers[GRADIENT.height], numbers[GRADIENT.width]
+    pixel_step, needs_copy = numbers[GRADIENT.pixel_step], numbers[GRADIENT.needs_copy] != 0
+    length, panel_tasks = numbers[GRADIENT.length], numbers[GRADIENT.panel_tasks]
+    strip_size = numbers[GRADIENT.strip_size]
+    flat, flat_grads = x.reshape(-1), grads.reshape(-1)
     splits, groups, panels, depth = sums.shape[:4]
     images, out_height, out_width, all_outputs = grads.shape
     outputs, channels = all_outputs // groups, x.shape[3] // groups

@@ -41,6 +41,7 @@ from tinycnn.kernels.cpu.conv.winograd_range import any_out_of_range, redo_outpu
 from tinycnn.kernels.cpu.conv.winograd_tiles import (
     POINTS,
     SIDE,
+    TILES,
     cached_groups,
     count_tiles,
     point_step,
@@ -123,12 +124,13 @@ def _by_panels(pixels, weight, rotated, bias, padding, tiles, flags, out):
     groups, line = -(-math.prod(tiles) // ROWS), channels * LANES
     values = workspace("winograd", 1, POINTS * groups * point_step(channels), pixels.dtype)[0]
     strips = workspace("winograd strips", threads, strip_elements(tiles, kernel, channels), pixels.dtype)
-    values_loop(groups, pixels, kernel, padding[0], padding[2], tiles, strips, values, flags)
+    numbers = np.array((kernel, padding[0], padding[2], *tiles, groups), np.int64)
+    values_loop(groups, pixels, numbers, strips, values, flags)
     panels = max(1, min(WINOGRAD_PANELS, out.shape[3] // LANES // threads))
     width = panels * LANES
     size = (panels * POINTS + kernel * kernel) * line + POINTS * (groups * point_step(width) + width)
     space = workspace("winograd panels", threads, size, pixels.dtype)
-    panels_loop(-(-out.shape[3] // width), values, channels, weight, rotated, bias, tiles, panels, space, out)
+    panels_loop(-(-out.shape[3] // width), values, numbers, weight, rotated, bias, panels, space, out)
 
 
 def _by_tiles(pixels, weight, rotated, bias, padding, tiles, flags, out):
@@ -144,20 +146,8 @@ def _by_tiles(pixels, weight, rotated, bias, padding, tiles, flags, out):
     block = -(-groups // (threads * -(-groups // (threads * max_groups))))
     size = block * group_size + max(strip_elements(tiles, kernel, channels), SIDE * SIDE * outputs)
     space = workspace("winograd", threads, size, pixels.dtype)
-    tiles_loop(
-        -(-groups // block),
-        pixels,
-        kernel,
-        padding[0],
-        padding[2],
-        tiles,
-        block,
-        weights.reshape(-1),
-        bias,
-        space,
-        flags,
-        out,
-    )
+    numbers = np.array((kernel, padding[0], padding[2], *tiles, block), np.int64)
+    tiles_loop(-(-groups // block), pixels, numbers, weights.reshape(-1), bias, space, flags, out)
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------
@@ -190,11 +180,14 @@ def _transform_weights(thread_id, begin, end, weight, rotated, space, weights):
         transform_weights(weight, rotated, panel, space[thread_id], weights[panel])
 
 
-def _convolve_tiles(thread_id, begin, end, x, kernel, pad_y, pad_x, tiles, block, weights, bias, space, flags, out):
+def _convolve_tiles(thread_id, begin, end, x, numbers, weights, bias, space, flags, out):
     """A task is a block of groups of tiles: V, then all points and panels, then the outputs.
 
     While a block is multiplied, the pixels of the next one and the lines of its outputs are prefetched.
     """
+    kernel, pad_y, pad_x = numbers[TILES.kernel], numbers[TILES.top], numbers[TILES.left]
+    tiles = numbers[TILES.images], numbers[TILES.rows], numbers[TILES.columns]
+    block = numbers[TILES.block]
     channels, outputs, source, pixels = x.shape[3], out.shape[3], x.reshape(-1), out.reshape(-1)
     v_step, m_step = ROWS * channels + LANES, ROWS * outputs + LANES
     v_offsets, m_offsets = np.arange(ROWS) * channels, np.arange(ROWS) * outputs
@@ -216,17 +209,21 @@ def _convolve_tiles(thread_id, begin, end, x, kernel, pad_y, pad_x, tiles, block
         transform_outputs(products, m_step, first, last, outputs, kernel, tiles, patch, out, pixels, 0, outputs)
 
 
-def _transform_values(thread_id, begin, end, x, kernel, pad_y, pad_x, tiles, strips, values, flags):
+def _transform_values(thread_id, begin, end, x, numbers, strips, values, flags):
     """V of all tiles, a group a task."""
+    kernel, pad_y, pad_x = numbers[TILES.kernel], numbers[TILES.top], numbers[TILES.left]
+    tiles = numbers[TILES.images], numbers[TILES.rows], numbers[TILES.columns]
     step = ROWS * x.shape[3] + LANES
     last = min(tiles[0] * tiles[1] * tiles[2], end * ROWS)
     own = values[begin * POINTS * step :]
     transform_input(x, kernel, pad_y, pad_x, tiles, begin * ROWS, last, strips[thread_id], own, step, flags)
 
 
-def _convolve_panels(thread_id, begin, end, values, channels, weight, rotated, bias, tiles, panels, space, out):
+def _convolve_panels(thread_id, begin, end, values, numbers, weight, rotated, bias, panels, space, out):
     """A task is ``panels`` panels of outputs: U, then all points and tiles, then the outputs."""
     kernel, outputs, pixels = weight.shape[2], out.shape[3], out.reshape(-1)
+    channels = weight.shape[0 if rotated else 1]
+    tiles = numbers[TILES.images], numbers[TILES.rows], numbers[TILES.columns]
     total = tiles[0] * tiles[1] * tiles[2]
     groups, line, width = -(-total // ROWS), channels * LANES, panels * LANES
     v_step, m_step = ROWS * channels + LANES, ROWS * width + LANES

@@ -20,6 +20,7 @@ from tinycnn.kernels.cpu.conv.winograd_range import add_gradients, any_out_of_ra
 from tinycnn.kernels.cpu.conv.winograd_tiles import (
     POINTS,
     SIDE,
+    TILES,
     cached_groups,
     count_tiles,
     point_step,
@@ -29,6 +30,7 @@ from tinycnn.kernels.cpu.conv.winograd_tiles import (
 from tinycnn.kernels.cpu.conv.winograd_transforms import put_gradient, transform_gradient, transform_input
 from tinycnn.kernels.cpu.machine.allocator import empty, zeros
 from tinycnn.kernels.cpu.machine.nhwc import to_nhwc
+from tinycnn.kernels.cpu.machine.numbers import positions
 from tinycnn.kernels.cpu.machine.parallel import helper, parallel_for
 from tinycnn.kernels.cpu.machine.scratch import workspace
 from tinycnn.kernels.cpu.machine.settings import get_num_threads
@@ -38,11 +40,17 @@ from tinycnn.kernels.cpu.machine.tuning import (
     WINOGRAD_GRADIENT_ELEMENTS,
     WINOGRAD_GRADIENT_TILES,
     WINOGRAD_LARGE_GRADIENT_ELEMENTS,
+    WINOGRAD_MANY_PARTS,
     WINOGRAD_PANEL_GRADIENTS,
     WINOGRAD_PANELS,
+    WINOGRAD_PARTS,
     WINOGRAD_SHARED_ELEMENTS,
 )
 from tinycnn.kernels.geometry import ConvShape
+
+BLOCK = positions(*TILES._fields, "first", "count", "row_per_task")
+"""Where the numbers of a loop over one block are: those of :data:`TILES`, the block's first group and how many it has,
+and 1 if each task has its own row of sums, which are kept from block to block."""
 
 
 def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, shape: ConvShape) -> np.ndarray:
@@ -59,12 +67,14 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, shape: ConvShape) ->
     size, strip = POINTS * sum(steps), strip_elements(tiles, kernel, max(channels, outputs))
     flags = np.zeros(tiles[0] * tiles[1], np.uint8)
     if channels * outputs < WINOGRAD_PANEL_GRADIENTS:
-        parts = min(groups, 8 if channels * outputs < WINOGRAD_FEW_GRADIENTS else 4)
+        few = channels * outputs < WINOGRAD_FEW_GRADIENTS
+        parts = min(groups, WINOGRAD_MANY_PARTS if few else WINOGRAD_PARTS)
         block = min(-(-groups // parts), cached_groups(size))
         space = workspace("winograd", get_num_threads(), block * size + strip, x.dtype)
         padded = -(-channels // ROWS) * ROWS
         sums = empty((parts, outputs // LANES, POINTS * padded * LANES), x.dtype)
-        parts_loop(parts, pixels, grads, kernel, top, left, tiles, *steps, block, space, sums, flags)
+        numbers = np.array((kernel, top, left, *tiles, block), np.int64)
+        parts_loop(parts, pixels, grads, numbers, space, sums, flags)
         add_parts_loop(outputs // LANES, sums, kernel, out)
         return _with_rows_out_of_range(flags, pixels, grads, shape.padding, tiles, out)
     is_shared = POINTS * channels * outputs < WINOGRAD_SHARED_ELEMENTS
@@ -79,12 +89,9 @@ def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, shape: ConvShape) ->
     strips = workspace("winograd strips", get_num_threads(), strip, x.dtype)
     for first in range(0, groups, block):
         count = min(block, groups - first)
-        pairs_loop(count, pixels, grads, kernel, top, left, tiles, first, *steps, block, space, strips, flags)
-        is_first, is_last = int(first == 0), int(first + count == groups)
-        panels_loop(
-            tasks, count, channels, outputs, kernel, channels_per_task, *steps, block, space, is_first, is_last,
-            rows == tasks, sums, out,
-        )  # fmt: skip
+        numbers = np.array((kernel, top, left, *tiles, block, first, count, rows == tasks), np.int64)
+        pairs_loop(count, pixels, grads, numbers, space, strips, flags)
+        panels_loop(tasks, numbers, space, sums, out)
     return _with_rows_out_of_range(flags, pixels, grads, shape.padding, tiles, out)
 
 
@@ -135,10 +142,12 @@ def _prefetch_point(point, values, step, channels, first, count, groups):
 prefetch_point = helper(_prefetch_point)
 
 
-def _transform_block(
-    thread_id, begin, end, x, grad, kernel, pad_y, pad_x, tiles, first, v_step, g_step, block, space, strips, flags
-):
+def _transform_block(thread_id, begin, end, x, grad, numbers, space, strips, flags):
     """V and A grad A^T of a block of groups from ``first`` on, a group a task."""
+    kernel, pad_y, pad_x = numbers[BLOCK.kernel], numbers[BLOCK.top], numbers[BLOCK.left]
+    tiles = numbers[BLOCK.images], numbers[BLOCK.rows], numbers[BLOCK.columns]
+    block, first = numbers[BLOCK.block], numbers[BLOCK.first]
+    v_step, g_step = ROWS * x.shape[3] + LANES, ROWS * grad.shape[3] + LANES
     values, grads = space[begin * POINTS * v_step :], space[POINTS * (block * v_step + begin * g_step) :]
     transform_pairs(
         x, grad, kernel, pad_y, pad_x, tiles, first + begin, end - begin, v_step, g_step, values, grads,
@@ -146,11 +155,13 @@ def _transform_block(
     )  # fmt: skip
 
 
-def _sum_panels(
-    thread_id, begin, end, groups, channels, outputs, kernel, channels_per_task, v_step, g_step, block, space, is_first,
-    is_last, row_per_task, rows, out,
-):  # fmt: skip
+def _sum_panels(thread_id, begin, end, numbers, space, rows, out):
     """Sums over tiles of V^T (A grad A^T); a task is some channels and panels of outputs. At last G^T sums G."""
+    outputs, channels, kernel = out.shape[:3]
+    block, groups, row_per_task = numbers[BLOCK.block], numbers[BLOCK.count], numbers[BLOCK.row_per_task] != 0
+    total = numbers[BLOCK.images] * numbers[BLOCK.rows] * numbers[BLOCK.columns]
+    is_first, is_last = numbers[BLOCK.first] == 0, (numbers[BLOCK.first] + groups) * ROWS >= total
+    v_step, g_step, channels_per_task = ROWS * channels + LANES, ROWS * outputs + LANES, WINOGRAD_GRADIENT_TILES * ROWS
     panels, line = outputs // LANES, channels_per_task * LANES
     columns = -(-panels // WINOGRAD_PANELS)
     values, grads = space[: POINTS * block * v_step], space[POINTS * block * v_step :]
@@ -174,11 +185,12 @@ def _sum_panels(
                 put_gradient(point_sums, channels_per_task, kernel, result, panel + p, first, channels, out)
 
 
-def _sum_part(
-    thread_id, begin, end, x, grad, kernel, pad_y, pad_x, tiles, v_step, g_step, block, space, sums, flags
-):  # fmt: skip
+def _sum_part(thread_id, begin, end, x, grad, numbers, space, sums, flags):
     """The same for few weights: a task is a part of the tiles, with all channels and outputs."""
+    kernel, pad_y, pad_x = numbers[TILES.kernel], numbers[TILES.top], numbers[TILES.left]
+    tiles, block = (numbers[TILES.images], numbers[TILES.rows], numbers[TILES.columns]), numbers[TILES.block]
     channels, outputs = x.shape[3], grad.shape[3]
+    v_step, g_step = ROWS * channels + LANES, ROWS * outputs + LANES
     parts, panels = sums.shape[:2]
     total = tiles[0] * tiles[1] * tiles[2]
     groups = -(-total // ROWS)

@@ -6,11 +6,16 @@ row. Groups of ROWS tiles are stored together: ``[group][point][tile of the grou
 
 from __future__ import annotations
 
+from tinycnn.kernels.cpu.machine.numbers import positions
 from tinycnn.kernels.cpu.machine.parallel import helper
 from tinycnn.kernels.cpu.machine.simd import LANES, ROWS, prefetch
 from tinycnn.kernels.cpu.machine.tuning import WINOGRAD_BLOCK_ELEMENTS, WINOGRAD_BLOCK_GROUPS
 
 SIDE, POINTS = 6, 36
+
+TILES = positions("kernel", "top", "left", "images", "rows", "columns", "block")
+"""Where the numbers of a loop over tiles are: the size of the kernel, the padding, the numbers of images, of rows of
+tiles and of tiles in a row, and the groups of tiles of a block."""
 
 
 def count_tiles(shape: tuple[int, ...], kernel: int) -> tuple[int, int, int]:

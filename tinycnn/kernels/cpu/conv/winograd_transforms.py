@@ -45,11 +45,24 @@ def _transposed(matrix):
     return tuple(zip(*matrix))
 
 
+def _for_3_and_5(matrix_3, matrix_5):
+    """Return ``tile_map`` with the size of the kernel, 3 or 5, as first argument."""
+    map_3, map_5 = tile_map(matrix_3), tile_map(matrix_5)
+
+    def apply(kernel, a, a_start, a_row, a_step, a_next, b, b_start, b_row, b_step, b_next, count, tiles):
+        if kernel == 3:
+            map_3(a, a_start, a_row, a_step, a_next, b, b_start, b_row, b_step, b_next, count, tiles)
+        else:
+            map_5(a, a_start, a_row, a_step, a_next, b, b_start, b_row, b_step, b_next, count, tiles)
+
+    return helper(apply)
+
+
 input_map = tile_map(B_T)
-weight_map_3, weight_map_5 = tile_map(values_of(3)), tile_map(values_of(5))
-output_map_3, output_map_5 = tile_map(outputs_of(3)), tile_map(outputs_of(5))
-gradient_map_3, gradient_map_5 = tile_map(_transposed(outputs_of(3))), tile_map(_transposed(outputs_of(5)))
-adjoint_map_3, adjoint_map_5 = tile_map(_transposed(values_of(3))), tile_map(_transposed(values_of(5)))
+weight_map = _for_3_and_5(values_of(3), values_of(5))
+output_map = _for_3_and_5(outputs_of(3), outputs_of(5))
+gradient_map = _for_3_and_5(_transposed(outputs_of(3)), _transposed(outputs_of(5)))
+adjoint_map = _for_3_and_5(_transposed(values_of(3)), _transposed(values_of(5)))
 
 
 def _enter_line(t, line, x, flat, tiles, side, pad_y, pad_x, height, width, strip, flags):
@@ -101,16 +114,10 @@ def _transform_gradient(grad, kernel, tiles, first, last, strip, values, step, f
         line = enter_line(t, line, grad, flat, tiles, side, 0, 0, side, width, strip, flags)
         count = tiles_in_line(t, first, last, tiles[2])
         source, target = t % tiles[2] * side * channels, tile_offset(t, first, step, channels)
-        if kernel == 3:
-            gradient_map_3(
-                strip, source, width * channels, channels, side * channels, values, target, SIDE * step, step, channels,
-                channels, count,
-            )  # fmt: skip
-        else:
-            gradient_map_5(
-                strip, source, width * channels, channels, side * channels, values, target, SIDE * step, step, channels,
-                channels, count,
-            )  # fmt: skip
+        gradient_map(
+            kernel, strip, source, width * channels, channels, side * channels, values, target, SIDE * step, step,
+            channels, channels, count,
+        )  # fmt: skip
         t += count
 
 
@@ -137,16 +144,10 @@ def _transform_outputs(values, step, start, last, columns, kernel, tiles, patch,
             first = ((n * height + top) * width + left) * outputs + first_output
         else:
             tile_count, target, line, pixel, first = 1, patch, side * count, count, 0
-        if kernel == 3:
-            output_map_3(
-                values, source, SIDE * step, step, columns, target, first, line, pixel, side * outputs, count,
-                tile_count,
-            )  # fmt: skip
-        else:
-            output_map_5(
-                values, source, SIDE * step, step, columns, target, first, line, pixel, side * outputs, count,
-                tile_count,
-            )  # fmt: skip
+        output_map(
+            kernel, values, source, SIDE * step, step, columns, target, first, line, pixel, side * outputs, count,
+            tile_count,
+        )  # fmt: skip
         if not inside:
             for i in range(min(side, height - top)):
                 for j in range(min(side, width - left)):
@@ -172,10 +173,7 @@ def _transform_weights(weight, rotated, panel, packed, values):
             for lane in range(LANES):
                 target[lane] = flat[source + lane * out_step]
     line = channels * LANES
-    if kernel == 3:
-        weight_map_3(packed, 0, 3 * line, line, 0, values, 0, SIDE * line, line, 0, line, 1)
-    else:
-        weight_map_5(packed, 0, 5 * line, line, 0, values, 0, SIDE * line, line, 0, line, 1)
+    weight_map(kernel, packed, 0, kernel * line, line, 0, values, 0, SIDE * line, line, 0, line, 1)
 
 
 transform_weights = helper(_transform_weights)
@@ -187,10 +185,7 @@ def _put_gradient(sums, count, kernel, result, panel, first, channels, out):
     In ``result`` a tap has ROWS lines more than its elements need; else all taps would share some sets of the cache.
     """
     line, step, area = count * LANES, (count + ROWS) * LANES, kernel * kernel
-    if kernel == 3:
-        adjoint_map_3(sums, 0, SIDE * line, line, 0, result, 0, 3 * step, step, 0, line, 1)
-    else:
-        adjoint_map_5(sums, 0, SIDE * line, line, 0, result, 0, 5 * step, step, 0, line, 1)
+    adjoint_map(kernel, sums, 0, SIDE * line, line, 0, result, 0, kernel * step, step, 0, line, 1)
     flat = out.reshape(-1)
     for c in range(0, count, ROWS):
         channel = min(first + c, channels - ROWS)

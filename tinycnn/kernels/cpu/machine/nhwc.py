@@ -19,6 +19,7 @@ from tinycnn.kernels.cpu.machine.allocator import empty
 from tinycnn.kernels.cpu.machine.parallel import as_contiguous, helper, parallel_for
 from tinycnn.kernels.cpu.machine.simd import prefetch
 from tinycnn.kernels.cpu.machine.tuning import (
+    INTERLEAVE_CHANNELS,
     INTERLEAVE_PIXELS,
     MERGED_ROW_ELEMENTS,
     MIN_COPIED_CHANNELS,
@@ -172,9 +173,9 @@ def _interleave(begin, end, planes, pixels):
     blocks = -(-area // INTERLEAVE_PIXELS)
     for task in range(begin, end):
         n, first = task // blocks, task % blocks * INTERLEAVE_PIXELS
-        for start in range(0, channels, 16):
+        for start in range(0, channels, INTERLEAVE_CHANNELS):
             for p in range(first, min(first + INTERLEAVE_PIXELS, area)):
-                for c in range(start, min(start + 16, channels)):
+                for c in range(start, min(start + INTERLEAVE_CHANNELS, channels)):
                     pixels[n, p, c] = planes[n, c, p]
 
 

@@ -35,6 +35,9 @@ SLAB_BYTES = 2**25
 
 # -- layout ------------------------------------------------------------------------------------------------------------
 
+INTERLEAVE_CHANNELS = 16
+"""Channels that are transposed together: a cache line of floats."""
+
 INTERLEAVE_PIXELS = 64
 """Pixels that are transposed together: 64 pixels x 16 channels x 4 bytes fit the first-level cache."""
 
@@ -131,10 +134,14 @@ WINOGRAD_PANELS = 2
 """Panels of outputs that are computed together, so that V is read from the first level for the second one."""
 
 WINOGRAD_FEW_GRADIENTS = 2**12
-"""Channels x outputs below which the weight's gradient is summed in 8 parts of the tiles (bits)."""
+"""Channels x outputs below which the weight's gradient is summed in many parts of the tiles (bits)."""
+
+WINOGRAD_MANY_PARTS, WINOGRAD_PARTS = 8, 4
+"""Parts of the tiles whose weight gradients are summed apart (bits): each more is another task, and a gradient more to
+write and to add up."""
 
 WINOGRAD_PANEL_GRADIENTS = 2**14
-"""Channels x outputs below which it is summed in 4 parts (bits), and from which on panel by panel of outputs."""
+"""Channels x outputs below which it is summed in a few parts (bits), and from which on panel by panel of outputs."""
 
 WINOGRAD_GRADIENT_TILES = 8
 """Tiles of ROWS channels of one task of the weight's gradient by panels."""
