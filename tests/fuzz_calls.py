@@ -110,7 +110,7 @@ def few(iterable):
 
 # -- values as text ----------------------------------------------------------------------------------------------------
 
-HOOKS = ("factor", "rate", "ratio", "check_options", "check_changed_options")  # called by steps, to be overridden
+HOOKS = ("factor", "rate", "ratio")  # called by schedules with their own numbers, and overridden by users
 OPERATORS = [n for n, f in inspect.getmembers(tc.Tensor, inspect.isfunction) if n.startswith("__") and n != "__init__"]
 SCALARS = (
     "None -1 0 1 2 3 7 2**31 2**62 2**64 -2**63 0.5 1.5 -0.0 float('nan') float('inf') 1e308 True 'text' '' b'x' 1j () "

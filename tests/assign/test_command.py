@@ -105,6 +105,10 @@ def test_pack_and_similarity(toy, tmp_path, capsys):
         (tmp_path / "in" / name / "toy.py").write_text(MASTER, encoding="utf-8")
     assert run("similarity", tmp_path / "in", "--assignment", toy.folder) == 0
     assert "2 submissions; pairs that share at least 40 % beyond the stub: 1" in capsys.readouterr().out
+    (tmp_path / "in" / "eve.zip").write_bytes(b"not a zip")
+    assert run("similarity", tmp_path / "in", "--assignment", toy.folder) == 0
+    said = capsys.readouterr().out
+    assert "not compared: eve: " in said and "2 submissions; pairs" in said
 
 
 def test_selftest_says_what_is_not_as_it_should_be(toy, capsys):
@@ -128,6 +132,10 @@ def test_selftest_says_what_is_not_as_it_should_be(toy, capsys):
         (["grade", "nowhere", "--out", "out", "--format", "jsn"], "unknown format 'jsn'; did you mean json?"),
         (["similarity", "nowhere", "--assignment", "A3"], "nowhere: No such file or directory"),
         (["pack", "A77", "--gradescope", "x.zip"], "there is no assignment 'A77'"),
+        (
+            ["pack", "A3", "--gradescope", "x.zip", "--wheels", "nowhere"],
+            "--wheels nowhere: there is no wheel, expected",
+        ),
         (["pack", "A3", "--gradescope", "no/such/folder/x.zip"], "there is no folder no/such/folder"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinycnn.commands.options import whole_number
+from tinycnn.text import printable
 
 # Modules that take time to import are imported by the action that needs them.
 
@@ -177,6 +178,8 @@ def _pack(options: argparse.Namespace) -> None:
     if not path.parent.is_dir():
         raise AssignmentError(f"{path}: there is no folder {path.parent}")
     secret = options.secret or path.with_suffix(".secret")
+    if options.wheels is not None and not any(options.wheels.glob("*.whl")):
+        raise AssignmentError(f"--wheels {options.wheels}: there is no wheel, expected a folder with *.whl")
     names = pack(find(options.assignment), path, secret_of(secret), options.wheels)
     wheels = sum(name.startswith("wheels/") for name in names)
     print(f"{path}: {len(names)} files, {path.stat().st_size / 1e6:.1f} MB, {wheels} wheels; the secret is in {secret}")
@@ -193,6 +196,8 @@ def _similarity(options: argparse.Namespace) -> None:
     sources = {name: one.source for name, one in found.items() if one.source is not None}
     stub = master.stub(task.master.read_text(encoding="utf-8"), task.file)
     close = pairs(sources, stub, options.least / 100)
+    for name in sorted(found.keys() - sources.keys()):
+        print(printable(f"not compared: {name}: {found[name].notes[-1]}"))
     print(f"{len(sources)} submissions; pairs that share at least {options.least} % beyond the stub: {len(close)}")
     for pair in close:
         print(f"{100 * pair.share:3.0f} %  {pair.one}, {pair.other}: lines {spans(pair)}")

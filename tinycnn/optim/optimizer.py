@@ -120,11 +120,13 @@ class Optimizer:
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise ValueError if an option of a group is out of range."""
+        arguments.instance(type(self).__name__, "options", options, (dict, Mapping), "a dict")
         for option, (low, high) in self.ranges.items():
             check_range(type(self).__name__, option, options[option], low, high)
 
     def check_changed_options(self, options: Mapping[str, Any]) -> None:
         """Raise ValueError if an option, which the user may have changed, is not a number any more."""
+        arguments.instance(type(self).__name__, "options", options, (dict, Mapping), "a dict")
         check_numbers(type(self).__name__, self.ranges, options)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
