@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tests.activations import ACTIVATIONS
 from tinycnn import functional as F
 from tinycnn import nn, optim
 from tinycnn.compression import container
@@ -42,7 +43,7 @@ FUNCTIONS = {
     F.conv2d: (IMAGES, Tensor(np.ones((2, 3, 1, 1)))),
     F.cross_entropy: (SCORES, LABELS),
     F.dropout: (IMAGES,),
-    F.leaky_relu: (IMAGES,),
+    **{getattr(F, name): (IMAGES,) for name, row in ACTIVATIONS.items() if row.options},
     F.local_response_norm: (IMAGES, 3),
     F.max_pool2d: (IMAGES, 2),
     F.mse_loss: (SCORES, SCORES),

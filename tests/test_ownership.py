@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tests.activations import ACTIVATIONS
 from tinycnn import functional as F
 from tinycnn import ops
 from tinycnn.autograd import Function, _owns_grad
@@ -229,11 +230,13 @@ def convolution(kernel, algorithm, **options):
     return lambda: F.conv2d(nhwc(*shapes[0]), tensor(*shapes[1]), tensor(16), algorithm=algorithm, **options)
 
 
+def activation(name, options):
+    function = getattr(F, name)
+    return [lambda: function(tensor(4, 5), **options), lambda: function(nhwc(2, 16, 32, 32), **options)]
+
+
 OPERATIONS = {
-    "ReLU": [lambda: F.relu(tensor(4, 5)), lambda: F.relu(nhwc(2, 16, 32, 32))],
-    "LeakyReLU": [lambda: F.leaky_relu(tensor(4, 5))],
-    "Sigmoid": [lambda: F.sigmoid(tensor(4, 5))],
-    "Tanh": [lambda: F.tanh(tensor(4, 5))],
+    **{row.layer: activation(name, row.options) for name, row in ACTIVATIONS.items()},
     "Softmax": [lambda: F.softmax(tensor(4, 5), 1), lambda: F.softmax(tensor(4, 5, 3), 1)],
     "LogSoftmax": [lambda: F.log_softmax(tensor(4, 5), 1)],
     "Dropout": [lambda: F.dropout(tensor(4, 5), 0.5)],

@@ -5,6 +5,7 @@ Names are those of the protocol. What a backward kernel needs from its forward k
 
 import numpy as np
 
+from tests.activations import ACTIVATIONS
 from tinycnn.kernels import KernelSet
 from tinycnn.kernels.geometry import ConvShape, PoolShape
 
@@ -113,30 +114,20 @@ def conv2d_backward_bias(dtype):
 # -- activation ----------------------------------------------------------------------------------------------
 
 
-@case("relu", "sigmoid", "tanh")
-def activation(dtype):
-    yield (numbers(dtype, 3, 1, 7),)
-    yield (SPECIAL.astype(dtype),)
-    yield (numbers(dtype),)
-    yield (numbers(dtype, 2, 0),)
+def activation(name, constants):
+    @case(name)
+    def forward(dtype):
+        for x in numbers(dtype, 3, 1, 7), SPECIAL.astype(dtype), numbers(dtype), numbers(dtype, 2, 0):
+            yield x, *constants
+
+    @case(f"{name}_backward")
+    def backward(dtype):
+        yield numbers(dtype, 3, 7), numbers(dtype, 3, 7, seed=1), *constants
+        yield numbers(dtype, 9), SPECIAL.astype(dtype), *constants
 
 
-@case("relu_backward", "sigmoid_backward", "tanh_backward")
-def activation_backward(dtype):
-    yield numbers(dtype, 3, 7), numbers(dtype, 3, 7, seed=1)
-    yield numbers(dtype, 9), SPECIAL.astype(dtype)
-
-
-@case("leaky_relu")
-def leaky_relu(dtype):
-    yield numbers(dtype, 3, 7), 0.2
-    yield SPECIAL.astype(dtype), 0.01
-
-
-@case("leaky_relu_backward")
-def leaky_relu_backward(dtype):
-    for arrays in activation_backward(dtype):
-        yield *arrays, 0.2
+for _name, _row in ACTIVATIONS.items():
+    activation(_name, _row.numbers)
 
 
 # -- dropout -------------------------------------------------------------------------------------------------

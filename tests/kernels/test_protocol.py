@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinycnn import kernels, ops
+import tinycnn as tc
+from tests.activations import ACTIVATIONS
+from tinycnn import functional as F
+from tinycnn import kernels, nn, ops
 from tinycnn.kernels import protocol
 
 SETS = [*kernels.DEVICES, "reference"]
@@ -21,6 +24,16 @@ def test_a_device_has_every_kernel_with_the_cpus_signature(package, file):
         kernel = getattr(own, name)
         assert kernel.__module__.startswith(f"tinycnn.kernels.{package}.")
         assert parameters(kernel) == parameters(getattr(protocol.Kernels, name))[1:]
+
+
+@pytest.mark.parametrize("name", [name for name in protocol.PROTOCOL["activation"] if "_backward" not in name])
+def test_an_activation_is_in_every_room(name):
+    row = ACTIVATIONS.get(name)
+    assert row is not None, f"tests/activations.py has no row {name!r}"
+    assert f"{name}_backward" in protocol.FILE_OF
+    assert issubclass(getattr(ops.activation, row.layer), tc.Function)
+    assert issubclass(getattr(nn, row.layer), nn.Activation)
+    assert name in F.__all__
 
 
 def parameters(kernel):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinycnn as tc
+from tests.activations import ACTIVATIONS
 from tinycnn import functional as F
 from tinycnn import nn
 
@@ -25,7 +26,7 @@ WEIGHT = np.array([0.5, 1, 2, 0, 3], np.float32)
         ),
         (nn.AvgPool2d, F.avg_pool2d, {"kernel_size": (2, 3), "padding": (1, 0)}),
         (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, {"output_size": (2, 3)}),
-        (nn.LeakyReLU, F.leaky_relu, {"negative_slope": 0.3}),
+        *((getattr(nn, row.layer), getattr(F, name), row.options) for name, row in ACTIVATIONS.items() if row.options),
         (nn.Softmax, F.softmax, {"dim": 1}),
         (nn.LogSoftmax, F.log_softmax, {"dim": 1}),
         (nn.LocalResponseNorm, F.local_response_norm, {"size": 3, "alpha": 0.5, "beta": 0.6, "k": 2.5}),

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import tinycnn as tc
+from tests.activations import ACTIVATIONS
 from tinycnn import functional as F
 
 torch = pytest.importorskip("torch")
@@ -130,10 +133,10 @@ CASES = {
         [(2, 3, 7, 4)],
     ),
     "global_avg_pool2d": (F.global_avg_pool2d, lambda x: x.mean((2, 3)), [(2, 3, 7, 4)]),
-    "relu": (F.relu, TF.relu, [(3, 4)]),
-    "leaky_relu": (lambda x: F.leaky_relu(x, 0.2), lambda x: TF.leaky_relu(x, 0.2), [(3, 4)]),
-    "sigmoid": (F.sigmoid, torch.sigmoid, [(3, 4)]),
-    "tanh": (F.tanh, torch.tanh, [(3, 4)]),
+    **{
+        name: (partial(getattr(F, name), **row.options), partial(getattr(TF, name), **row.options), [(3, 4)])
+        for name, row in ACTIVATIONS.items()
+    },
     "softmax": (lambda x: F.softmax(x, 1), lambda x: TF.softmax(x, 1), [(3, 4, 2)]),
     "log_softmax": (lambda x: F.log_softmax(x, -1), lambda x: TF.log_softmax(x, -1), [(3, 4)]),
     "batch_norm, training": (
@@ -230,7 +233,7 @@ def test_running_statistics_equal_pytorchs():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh", "softmax", "log_softmax", "max_pool2d"])
+@pytest.mark.parametrize("name", [*ACTIVATIONS, "softmax", "log_softmax", "max_pool2d"])
 def test_special_values_behave_as_pytorchs(name, value):
     ours, theirs, (shape, *_) = CASES[name]
     x = np.random.default_rng(1).normal(size=shape)

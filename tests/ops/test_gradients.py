@@ -1,9 +1,12 @@
 """Every operation against finite differences, over several shapes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import tinycnn as tc
+from tests.activations import ACTIVATIONS
 from tinycnn import functional as F
 from tinycnn.random import Generator
 
@@ -34,10 +37,7 @@ ELEMENTWISE = {
     "stack": lambda x: tc.stack([x, x * x]),
     "broadcast_to": lambda x: (x * x).broadcast_to((2, *x.shape)),
     "matmul": lambda x: x @ tc.Tensor(np.ones((x.shape[-1], 2))) * x.mean(),
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "sigmoid": F.sigmoid,
-    "tanh": F.tanh,
+    **{name: partial(getattr(F, name), **row.options) for name, row in ACTIVATIONS.items()},
     "softmax": F.softmax,
     "log_softmax": F.log_softmax,
     "dropout": lambda x: F.dropout(x, 0.4, generator=Generator(2)),

@@ -7,6 +7,8 @@ from tinycnn.functional.checks import dimension, float_tensor, probability
 from tinycnn.ops import activation
 from tinycnn.tensor import Tensor
 
+__all__ = ["dropout", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "tanh"]
+
 
 def relu(input: Tensor) -> Tensor:
     """Return max(x, 0); the gradient at 0 is 0, NaN passes.

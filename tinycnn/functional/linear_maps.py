@@ -10,6 +10,8 @@ from tinycnn.kernels.geometry import ConvShape, Pairlike
 from tinycnn.ops import convolution, matmul
 from tinycnn.tensor import Tensor
 
+__all__ = ["conv2d", "linear"]
+
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return y = x W^T + b over the last dimension.

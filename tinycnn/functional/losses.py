@@ -14,6 +14,8 @@ from tinycnn.ops import loss
 from tinycnn.tensor import Tensor
 from tinycnn.tensor_functions import where
 
+__all__ = ["cross_entropy", "mse_loss", "nll_loss"]
+
 
 def cross_entropy(
     input: Tensor,

@@ -12,6 +12,8 @@ from tinycnn.kernels.geometry import is_int
 from tinycnn.ops import normalization
 from tinycnn.tensor import Tensor
 
+__all__ = ["batch_norm", "local_response_norm"]
+
 
 def batch_norm(
     input: Tensor,

@@ -8,6 +8,8 @@ from tinycnn.kernels.geometry import Pairlike, PoolShape, pair
 from tinycnn.ops import pooling
 from tinycnn.tensor import Tensor
 
+__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "global_avg_pool2d", "max_pool2d"]
+
 
 def max_pool2d(
     input: Tensor,

@@ -1,8 +1,9 @@
 """Checks of a kernel's arguments, so that no call can make a compiled loop leave its arrays.
 
-One function for each kernel of :mod:`.protocol`, with the same name and signature. :class:`tinycnn.kernels.Kernels`
-calls it before the kernel, on every device. Each check looks at types, shapes, dtypes and numbers, and at whether an
-array may be written to, never at elements: so arguments that agree in these with earlier ones are not checked again.
+One function for each kernel of :mod:`.protocol`, with the same name and signature; activations share one, which reads
+their signature. :class:`tinycnn.kernels.Kernels` calls it before the kernel, on every device. Each check looks at
+types, shapes, dtypes and numbers, and at whether an array may be written to, never at elements: so arguments that agree
+in these with earlier ones are not checked again.
 Functions under ``tinycnn.kernels.cpu`` and ``.cuda`` that are imported by themselves do not check.
 
 The operations and :mod:`tinycnn.functional` check earlier and in the user's words; only those see a message from here
@@ -12,6 +13,7 @@ who call a kernel, ``Function.apply`` or ``Function.backward`` themselves.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 
 from tinycnn.kernels import expect
 from tinycnn.kernels.geometry import ConvShape, PoolShape
-from tinycnn.kernels.protocol import ALGORITHMS
+from tinycnn.kernels.protocol import ALGORITHMS, FILE_OF
 
 MOST_FACTS = 1000  # remembered for each kernel; an image size or a batch size that is new adds one
 MOST_TAKEN = 2**15 - 1  # elements of a window: max pooling keeps the number of one of them in an int16
@@ -32,7 +34,8 @@ def checked(kernel: Callable) -> Callable:
     A kernel with the attribute ``checks_itself`` looks at its arguments first, and calls its check only if they are not
     the usual case.
     """
-    check = globals().get(kernel.__name__)
+    is_activation = FILE_OF[kernel.__name__] == "activation"
+    check = _activation(kernel) if is_activation else globals().get(kernel.__name__)
     if check is None or hasattr(kernel, "checks_itself"):
         return kernel
 
@@ -211,42 +214,19 @@ def adaptive_avg_pool2d_backward(grad, input_shape):
 # -- activations and softmax -------------------------------------------------------------------------------------------
 
 
-def relu(x):
-    expect.floats("relu", x=x)
+def _activation(kernel: Callable) -> Callable:
+    """Return the check of a function of one element: arrays of one float type and shape, then numbers."""
+    name, signature = kernel.__name__, inspect.signature(kernel)
 
+    def check(*arguments: Any, **options: Any) -> None:
+        given = signature.bind(*arguments, **options).arguments
+        arrays = {argument: given.pop(argument) for argument in ("x", "out", "grad") if argument in given}
+        expect.floats(name, **arrays)
+        expect.alike(name, next(iter(arrays.values())), **arrays)
+        for argument, value in given.items():
+            expect.real(name, argument, value)
 
-def relu_backward(grad, out, reuse=False):
-    expect.floats("relu_backward", grad=grad, out=out)
-    expect.alike("relu_backward", out, grad=grad)
-
-
-def leaky_relu(x, negative_slope):
-    expect.floats("leaky_relu", x=x)
-    expect.real("leaky_relu", "negative_slope", negative_slope)
-
-
-def leaky_relu_backward(grad, x, negative_slope):
-    expect.floats("leaky_relu_backward", grad=grad, x=x)
-    expect.alike("leaky_relu_backward", x, grad=grad)
-    expect.real("leaky_relu_backward", "negative_slope", negative_slope)
-
-
-def sigmoid(x):
-    expect.floats("sigmoid", x=x)
-
-
-def sigmoid_backward(grad, out):
-    expect.floats("sigmoid_backward", grad=grad, out=out)
-    expect.alike("sigmoid_backward", out, grad=grad)
-
-
-def tanh(x):
-    expect.floats("tanh", x=x)
-
-
-def tanh_backward(grad, out):
-    expect.floats("tanh_backward", grad=grad, out=out)
-    expect.alike("tanh_backward", out, grad=grad)
+    return check
 
 
 def softmax(x, axis):

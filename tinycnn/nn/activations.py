@@ -6,6 +6,8 @@ from tinycnn import functional as F
 from tinycnn.nn.module import Module
 from tinycnn.tensor import Tensor
 
+__all__ = ["Activation", "LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+
 
 class Activation(Module):
     """Base class of elementwise activation functions, by which :func:`tinycnn.watch` knows them.

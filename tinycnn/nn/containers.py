@@ -8,6 +8,8 @@ from typing import Any
 
 from tinycnn.nn.module import Module
 
+__all__ = ["ModuleList", "Sequential"]
+
 
 class ModuleList(Module):
     """A list of modules that are found by ``parameters()``; it has no forward of its own."""

@@ -17,6 +17,20 @@ from tinycnn.nn.module import Module, Parameter
 from tinycnn.random import Generator
 from tinycnn.tensor import Tensor
 
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Identity",
+    "Linear",
+    "LocalResponseNorm",
+    "MaxPool2d",
+]
+
 
 class Identity(Module):
     """The identity: its output is its input."""

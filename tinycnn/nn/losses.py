@@ -8,6 +8,8 @@ from tinycnn import functional as F
 from tinycnn.nn.module import Module
 from tinycnn.tensor import Tensor
 
+__all__ = ["CrossEntropyLoss", "MSELoss", "NLLLoss"]
+
 
 class CrossEntropyLoss(Module):
     """The cross-entropy, -log softmax(logits)[target]; see :func:`tinycnn.functional.cross_entropy`."""
