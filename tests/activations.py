@@ -16,4 +16,5 @@ ACTIVATIONS = {
     "leaky_relu": Row("LeakyReLU", {"negative_slope": 0.2}, (0.2,)),
     "sigmoid": Row("Sigmoid"),
     "tanh": Row("Tanh"),
+    "gelu": Row("GELU", {"approximate": "tanh"}, (False,)),
 }

@@ -7,7 +7,7 @@ from tinycnn.functional.checks import dimension, float_tensor, probability
 from tinycnn.ops import activation
 from tinycnn.tensor import Tensor
 
-__all__ = ["dropout", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "tanh"]
+__all__ = ["dropout", "gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "softmax", "tanh"]
 
 
 def relu(input: Tensor) -> Tensor:
@@ -33,6 +33,24 @@ def sigmoid(input: Tensor) -> Tensor:
 def tanh(input: Tensor) -> Tensor:
     """Return the hyperbolic tangent."""
     return activation.Tanh.apply(float_tensor("tanh", input))
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """Return x Phi(x), where Phi is the normal distribution function (Hendrycks and Gimpel 2016).
+
+    Parameters
+    ----------
+    input : Tensor
+    approximate : {"none", "tanh"}
+        "tanh" takes (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2 for Phi(x).
+
+    Examples
+    --------
+    >>> gelu(Tensor([-1.0, 0.0, 1.0])).data.round(3).tolist()
+    [-0.1589999943971634, 0.0, 0.8410000205039978]
+    """
+    approximate = arguments.choice("gelu", "approximate", approximate, ("none", "tanh"))
+    return activation.GELU.apply(float_tensor("gelu", input), approximate=approximate == "tanh")
 
 
 def softmax(input: Tensor, dim: int = -1) -> Tensor:

@@ -188,6 +188,15 @@ class Activation(Protocol):
     def tanh_backward(self, grad: Array, out: Array) -> Array:
         """Return ``grad * (1 - out**2)``."""
 
+    def gelu(self, x: Array, approximate: bool) -> Array:
+        """Return x Phi(x), where Phi(x) = erfc(-x / sqrt(2)) / 2 is the normal distribution function.
+
+        ``approximate`` takes (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x**3) for Phi(x).
+        """
+
+    def gelu_backward(self, grad: Array, x: Array, approximate: bool) -> Array:
+        """Return grad (Phi(x) + x Phi'(x)), where Phi'(x) = e**(-x**2 / 2) / sqrt(2 pi)."""
+
 
 class Softmax(Protocol):
     """Softmax, its logarithm and cross-entropy: stable, because the largest element is subtracted first."""

@@ -6,7 +6,7 @@ from tinycnn import functional as F
 from tinycnn.nn.module import Module
 from tinycnn.tensor import Tensor
 
-__all__ = ["Activation", "LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
+__all__ = ["GELU", "Activation", "LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
 class Activation(Module):
@@ -58,6 +58,22 @@ class Tanh(Activation):
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation."""
         return F.tanh(x)
+
+
+class GELU(Activation):
+    """x Phi(x) with the normal distribution function Phi; see :func:`tinycnn.functional.gelu`."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activation."""
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        """Return the approximation."""
+        return f"approximate={self.approximate!r}"
 
 
 class Softmax(Module):

@@ -69,6 +69,21 @@ class Tanh(Function):
         return self.kernels.tanh_backward(grad, out)
 
 
+class GELU(Function):
+    """x Phi(x) with the normal distribution function Phi. Backward: grad * (Phi(x) + x Phi'(x))."""
+
+    returns_new = True
+
+    def forward(self, x, approximate):
+        self.approximate = approximate
+        self.save(x)
+        return self.kernels.gelu(x, approximate)
+
+    def backward(self, grad):
+        (x,) = self.saved
+        return self.kernels.gelu_backward(grad, x, self.approximate)
+
+
 class Softmax(Function):
     """e**(x - max) / sum = s. Backward: s * (grad - sum(grad * s))."""
 

@@ -5,6 +5,7 @@ NaN passes through: ``0 if v <= 0 else v``, never ``v if v > 0 else 0``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +20,8 @@ from tinycnn.kernels.cpu.machine.nhwc import (
 from tinycnn.kernels.cpu.machine.parallel import helper, parallel_for
 from tinycnn.kernels.cpu.machine.simd import prefetch
 from tinycnn.kernels.cpu.machine.tuning import PREFETCH_DISTANCE
+
+_SQRT_HALF, _SQRT_2_PI, _DENSITY = math.sqrt(0.5), math.sqrt(2 / math.pi), 1 / math.sqrt(2 * math.pi)
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -76,6 +79,14 @@ def tanh(x: np.ndarray) -> np.ndarray:
 def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Return grad * (1 - out**2), given the output of :func:`tanh`."""
     return _elementwise(tanh_backward_loop, grad, out)
+
+
+def gelu(x: np.ndarray, approximate: bool) -> np.ndarray:
+    return _elementwise(gelu_tanh_loop if approximate else gelu_loop, x)
+
+
+def gelu_backward(grad: np.ndarray, x: np.ndarray, approximate: bool) -> np.ndarray:
+    return _elementwise(gelu_tanh_backward_loop if approximate else gelu_backward_loop, grad, x)
 
 
 def _elementwise(loop: Callable, *arguments: np.ndarray | float) -> np.ndarray:
@@ -196,6 +207,33 @@ def _tanh_backward_loop(begin, end, grad, out, grad_input):
         grad_input[i] = grad[i] * (one - out[i] * out[i])
 
 
+def _gelu_loop(begin, end, x, out):
+    for i in range(begin, end):
+        v = np.float64(x[i])
+        out[i] = v * math.erfc(-v * _SQRT_HALF) / 2
+
+
+def _gelu_backward_loop(begin, end, grad, x, grad_input):
+    for i in range(begin, end):
+        v = np.float64(x[i])
+        density = exp_of_negative(-v * v / 2) * _DENSITY
+        grad_input[i] = grad[i] * (math.erfc(-v * _SQRT_HALF) / 2 + v * density)
+
+
+def _gelu_tanh_loop(begin, end, x, out):
+    for i in range(begin, end):
+        v = np.float64(x[i])
+        out[i] = v * (1 + math.tanh(_SQRT_2_PI * (v + 0.044715 * v * v * v))) / 2
+
+
+def _gelu_tanh_backward_loop(begin, end, grad, x, grad_input):
+    for i in range(begin, end):
+        v = np.float64(x[i])
+        t = math.tanh(_SQRT_2_PI * (v + 0.044715 * v * v * v))
+        slope = _SQRT_2_PI * (1 + 3 * 0.044715 * v * v)
+        grad_input[i] = grad[i] * ((1 + t) / 2 + v * (1 - t * t) * slope / 2)
+
+
 relu_loop = parallel_for(_relu_loop)
 relu_backward_loop = parallel_for(_relu_backward_loop)
 relu_backward_in_place_loop = parallel_for(_relu_backward_in_place_loop)
@@ -205,3 +243,7 @@ sigmoid_loop = parallel_for(_sigmoid_loop)
 sigmoid_backward_loop = parallel_for(_sigmoid_backward_loop)
 tanh_loop = parallel_for(_tanh_loop)
 tanh_backward_loop = parallel_for(_tanh_backward_loop)
+gelu_loop = parallel_for(_gelu_loop)
+gelu_backward_loop = parallel_for(_gelu_backward_loop)
+gelu_tanh_loop = parallel_for(_gelu_tanh_loop)
+gelu_tanh_backward_loop = parallel_for(_gelu_tanh_backward_loop)

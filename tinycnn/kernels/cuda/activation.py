@@ -49,6 +49,14 @@ def tanh_backward(grad: DeviceArray, out: DeviceArray) -> DeviceArray:
     return _elementwise(tanh_backward_kernel, grad, out)
 
 
+def gelu(x: DeviceArray, approximate: bool) -> DeviceArray:
+    return _elementwise(gelu_tanh_kernel if approximate else gelu_kernel, x)
+
+
+def gelu_backward(grad: DeviceArray, x: DeviceArray, approximate: bool) -> DeviceArray:
+    return _elementwise(gelu_tanh_backward_kernel if approximate else gelu_backward_kernel, grad, x)
+
+
 def _elementwise(function: Any, *arguments: Any) -> DeviceArray:
     """Launch a kernel on flat arrays and numbers of their dtype; the result has their shape."""
     arrays = [contiguous(a).reshape(-1) for a in arguments if isinstance(a, DeviceArray)]
@@ -114,3 +122,40 @@ def tanh_backward_kernel(grad, t, out):
     one = t.dtype.type(1)
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = grad[i] * (one - t[i] * t[i])
+
+
+@kernel
+def gelu_kernel(x, out):
+    """Thread = element."""
+    half, root = x.dtype.type(0.5), x.dtype.type(0.7071067811865476)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = x[i] * math.erfc(-x[i] * root) * half
+
+
+@kernel
+def gelu_backward_kernel(grad, x, out):
+    """Thread = element."""
+    half, root, peak = x.dtype.type(0.5), x.dtype.type(0.7071067811865476), x.dtype.type(0.3989422804014327)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        density = math.exp(-x[i] * x[i] * half) * peak
+        out[i] = grad[i] * (math.erfc(-x[i] * root) * half + x[i] * density)
+
+
+@kernel
+def gelu_tanh_kernel(x, out):
+    """Thread = element."""
+    one, half = x.dtype.type(1), x.dtype.type(0.5)
+    scale, cubic = x.dtype.type(0.7978845608028654), x.dtype.type(0.044715)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] = x[i] * (one + math.tanh(scale * (x[i] + cubic * x[i] * x[i] * x[i]))) * half
+
+
+@kernel
+def gelu_tanh_backward_kernel(grad, x, out):
+    """Thread = element."""
+    one, half, three = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(3)
+    scale, cubic = x.dtype.type(0.7978845608028654), x.dtype.type(0.044715)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        t = math.tanh(scale * (x[i] + cubic * x[i] * x[i] * x[i]))
+        slope = scale * (one + three * cubic * x[i] * x[i])
+        out[i] = grad[i] * ((one + t) * half + x[i] * (one - t * t) * slope * half)
