@@ -25,6 +25,7 @@ from tinycnn.kernels.geometry import ConvShape, PoolShape
 from tinycnn.kernels.protocol import ALGORITHMS, FILE_OF
 
 MOST_FACTS = 1000  # remembered for each kernel; an image size or a batch size that is new adds one
+LARGEST_SEED = 2**128  # seeds and numbers of streams are taken modulo 2**64
 MOST_TAKEN = 2**15 - 1  # elements of a window: max pooling keeps the number of one of them in an int16
 
 
@@ -283,8 +284,8 @@ def dropout(x, p, seed, stream, first=0):
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p}, expected a probability from 0 to 1")
     expect.integer("dropout", "first", first, 0, 2**62)
-    expect.integer("dropout", "seed", seed, 0, 2**64)
-    expect.integer("dropout", "stream", stream, 0, 2**64)
+    expect.integer("dropout", "seed", seed, -LARGEST_SEED, LARGEST_SEED)
+    expect.integer("dropout", "stream", stream, -LARGEST_SEED, LARGEST_SEED)
 
 
 # -- normalisation -----------------------------------------------------------------------------------------------------
