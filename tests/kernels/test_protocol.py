@@ -52,6 +52,13 @@ def test_the_protocol_documents_each_kernel(name):
     assert getattr(protocol.Kernels, name).__doc__.startswith(("Return ", "Set ", "Join ", "Move ", "Take ", "Begin "))
 
 
+@pytest.mark.parametrize("package", SETS)
+def test_no_set_repeats_the_protocols_docstrings(package):
+    for name in protocol.FILE_OF:
+        own, contract = kernels.unchecked(package, name).__doc__, getattr(protocol.Kernels, name).__doc__
+        assert own is None or own.splitlines()[0] != contract.splitlines()[0]
+
+
 def test_operations_use_no_other_functions_of_numpy_than_the_contract_of_arrays_names():
     on_numbers = {"argsort", "array", "atleast_1d", "broadcast_shapes", "cumsum", "ndindex"}
     on_numbers |= {"append", "errstate", "float64", "inf", "integer", "ndarray", "ufunc"}  # statistics of ranks; types

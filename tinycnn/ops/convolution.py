@@ -17,8 +17,9 @@ class convolution_algorithm(Choice, default="auto"):
     name : {"auto", "im2col", "direct", "winograd"}
         "im2col" is the readable algorithm: columns, then a matrix product. "direct" reads the image without columns.
         "winograd" takes a quarter of the multiplications, for 3x3 kernels of stride 1 (5x5: a third); in float32 its
-        rounding errors are about ten times larger. "auto", the default, takes the fastest.
-        The kernels of :class:`tinycnn.use_kernels` ("reference") have only the first, whatever the name.
+        rounding errors are about ten times larger. "auto", the default, takes "winograd" where it can, else "direct";
+        :func:`tinycnn.plan` lists what it takes. The kernels of :class:`tinycnn.use_kernels` ("reference") have only
+        the first, and take it for all four names.
 
     Raises
     ------

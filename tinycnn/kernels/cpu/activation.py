@@ -25,7 +25,7 @@ _SQRT_HALF, _SQRT_2_PI, _DENSITY = math.sqrt(0.5), math.sqrt(2 / math.pi), 1 / m
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """Return max(x, 0).
+    """Compare vectors of elements.
 
     >>> relu(np.array([-1.0, 0.0, 2.0])).tolist()
     [0.0, 0.0, 2.0]
@@ -34,10 +34,7 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def relu_backward(grad: np.ndarray, out: np.ndarray, reuse: bool = False) -> np.ndarray:
-    """Return 0 where the output of :func:`relu` is 0, else grad, which may be some channels of an array.
-
-    With ``reuse`` the result may be written to the memory of grad.
-    """
+    """With ``reuse``, write over ``grad`` if it is stored in the order of ``out``; it may be a slice of channels."""
     rows = channel_rows(grad)
     if rows is None or rows[1] == grad.shape[1] or not is_channels_last(out):
         if reuse and flattens_to_view(grad, [grad, out]):
@@ -52,32 +49,27 @@ def relu_backward(grad: np.ndarray, out: np.ndarray, reuse: bool = False) -> np.
 
 
 def leaky_relu(x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """Return x if x > 0 else negative_slope * x."""
     return _elementwise(leaky_relu_loop, x, x, negative_slope)
 
 
 def leaky_relu_backward(grad: np.ndarray, x: np.ndarray, negative_slope: float) -> np.ndarray:
-    """Return grad if x > 0 else negative_slope * grad: the loop of the forward pass, applied to grad."""
+    """Run the forward's loop on ``grad``."""
     return _elementwise(leaky_relu_loop, grad, x, negative_slope)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + e**-x), without overflow."""
     return _elementwise(sigmoid_loop, x)
 
 
 def sigmoid_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Return grad * out * (1 - out), given the output of :func:`sigmoid`."""
     return _elementwise(sigmoid_backward_loop, grad, out)
 
 
 def tanh(x: np.ndarray) -> np.ndarray:
-    """Return the hyperbolic tangent."""
     return _elementwise(tanh_loop, x)
 
 
 def tanh_backward(grad: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Return grad * (1 - out**2), given the output of :func:`tanh`."""
     return _elementwise(tanh_backward_loop, grad, out)
 
 

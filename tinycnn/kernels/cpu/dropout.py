@@ -1,4 +1,4 @@
-"""Dropout from a counter-based random generator.
+"""Dropout from a counter-based random generator, Philox 4x32-10.
 
 Element i is kept or not by a pure function of (seed, stream, i). There is no state, so the bits are the same for any
 number of threads and on any device, and the backward pass computes the mask again instead of storing it.
@@ -25,25 +25,7 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 
 def dropout(x: np.ndarray, p: float, seed: int, stream: int, first: int = 0) -> np.ndarray:
-    """Multiply each element by 0 with probability p, else by 1 / (1 - p) (Srivastava et al. 2014).
-
-    The backward pass is the same call on the gradient.
-
-    Parameters
-    ----------
-    x : array of any shape
-    p : float
-        From 0 to 1, both included.
-    seed, stream : int
-        Key and upper half of the counter of Philox 4x32-10; their lowest 64 bits count.
-    first : int
-        The number of x's first element, if x is a part of a larger array.
-
-    Notes
-    -----
-    The generator is Philox 4x32-10: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy
-    as 1, 2, 3", SC 2011. Element i is kept if word i % 4 of block i // 4 is at least p * 2**32.
-    """
+    """Draw a block of factors that fits the first-level cache, and multiply by it."""
     out = empty_like(x)
     source, target = flatten_in_same_order(x, out)
     channels, area = 1, DROPOUT_ELEMENTS

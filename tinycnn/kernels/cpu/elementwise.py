@@ -10,7 +10,7 @@ from tinycnn.kernels.cpu.machine.tuning import MIN_PARALLEL_ELEMENTS
 
 
 def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return ``a + b``, arrays of one shape and dtype, or write it to ``out``, which may be one of them.
+    """Add vectors of elements; images that are stored alike, in their own order.
 
     >>> add(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     array([4., 6.])

@@ -19,7 +19,7 @@ from tinycnn.kernels.geometry import ConvShape
 
 
 def im2col(x: np.ndarray, shape: ConvShape) -> np.ndarray:
-    """Copy the patches of the images; see :meth:`~tinycnn.kernels.protocol.Im2col.im2col`.
+    """Copy the patches, a plane of an image a task.
 
     >>> im2col(np.arange(9.0).reshape(1, 1, 3, 3), ConvShape.of((1, 1, 3, 3), (1, 1, 2, 2)))[0].astype(int)
     array([[0, 1, 3, 4],
@@ -34,7 +34,7 @@ def im2col(x: np.ndarray, shape: ConvShape) -> np.ndarray:
 
 
 def col2im(columns: np.ndarray, shape: ConvShape) -> np.ndarray:
-    """Add the patches up; see :meth:`~tinycnn.kernels.protocol.Im2col.col2im`."""
+    """Add the copies of each pixel up, a plane of an image a task."""
     n, c, _, _ = shape.input
     columns = as_contiguous(columns).reshape(n, c, *shape.kernel_size, *shape.output[2:])
     out = empty(shape.input, columns.dtype)

@@ -102,7 +102,7 @@ matmul_loop = parallel_for(_matmul, per_thread="space")
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return a (M, K) times b (K, N). Transposed views are read in place; other strided views are copied first.
+    """Read transposed views in place; copy other strided views first.
 
     >>> matmul(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
     array([[11.]])

@@ -21,21 +21,10 @@ from tinycnn.kernels.cpu.machine.tuning import MOMENT_ROWS
 
 
 def batch_norm_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the biased variance of each channel; 0 if there is nothing to average.
+    """Merge means and squared deviations of blocks as Chan, Golub and LeVeque (1983).
 
-    The means and squared deviations of the blocks are merged as in Chan, Golub and LeVeque (1983), which loses no
-    digits where mean(x**2) - mean(x)**2 would.
+    This loses no digits where mean(x**2) - mean(x)**2 would.
 
-    Parameters
-    ----------
-    x : (N, C, inner)
-
-    Returns
-    -------
-    mean, var : (C,)
-
-    Examples
-    --------
     >>> batch_norm_statistics(np.array([[[1.0, 2.0]], [[3.0, 6.0]]]))
     (array([3.]), array([3.5]))
     """
@@ -56,26 +45,18 @@ def track_statistics(
     momentum: float,
     unbiased: float,
 ) -> None:
-    """Do running += momentum * (batch - running) for both statistics, with ``unbiased`` times the variance."""
     running_mean += momentum * (mean - running_mean)
     running_var += momentum * (var * unbiased - running_var)
 
 
 def inverse_std(var: np.ndarray, eps: float) -> np.ndarray:
-    """Return 1 / sqrt(var + eps)."""
     return (1 / np.sqrt(var + eps)).astype(var.dtype, copy=False)
 
 
 def batch_norm(
     x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:
-    """Return (x - mean) * inv_std * weight + bias (Ioffe and Szegedy 2015).
-
-    Parameters
-    ----------
-    x : (N, C, inner)
-    mean, inv_std, weight, bias : (C,)
-    """
+    """Multiply and add: an affine map for each channel."""
     return _affine(x, mean, inv_std * weight, bias)
 
 
@@ -87,16 +68,7 @@ def batch_norm_backward(
     weight: np.ndarray,
     reuse: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the gradients of x, weight and bias, mean and inv_std being those of x.
-
-    With z = (x - mean) inv_std and averages over a channel::
-
-        grad_x = weight inv_std (grad - average(grad) - z average(grad z))
-        grad_weight = sum(grad z)
-        grad_bias = sum(grad)
-
-    With ``reuse`` grad_x may be written to the memory of grad.
-    """
+    """Sum up in float64, then compute the gradient of x as an affine map of ``grad`` and x."""
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     count = max(x.shape[0] * x.shape[2], 1)
     grad_x = batch_norm_backward_input(grad, x, mean, inv_std, weight, grad_sum / count, product_sum / count, reuse)
@@ -104,7 +76,6 @@ def batch_norm_backward(
 
 
 def batch_norm_gradient_sums(grad: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sum(grad) and sum(grad (x - mean)) of each channel, in float64."""
     rows = _rows(x)
     sums = _block_sums(gradient_sums_loop, x.shape[1], rows, _rows(grad), _constants(rows, mean))
     return tuple(part.sum(axis=(0, 1)) for part in sums)
@@ -120,7 +91,6 @@ def batch_norm_backward_input(
     product_mean: np.ndarray,
     reuse: bool = False,
 ) -> np.ndarray:
-    """Return the gradient of x alone, given the averages of grad and of grad (x - mean)."""
     slope = inv_std.astype(np.float64) ** 2 * product_mean
     rows = _rows(x)
     constants = _constants(rows, mean, grad_mean, slope, inv_std * weight)
@@ -136,7 +106,6 @@ def batch_norm_backward_input(
 def batch_norm_eval_backward(
     grad: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the gradients of x, weight and bias if mean and inv_std are constants: grad_x = weight inv_std grad."""
     grad_sum, product_sum = batch_norm_gradient_sums(grad, x, mean)
     zero = np.zeros_like(mean)
     grad_x = _affine(grad, zero, inv_std * weight, zero)
@@ -187,21 +156,6 @@ def _unrows(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return x / scale**beta with scale = k + alpha / size * sum of x**2 over a window of channels, and scale.
-
-    The window of channel c holds channels c - size // 2 to c + (size - 1) // 2. Krizhevsky et al. 2012,
-    section 3.3, have no division by size.
-
-    Parameters
-    ----------
-    x : (N, C, inner)
-    size : int
-    alpha, beta, k : float
-
-    Returns
-    -------
-    out, scale : (N, C, inner)
-    """
     x = as_contiguous(x)
     out, scale = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
     real = x.dtype.type
@@ -212,10 +166,6 @@ def local_response_norm(x: np.ndarray, size: int, alpha: float, beta: float, k: 
 def local_response_norm_backward(
     grad: np.ndarray, x: np.ndarray, out: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float
 ) -> np.ndarray:
-    """Return grad_x_c = grad_c / scale_c**beta - 2 alpha beta / size x_c * sum of grad_j out_j / scale_j.
-
-    The sum is over the channels j whose windows hold c.
-    """
     x = as_contiguous(x)
     grad_x, real = empty(x.shape, x.dtype), x.dtype.type
     local_response_norm_backward_loop(

@@ -22,22 +22,8 @@ def sgd_update(
     weight_decay: float,
     nesterov: bool,
 ) -> None:
-    """Make a step of stochastic gradient descent; change ``parameter`` and ``momentum_buffer``.
+    """Change the parameter and the buffer in one loop.
 
-    g = grad + weight_decay * parameter; v = momentum * v + (1 - dampening) * g, on the first step v = g;
-    parameter -= lr * (g + momentum * v if nesterov else v).
-
-    Parameters
-    ----------
-    parameter, grad : arrays of one shape
-    momentum_buffer : array of that shape, or None without momentum
-        Not read on the first step.
-    first_step : bool
-    lr, momentum, dampening, weight_decay : float
-    nesterov : bool
-
-    Examples
-    --------
     >>> weight = np.array([1.0])
     >>> sgd_update(weight, np.array([2.0]), None, True, 0.25, 0.0, 0.0, 0.0, False)
     >>> weight.item()
@@ -79,22 +65,7 @@ def adam_update(
     weight_decay: float,
     decoupled: bool,
 ) -> None:
-    """Make a step of Adam (Kingma and Ba 2015), or of AdamW (Loshchilov and Hutter 2019) if ``decoupled``.
-
-    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2;
-    parameter -= lr / (1 - beta1**step) * m / (sqrt(v) / sqrt(1 - beta2**step) + eps).
-    Weight decay adds weight_decay * parameter to g; decoupled, it first shrinks the parameter by the factor
-    1 - lr * weight_decay.
-
-    Parameters
-    ----------
-    parameter, grad, exp_avg, exp_avg_sq : arrays of one shape
-        All but ``grad`` are changed.
-    step : int
-        1 for the first step.
-    lr, beta1, beta2, eps, weight_decay : float
-    decoupled : bool
-    """
+    """Change the parameter and both averages in one loop."""
     changed = (parameter, exp_avg, exp_avg_sq)
     plain = are_plain(changed, grad)
     if not plain or type(step) is not int or step < 1:

@@ -20,7 +20,7 @@ FIRST, END, DIVISOR = range(3)  # rows of the windows of an axis: first pixel, t
 
 
 def max_pool2d(x: np.ndarray, shape: PoolShape) -> tuple[np.ndarray, np.ndarray]:
-    """Compare the elements of each window; see :meth:`~tinycnn.kernels.protocol.Pooling.max_pool2d`.
+    """Compare pixels, all channels at once; a task is a row of outputs.
 
     >>> out, taken = max_pool2d(np.array([[[[1.0, 5.0], [5.0, 2.0]]]]), PoolShape.of((1, 1, 2, 2), 2))
     >>> out.item(), taken.item()
@@ -41,22 +41,19 @@ def max_pool2d_backward(grad: np.ndarray, taken: np.ndarray, shape: PoolShape) -
 
 
 def avg_pool2d(x: np.ndarray, shape: PoolShape, count_include_pad: bool) -> np.ndarray:
-    """Add up each window in float64; see :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d`."""
+    """Add up each window in float64."""
     return _average(x, *_avg_windows(shape, count_include_pad))
 
 
 def avg_pool2d_backward(grad: np.ndarray, shape: PoolShape, count_include_pad: bool) -> np.ndarray:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d_backward`."""
     return _distribute(grad, shape.input, *_avg_windows(shape, count_include_pad))
 
 
 def adaptive_avg_pool2d(x: np.ndarray, output_size: Pair) -> np.ndarray:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d`."""
     return _average(x, *map(_adaptive_windows, x.shape[2:], output_size))
 
 
 def adaptive_avg_pool2d_backward(grad: np.ndarray, input_shape: Shape) -> np.ndarray:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d_backward`."""
     return _distribute(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 

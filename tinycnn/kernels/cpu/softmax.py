@@ -15,7 +15,7 @@ from tinycnn.kernels.cpu.machine.parallel import as_contiguous, helper, parallel
 
 
 def softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """Return e**x / sum(e**x) along an axis; NaN for a row of -inf.
+    """Subtract the largest element of a row, and normalise.
 
     >>> softmax(np.array([[1000.0, 1000.0]]), 1).tolist()
     [[0.5, 0.5]]
@@ -24,17 +24,14 @@ def softmax(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
-    """Return out * (grad - sum(grad * out)), given the output of :func:`softmax`."""
     return _along(axis, softmax_backward_loop, grad, out)
 
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
-    """Return x - log(sum(e**x)) along an axis."""
     return _along(axis, log_softmax_loop, x)
 
 
 def log_softmax_backward(grad: np.ndarray, out: np.ndarray, axis: int) -> np.ndarray:
-    """Return grad - e**out * sum(grad), given the output of :func:`log_softmax`."""
     return _along(axis, log_softmax_backward_loop, grad, out)
 
 
@@ -45,28 +42,7 @@ def cross_entropy(
     ignore_index: int,
     label_smoothing: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return -log softmax(logits)[target], not reduced.
-
-    With smoothing e it is (1 - e) w_t (-l_t) + e / C * sum_c w_c (-l_c), l being the log-probabilities
-    (Szegedy et al. 2016, section 7).
-
-    Parameters
-    ----------
-    logits : (N, C, inner)
-    target : (N, inner)
-        Class indices. Loss and sample weight are 0 where it is ``ignore_index``.
-    weight : (C,) or None
-    ignore_index : int
-    label_smoothing : float
-
-    Returns
-    -------
-    losses : (N, inner)
-    sample_weights : (N, inner)
-        The weight of each target. A mean divides by their sum.
-    log_probabilities : (N, C, inner)
-        For :func:`cross_entropy_backward`.
-    """
+    """Compute the log-probabilities, then each loss from them."""
     rows, classes = _rows(logits, 1), logits.shape[1]
     log_probabilities, losses = np.empty_like(rows), np.empty(target.shape, logits.dtype)
     sample_weights = np.empty_like(losses)
@@ -92,15 +68,6 @@ def cross_entropy_backward(
     ignore_index: int,
     label_smoothing: float,
 ) -> np.ndarray:
-    """Return the gradient (N, C, inner) of the logits; without options grad * (softmax - one_hot(target)).
-
-    Parameters
-    ----------
-    grad : (N, inner)
-        The gradient of each loss.
-    log_probabilities, target, weight, ignore_index, label_smoothing
-        Arguments and results of :func:`cross_entropy`.
-    """
     rows = _rows(log_probabilities, 1)
     out = np.empty_like(rows)
     cross_entropy_backward_loop(

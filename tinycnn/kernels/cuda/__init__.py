@@ -1,7 +1,7 @@
 """Kernels for a GPU, in Python with numba.cuda. Names, signatures and docstrings: :mod:`tinycnn.kernels.protocol`.
 
-A docstring here says only what is particular to the GPU.
+A docstring here gives only what is particular to the GPU.
 
-Each file stands beside its twin in :mod:`tinycnn.kernels.cpu`. Images lie in memory as their shape says, (N, C, H, W),
-so that neighbouring threads, which take neighbouring outputs, read neighbouring numbers.
+Each file stands beside its twin in :mod:`tinycnn.kernels.cpu`. Images are stored in the order of their shape, (N, C,
+H, W), so that neighbouring threads, which take neighbouring outputs, read neighbouring numbers.
 """

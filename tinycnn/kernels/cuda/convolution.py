@@ -25,7 +25,6 @@ ALGORITHMS = ("auto", "im2col")
 def conv2d(
     x: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, shape: ConvShape, algorithm: str = "auto"
 ) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Convolution.conv2d`."""
     _check(algorithm)
     out = empty(shape.output, x.dtype)
     for images, result in _batches(shape, x, out):
@@ -51,7 +50,6 @@ def conv2d_backward_input(
 
 
 def conv2d_backward_weight(grad: DeviceArray, x: DeviceArray, shape: ConvShape, algorithm: str = "auto") -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Convolution.conv2d_backward_weight`."""
     _check(algorithm)
     parts = []
     for some, images in _batches(shape, grad, x):
@@ -66,7 +64,6 @@ def conv2d_backward_weight(grad: DeviceArray, x: DeviceArray, shape: ConvShape, 
 
 
 def conv2d_backward_bias(grad: DeviceArray) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Convolution.conv2d_backward_bias`."""
     return grad.reshape(*grad.shape[:2], grad.shape[2] * grad.shape[3]).sum(axis=2).sum(axis=0)
 
 

@@ -12,7 +12,6 @@ from tinycnn.kernels.geometry import ConvShape
 
 
 def im2col(x: DeviceArray, shape: ConvShape) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Im2col.im2col`."""
     kernel_y, kernel_x = shape.kernel_size
     rows, columns = shape.output[2:]
     out = empty((x.shape[0], x.shape[1] * kernel_y * kernel_x, rows * columns), x.dtype)
@@ -21,7 +20,6 @@ def im2col(x: DeviceArray, shape: ConvShape) -> DeviceArray:
 
 
 def col2im(columns: DeviceArray, shape: ConvShape) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Im2col.col2im`."""
     out = empty(shape.input, columns.dtype)
     add_columns(columns, shape, out)
     return out

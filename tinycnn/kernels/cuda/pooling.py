@@ -17,7 +17,6 @@ Windows = tuple[int, int, int, int, int]  # step, parts, length, before, after
 
 
 def max_pool2d(x: DeviceArray, shape: PoolShape) -> tuple[DeviceArray, DeviceArray]:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.max_pool2d`."""
     out, taken = empty(shape.output, x.dtype), empty(shape.output, np.int16)
     launch(max_pool2d_kernel, out.size, _planes(x), *_numbers(shape), _planes(out), _planes(taken))
     return out, taken
@@ -31,22 +30,18 @@ def max_pool2d_backward(grad: DeviceArray, taken: DeviceArray, shape: PoolShape)
 
 
 def avg_pool2d(x: DeviceArray, shape: PoolShape, count_include_pad: bool) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d`."""
     return _average(x, shape.output[2:], *_avg_windows(shape, count_include_pad))
 
 
 def avg_pool2d_backward(grad: DeviceArray, shape: PoolShape, count_include_pad: bool) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.avg_pool2d_backward`."""
     return _spread(grad, shape.input, *_avg_windows(shape, count_include_pad))
 
 
 def adaptive_avg_pool2d(x: DeviceArray, output_size: Pair) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d`."""
     return _average(x, output_size, *map(_adaptive_windows, x.shape[2:], output_size))
 
 
 def adaptive_avg_pool2d_backward(grad: DeviceArray, input_shape: Shape) -> DeviceArray:
-    """See :meth:`~tinycnn.kernels.protocol.Pooling.adaptive_avg_pool2d_backward`."""
     return _spread(grad, input_shape, *map(_adaptive_windows, input_shape[2:], grad.shape[2:]))
 
 

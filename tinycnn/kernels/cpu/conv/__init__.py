@@ -71,24 +71,21 @@ def plan(shape: ConvShape, algorithm: str) -> Plan:
 def conv2d(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, shape: ConvShape, algorithm: str = "auto"
 ) -> np.ndarray:
-    """See :meth:`~tinycnn.kernels.protocol.Convolution.conv2d`."""
     return plan(shape, algorithm).forward(x, weight, bias, shape)
 
 
 def conv2d_backward_input(
     grad: np.ndarray, weight: np.ndarray, shape: ConvShape, algorithm: str = "auto"
 ) -> np.ndarray:
-    """See :meth:`~tinycnn.kernels.protocol.Convolution.conv2d_backward_input`."""
     return plan(shape, algorithm).backward_input(grad, weight, shape)
 
 
 def conv2d_backward_weight(grad: np.ndarray, x: np.ndarray, shape: ConvShape, algorithm: str = "auto") -> np.ndarray:
-    """See :meth:`~tinycnn.kernels.protocol.Convolution.conv2d_backward_weight`."""
     return plan(shape, algorithm).backward_weight(grad, x, shape)
 
 
 def conv2d_backward_bias(grad: np.ndarray) -> np.ndarray:
-    """Add blocks of rows in float64; see :meth:`~tinycnn.kernels.protocol.Convolution.conv2d_backward_bias`."""
+    """Add blocks of rows in float64, and then the blocks."""
     pixels = to_nhwc(grad)
     outputs = pixels.shape[3]
     rows = merge_rows(pixels.reshape(math.prod(pixels.shape[:3]), outputs))
