@@ -130,11 +130,8 @@ def plan(model: nn.Module, input_shape: tuple[int, ...]) -> Plan:
     --------
     >>> import tinycnn as tc
     >>> model = tc.nn.Sequential(tc.nn.Conv2d(3, 16, 5), tc.nn.ReLU(), tc.nn.Conv2d(16, 16, 3))
-    >>> for row in tc.plan(model, (2, 3, 12, 12)).rows:
-    ...     print(row.layer, row.operation, row.algorithm)
-    0 Conv2d direct
-    1 ReLU
-    2 Conv2d winograd
+    >>> [(row.layer, row.operation, row.algorithm) for row in tc.plan(model, (2, 3, 12, 12)).rows]
+    [('0', 'Conv2d', 'direct'), ('1', 'ReLU', ''), ('2', 'Conv2d', 'winograd')]
     """
     arguments.instance("plan", "model", model, nn.Module, "a Module")
     shaped = isinstance(input_shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in input_shape)
