@@ -33,19 +33,6 @@ ALLOWED = re.compile(
     r"\bthere is no\b|\bis no (?:longer|less|more|smaller|larger|better|worse)\b|\bflags\.carray\b", re.I
 )
 WORDS = re.compile(rf"\b({'|'.join(map(re.escape, BANNED))})(?:e?s|d)?\b", re.I)
-# Names in the contract of the kernels that are still to be changed, and the files that have them.
-_MEMORY = ("tinycnn/kernels/cpu/machine/allocator.py", "tinycnn/kernels/cuda/memory.py")
-_CONTRACT = (*_MEMORY, "tinycnn/kernels/protocol.py", "tinycnn/kernels/reference/memory.py")
-_TESTS = ("tests/cuda/test_batches.py", "tests/kernels/test_reference.py")
-EXCEPTIONS = {
-    "sent_ahead": (*_CONTRACT, *_TESTS, "tinycnn/data/loader.py", "tests/cuda/test_gpu.py"),
-    "read_later": (*_CONTRACT, *_TESTS, "tinycnn/training/measuring.py"),
-    "is_alone": (*_MEMORY, "tests/kernels/test_memory.py"),
-    "whoever": _MEMORY,
-    "nobody": _MEMORY,
-}
-# Folders whose docstrings are still to be rewritten.
-UNFINISHED = ("tinycnn/kernels/cpu", "tinycnn/kernels/cuda")
 
 
 def sources() -> Iterator[Path]:
@@ -74,22 +61,15 @@ def docstrings(path: Path) -> Iterator[tuple[str, str]]:
 
 def test_no_banned_word_comes_back():
     found = {str(path.relative_to(ROOT)): banned_words(path.read_text(encoding="utf-8")) for path in sources()}
-    extra = [
-        f"{file}: {word} (say: {BANNED[word]})"
-        for file, words in found.items()
-        for word in sorted(set(words))
-        if file not in EXCEPTIONS.get(word, ())
-    ]
+    extra = [f"{file}: {word} (say: {BANNED[word]})" for file, words in found.items() for word in sorted(set(words))]
     assert extra == []
-    gone = [word for word, files in EXCEPTIONS.items() if not any(word in found.get(file, ()) for file in files)]
-    assert gone == [], "no file has these words any more: delete their exceptions"
 
 
 def test_no_docstring_is_a_noun_clause():
     wrong = [
         f"{path.relative_to(ROOT)}: {name}: {text.splitlines()[0]}"
         for path in sources()
-        if path.suffix == ".py" and not str(path.relative_to(ROOT)).startswith(UNFINISHED)
+        if path.suffix == ".py"
         for name, text in docstrings(path)
         if re.match(r"(?:What|Whether|Where|That)\b", text)
     ]

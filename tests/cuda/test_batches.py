@@ -27,11 +27,11 @@ OTHERS = [
 
 
 def test_any_arrays_arrive_in_order():
-    sent = list(memory.sent_ahead((array, number) for number, array in enumerate(OTHERS)))
+    sent = list(memory.prefetch_to_device((array, number) for number, array in enumerate(OTHERS)))
     for number, (array, (found, place)) in enumerate(zip(OTHERS, sent, strict=True)):
         assert place == number and found.dtype == array.dtype
         np.testing.assert_array_equal(found.to_host(), array)
-    assert list(memory.sent_ahead([])) == []
+    assert list(memory.prefetch_to_device([])) == []
 
 
 def test_pinned_memory_is_not_overwritten_before_it_was_copied(runtime):
@@ -48,7 +48,7 @@ def test_while_a_batch_is_in_use_the_next_is_on_its_way():
             log.append(f"send {number}")
             yield np.zeros(2), number
 
-    for _, number in memory.sent_ahead(prepare()):
+    for _, number in memory.prefetch_to_device(prepare()):
         log.append(f"use {number}")
     assert log == ["send 0", "send 1", "use 0", "send 2", "use 1", "use 2"]
 
@@ -62,7 +62,7 @@ def test_a_copy_is_waited_for_although_nobody_wants_it(runtime, monkeypatch):
         return lambda: (received.append(array[0]), receive())[1]
 
     monkeypatch.setattr(Sender, "send", remember)
-    batches = memory.sent_ahead((np.full(2, number), None) for number in range(3))
+    batches = memory.prefetch_to_device((np.full(2, number), None) for number in range(3))
     next(batches)
     batches.close()
     assert received == [0, 1]
@@ -133,13 +133,13 @@ def test_a_step_reads_the_loss_and_the_scores_and_nothing_else(runtime):
 def test_on_a_gpu_backward_has_begun_before_the_host_waits_for_the_loss(device, order, monkeypatch):
     log = []
     kernels = tc.kernels.for_device(device)
-    read_later = kernels.read_later
+    copy_to_host_async = kernels.copy_to_host_async
 
     def logged(*arrays):
-        read = read_later(*arrays)
+        read = copy_to_host_async(*arrays)
         return lambda: (log.append("read"), read())[1]
 
-    monkeypatch.setattr(kernels, "read_later", logged)
+    monkeypatch.setattr(kernels, "copy_to_host_async", logged)
     run = trainer(device)
     run.model[2].weight.register_hook(lambda grad: log.append("backward"))
     run.fit()

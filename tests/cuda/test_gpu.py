@@ -16,7 +16,7 @@ from tinycnn.kernels.cuda.activation import relu_kernel
 from tinycnn.kernels.cuda.gemm import ALGORITHMS, matmul_algorithm
 from tinycnn.kernels.cuda.machine.launch import launch
 from tinycnn.kernels.cuda.machine.target import SIMULATED, xp
-from tinycnn.kernels.cuda.memory import sent_ahead
+from tinycnn.kernels.cuda.memory import prefetch_to_device
 from tinycnn.kernels.geometry import ConvShape, PoolShape
 
 pytestmark = [
@@ -107,7 +107,9 @@ def test_a_launch_does_what_numbas_dispatcher_does():
 def test_batches_arrive_whole_while_the_gpu_computes():
     a = runtime.from_host(numbers("float32", 2000, 2000))
     found = []
-    for images, number in sent_ahead((np.full((64, 3, 224, 224), number, np.float32), number) for number in range(12)):
+    for images, number in prefetch_to_device(
+        (np.full((64, 3, 224, 224), number, np.float32), number) for number in range(12)
+    ):
         for _ in range(3):
             a = kernel("matmul")(a, a) * 0
         found.append((images.min(), images.max(), number))

@@ -282,10 +282,10 @@ def test_matrix_products_sums_and_copies_are_their_definitions():
     assert (out[1:] == 7).all() and (out[0] == 2 * a[0]).all()
     assert REFERENCE.channels_last(parts[1]) is parts[1]
     view = a[1:, ::2]
-    assert REFERENCE.memory_of(view) is REFERENCE.memory_of(a)
+    assert REFERENCE.storage_of(view) is REFERENCE.storage_of(a)
     assert REFERENCE.as_array(view) is view
     assert REFERENCE.empty((2, 3), np.float32).shape == (2, 3)
-    assert REFERENCE.read_later(a, b)() == (a, b) and REFERENCE.sent_ahead(parts) is parts
+    assert REFERENCE.copy_to_host_async(a, b)() == (a, b) and REFERENCE.prefetch_to_device(parts) is parts
 
 
 # -- the fast kernels --------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ MUTANTS = tuple(
         ("tinycnn/gradients.py", "shown.flags.writeable = False", "pass", _ENGINE),
         ("tinycnn/gradients.py", "else converted(array, like.dtype)", "else array", _ENGINE),
         ("tinycnn/mutation.py", "version_of(array) > self.moment", "False", _ENGINE),
-        ("tinycnn/kernels/versions.py", "        array = memory_of(array)", "        pass", _ENGINE),
+        ("tinycnn/kernels/versions.py", "        array = storage_of(array)", "        pass", _ENGINE),
         ("tinycnn/kernels/versions.py", "        array = viewed", "        break", _ENGINE),
         ("tinycnn/kernels/versions.py", "lambda _: _versions.pop(key, None)", "lambda _: None", _ENGINE),
         ("tinycnn/tensor.py", "with changing(self.data), quiet_for", "with quiet_for", _ENGINE),

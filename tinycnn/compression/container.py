@@ -259,7 +259,7 @@ class Entry:
         self._check()
 
     def _check(self) -> None:
-        """Raise WeightsError for sizes that no array of so many bytes has, before anything is allocated."""
+        """Raise WeightsError for sizes that no array in a file of this length has, before anything is allocated."""
         if not self.sparse:
             self.nonzero, self.run_bytes = self.size, 0
         elif self.run_bits not in _RUN_BITS or self.run_bytes > self.bytes:

@@ -263,7 +263,7 @@ class _Trial:
             return len(container.encode(self.model.state_dict()))
 
     def keep_for(self, target: float) -> float:
-        """Return the largest share of weights, to about 1 %, whose file has at most so many bytes."""
+        """Return the largest share of weights, to about 1 %, whose file has at most ``target`` bytes."""
         if self.size(1) <= target:
             return 1.0
         low, high = 1e-4, 1.0

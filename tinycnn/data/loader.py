@@ -165,7 +165,7 @@ class _Epoch(Iterator[tuple[Any, np.ndarray]]):
         self._epoch, self._position, self._count = loader.epoch, loader.position, len(loader)
         source = _Source(loader, self._epoch, self._position)
         self._host = source.prefetched() if loader.prefetch else source.one_by_one()
-        self._batches = iter(for_device(device).sent_ahead(self._host))
+        self._batches = iter(for_device(device).prefetch_to_device(self._host))
 
     def __next__(self) -> tuple[Any, np.ndarray]:
         try:

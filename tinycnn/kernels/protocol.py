@@ -51,13 +51,13 @@ class Memory(Protocol):
     def as_array(self, value: Any) -> Array:
         """Return the value itself if it is an array of this device, else a copy on this device."""
 
-    def memory_of(self, array: Array) -> Any:
+    def storage_of(self, array: Array) -> Any:
         """Return the object that owns an array's memory: arrays that share memory have the same owner."""
 
-    def sent_ahead(self, batches: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Array, Any]]:
+    def prefetch_to_device(self, batches: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Array, Any]]:
         """Return batches (images, labels) whose images are on the device; the next is copied while one is in use."""
 
-    def read_later(self, *arrays: Array) -> Callable[[], Sequence[Any]]:
+    def copy_to_host_async(self, *arrays: Array) -> Callable[[], Sequence[Any]]:
         """Begin to copy arrays to the host; the function returned waits for them, and returns NumPy's arrays."""
 
 

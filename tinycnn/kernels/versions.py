@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinycnn.kernels import for_device, is_on_gpu
-from tinycnn.kernels.cpu.machine.allocator import memory_of
+from tinycnn.kernels.cpu.machine.allocator import storage_of
 
 _clock = itertools.count(1)
 _versions: dict[int, tuple[weakref.ref, int]] = {}  # of the buffers that were written to, by id
@@ -70,9 +70,9 @@ def buffer_of(array: Any) -> Any:
     True
     """
     if is_on_gpu(array):
-        return for_device("cuda").memory_of(array)
+        return for_device("cuda").storage_of(array)
     while array.base is not None:
-        array = memory_of(array)
+        array = storage_of(array)
         viewed = getattr(array.base, "obj", None)  # a memoryview's
         if viewed is None:
             viewed = getattr(array.base, "base", None)  # of a view by strides (np.lib.stride_tricks)

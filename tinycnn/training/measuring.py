@@ -56,7 +56,7 @@ class Measuring(Callback):
 
     def on_loss(self, trainer: Trainer, loss: Tensor, logits: Tensor, labels: np.ndarray) -> None:
         self._labels = labels
-        self._read = for_device(loss.device).read_later(loss.data, logits.data)
+        self._read = for_device(loss.device).copy_to_host_async(loss.data, logits.data)
         if not is_on_gpu(loss.data):
             self._measure(trainer)
 

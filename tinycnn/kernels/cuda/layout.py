@@ -103,7 +103,7 @@ def placed(array: DeviceArray, steps: Sequence[int]) -> tuple[Any, ...]:
 
 @device_function
 def place(i, start, s0, s1, s2, s3, n1, n2, n3):
-    """Where element i of an array (n0, n1, n2, n3) lies."""
+    """Return the offset of element i of an array (n0, n1, n2, n3)."""
     d = i % n3
     i = i // n3
     c = i % n2

@@ -1,6 +1,4 @@
-"""What the engine asks about an array's memory, so that it adds gradients in place where nobody else looks; ways to
-and from the host.
-"""
+"""Arrays on the GPU: creation, the object that owns their memory, and copies to and from the host."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ import numpy as np
 from tinycnn.kernels.cuda import array as device_arrays
 from tinycnn.kernels.cuda.array import DeviceArray, from_host
 from tinycnn.kernels.cuda.machine.streams import Sender, to_host_later
-from tinycnn.kernels.cuda.machine.views import is_whole, owner
+from tinycnn.kernels.cuda.machine.views import owner
 
 
 def empty(shape: Any, dtype: Any) -> DeviceArray:
@@ -25,16 +23,11 @@ def as_array(value: Any) -> DeviceArray:
     return value if isinstance(value, DeviceArray) else from_host(np.asanyarray(value))
 
 
-def memory_of(array: DeviceArray) -> Any:
+def storage_of(array: DeviceArray) -> Any:
     return owner(array)
 
 
-def is_alone(array: DeviceArray) -> bool:
-    """Whether an array is all of its memory, so that whoever holds the only one may write to it."""
-    return is_whole(array)
-
-
-def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[DeviceArray, Any]]:
+def prefetch_to_device(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[DeviceArray, Any]]:
     """Copy the next batch to the GPU while one is in use."""
     sender = Sender()
     waiting: deque[tuple[Callable[[], DeviceArray], Any]] = deque()
@@ -52,5 +45,5 @@ def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterator[tuple[Devi
             receive()
 
 
-def read_later(*arrays: DeviceArray) -> Callable[[], Sequence[np.ndarray]]:
+def copy_to_host_async(*arrays: DeviceArray) -> Callable[[], Sequence[np.ndarray]]:
     return to_host_later(*arrays)

@@ -1,4 +1,4 @@
-"""What NumPy's functions do with device arrays, under NumPy's names: ``np.where(x > 0, x, 0)`` runs :func:`where`."""
+"""NumPy's functions for device arrays, under NumPy's names: ``np.where(x > 0, x, 0)`` runs :func:`where`."""
 
 from __future__ import annotations
 

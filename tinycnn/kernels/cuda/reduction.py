@@ -56,7 +56,7 @@ def _join(by_blocks: Any, by_threads: Any, rows: DeviceArray, out: DeviceArray) 
 
 @operation
 def argmax(x: DeviceArray, axis: int | None = None, keepdims: bool = False) -> DeviceArray:
-    """Where the largest along a dimension is (None: in the flattened array), the first of equals; NaN is largest."""
+    """Return the index of the largest along a dimension (None: flattened), of the first if several; NaN is largest."""
     rows, shape = _rows(x, axis, keepdims)
     out = empty(shape, np.int64)
     if not rows.shape[1]:
@@ -130,7 +130,7 @@ REDUCTIONS: dict[np.ufunc, tuple[Any, Any]] = {
 
 @device_function
 def beats(a, i, b, j):
-    """Whether a at i goes before b at j: it is larger, or NaN, or an equal one that comes earlier."""
+    """Return True if a at i goes before b at j: it is larger, or NaN, or an equal one that comes earlier."""
     if a != a or b != b:
         return a != a and (b == b or i < j)
     return a > b or (a == b and i < j)

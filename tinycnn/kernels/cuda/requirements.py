@@ -1,4 +1,4 @@
-"""What a GPU needs, what of it is here, and what to install: driver, compiler, numba-cuda, CuPy."""
+"""The requirements of a GPU, with what to install where one is missing: driver, compiler, numba-cuda, CuPy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 def simulated() -> bool:
-    """Whether Numba's simulator stands in for a GPU."""
+    """Return True if Numba's simulator stands in for a GPU."""
     return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
 
@@ -47,7 +47,7 @@ def look() -> Found:
 
 
 def missing(found: Found) -> str:
-    """What keeps kernels from running on a GPU, and what to do; empty if nothing does.
+    """Return the reason why kernels cannot run on a GPU, and what to do; empty if they can.
 
     >>> missing(Found((12, 4), 1, (13, 0), None, "0.30.4", True)).split(":")[0]
     'the compiler makes code for CUDA 13.0, but the driver knows CUDA up to 12.4 (unsupported PTX version)'

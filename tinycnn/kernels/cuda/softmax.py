@@ -89,7 +89,7 @@ def _class_weights(weight: DeviceArray | None, like: DeviceArray) -> DeviceArray
 
 
 def _shares(label_smoothing: float, like: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
-    """What of the loss is the target's, and what each class's."""
+    """Return the weights in the loss of the target's class, and of each class (label smoothing)."""
     real = like.dtype.type
     return real(1 - label_smoothing), real(label_smoothing / max(like.shape[1], 1))
 

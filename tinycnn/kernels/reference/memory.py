@@ -13,15 +13,15 @@ def as_array(value):
     return np.asanyarray(on_host(value))
 
 
-def memory_of(array):
+def storage_of(array):
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
 
 
-def sent_ahead(batches):
+def prefetch_to_device(batches):
     return batches
 
 
-def read_later(*arrays):
+def copy_to_host_async(*arrays):
     return lambda: arrays

@@ -30,7 +30,7 @@ def strip_elements(tiles: tuple[int, int, int], kernel: int, channels: int) -> i
 
 
 def cached_groups(elements: int) -> int:
-    """Return the number of groups of tiles, of so many elements each, that stay in the cache of a processor."""
+    """Return the number of groups of tiles, of ``elements`` each, that stay in the cache of a processor."""
     return min(WINOGRAD_BLOCK_GROUPS, max(1, WINOGRAD_BLOCK_ELEMENTS // elements))
 
 

@@ -165,11 +165,11 @@ def as_array(value: Any) -> np.ndarray:
     return value.to_host() if getattr(value, "device", None) == "cuda" else np.asanyarray(value)
 
 
-def memory_of(array: np.ndarray) -> np.ndarray:
+def storage_of(array: np.ndarray) -> np.ndarray:
     """Return the storage of an array: the array itself, or the one whose memory it views. It is one for all its views.
 
     >>> x = np.zeros(4)
-    >>> memory_of(x[::2]) is x
+    >>> storage_of(x[::2]) is x
     True
     """
     while isinstance(array.base, np.ndarray) and not isinstance(array, _Allocation):
@@ -177,24 +177,11 @@ def memory_of(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def is_alone(array: np.ndarray) -> bool:
-    """Return True if an array owns its whole buffer, so that the only holder of the array may write to it.
-
-    >>> x = empty((100, 200), np.float32)
-    >>> is_alone(x), is_alone(x.T), is_alone(x[1:])
-    (True, True, False)
-    """
-    owner = memory_of(array)
-    if owner is array:
-        return array.base is None
-    return isinstance(owner, _Allocation) and array.nbytes == owner.nbytes and array.flags.writeable
-
-
-def sent_ahead(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterable[tuple[np.ndarray, Any]]:
+def prefetch_to_device(batches: Iterable[tuple[np.ndarray, Any]]) -> Iterable[tuple[np.ndarray, Any]]:
     """Return the batches (images, labels) as they are: this device needs no copy ahead of time."""
     return batches
 
 
-def read_later(*arrays: np.ndarray) -> Callable[[], Sequence[np.ndarray]]:
+def copy_to_host_async(*arrays: np.ndarray) -> Callable[[], Sequence[np.ndarray]]:
     """Return a function that returns the arrays: on this device their values are known at once."""
     return lambda: arrays

@@ -11,7 +11,7 @@ _KERNELS = Path(__file__).parents[1]
 
 
 class Record:
-    """What ran.
+    """The loops that ran inside a block, and their workspaces.
 
     Attributes
     ----------

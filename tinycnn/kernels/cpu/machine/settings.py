@@ -10,7 +10,7 @@ MAX_THREADS = 1024  # more than any machine profits from; each takes a mailbox, 
 
 
 class _Settings:
-    """What applies to the whole process."""
+    """The settings of the whole process."""
 
     def __init__(self) -> None:
         self.num_threads = default_num_threads()

@@ -36,7 +36,7 @@ class _Worker:
     asleep : bool
         True if it waits to be woken, or is about to.
     expected : bool
-        True if a job may be on its way. A worker that is about to sleep then serves its mailbox once more.
+        True if a job may have been sent. A worker that is about to sleep then serves its mailbox once more.
     """
 
     __slots__ = ("asleep", "expected", "wakeups")

@@ -116,7 +116,7 @@ WINOGRAD_SHARED_ELEMENTS = 3 * 2**20
 """Elements of U that the third-level cache keeps beside others (bits in the weight's gradient): 12 MiB of floats."""
 
 WINOGRAD_LARGE_BLOCK_GROUPS = 16
-"""Groups of tiles of one block where U does not stay in the cache: U is then read once for so many."""
+"""Groups of tiles of one block where U does not stay in the cache: U is then read once for each block."""
 
 WINOGRAD_GRADIENT_ELEMENTS = 2**19
 """Elements of V and A grad A^T that are kept at once (bits), where the gradient itself stays in the cache: 2 MiB."""

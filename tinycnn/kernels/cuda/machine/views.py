@@ -46,14 +46,6 @@ def owner(array: DeviceArray) -> Any:
     return raw
 
 
-def is_whole(array: DeviceArray) -> bool:
-    """True if an array's elements are all of its memory, each once."""
-    raw = array.raw
-    if raw.base is None:
-        return True
-    return raw.base.nbytes == raw.nbytes and all(stride or n < 2 for n, stride in zip(raw.shape, raw.strides))
-
-
 def library_matmul(a: DeviceArray, b: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
     """Return matrix products by cuBLAS; in the simulator by NumPy.
 
