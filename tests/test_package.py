@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import reading
 from tests.imports import arrows, cycles, foreign_imports, foreign_private_names, modules
 from tests.state import patches_at_import, state
 
@@ -135,6 +136,10 @@ def test_the_engine_the_tensor_and_the_reference_are_short_enough_to_read():
     imported = [name for name in arrows()["tinycnn.autograd"] if not name.startswith("tinycnn.kernels")]
     assert lines("tinycnn.autograd", *imported) < 550
     assert lines(*(name for name in modules() if name.startswith("tinycnn.kernels.reference"))) <= 450
+
+
+def test_the_readmes_order_of_reading_has_the_true_lines():
+    assert reading.table() in (ROOT / "README.md").read_text(encoding="utf-8"), "python -m tests.reading prints it"
 
 
 def test_the_readmes_python_runs(capsys):
