@@ -1,6 +1,8 @@
 """The profiler: every operation once, forward and backward, layer by layer; nothing is changed by it."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 
@@ -94,3 +96,11 @@ def test_a_pre_hook_sees_and_may_replace_the_inputs():
     hook.remove()
     layer(tc.Tensor([2.0]))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_measured_model_is_not_measured(copied):
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    with tc.profile(model) as measured:
+        copied(model)(tc.Tensor(np.ones((2, 4), np.float32)))
+    assert [row.name for row in measured.rows] == ["Linear", "ReLU"]  # operations outside the model

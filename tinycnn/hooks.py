@@ -28,3 +28,16 @@ class Hook:
     def remove(self) -> None:
         """Stop calling the callback."""
         self._registry.pop(self._key, None)
+
+
+class UncopiedCallback:
+    """A callback of something that observes one module: in copies of the module, pickled ones too, it does nothing."""
+
+    def __init__(self, callback: Callable[..., Any] | None) -> None:
+        self._callback = callback
+
+    def __call__(self, *args: Any) -> Any:
+        return None if self._callback is None else self._callback(*args)
+
+    def __reduce__(self) -> tuple:
+        return UncopiedCallback, (None,)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from tinycnn import autograd
+from tinycnn.hooks import Hook, UncopiedCallback
 
 if TYPE_CHECKING:
-    from tinycnn.hooks import Hook
     from tinycnn.nn import Module
 
 MIB = 2**20
@@ -74,6 +74,8 @@ class profile:
     """
 
     def __init__(self, model: Module | None = None) -> None:
+        if model is not None and (isinstance(model, type) or not hasattr(model, "named_modules")):
+            raise TypeError(f"profile: model is {model!r}, expected a Module or None")
         self._model = model
         self._rows: dict[str, Row] = {}
         self._names: WeakKeyDictionary[autograd.Function, str] = WeakKeyDictionary()
@@ -89,8 +91,9 @@ class profile:
 
     def __enter__(self) -> profile:
         for path, module in self._model.named_modules() if self._model is not None else ():
-            self._hooks.append(module.register_forward_pre_hook(lambda *_, path=path: self._layers.append(path)))
-            self._hooks.append(module.register_forward_hook(lambda *_: self._leave()))
+            enter = UncopiedCallback(lambda *_, path=path: self._layers.append(path))
+            self._hooks.append(module.register_forward_pre_hook(enter))
+            self._hooks.append(module.register_forward_hook(UncopiedCallback(self._leave)))
         self._token = autograd.observer.set(self._observe)
         self._start = time.perf_counter()
         return self
@@ -102,7 +105,7 @@ class profile:
             hook.remove()
         self._hooks, self._layers = [], [""]
 
-    def _leave(self) -> None:
+    def _leave(self, *_: Any) -> None:
         self._layers.pop()
 
     def _observe(self, node: autograd.Function, call: Callable, *arguments: Any, **options: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from tinycnn import arguments, nn
 from tinycnn.files.atomic import atomic_write
 from tinycnn.grad_mode import is_grad_enabled
-from tinycnn.hooks import Hook
+from tinycnn.hooks import Hook, UncopiedCallback
 from tinycnn.kernels import on_host
 from tinycnn.tensor import Tensor
 
@@ -60,12 +60,12 @@ class Watch:
         if not self._hooks:
             names = ", ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"watch: {type(model).__name__} has no layer to watch, expected one of {names} in it")
-        self._hooks.append(model.register_forward_hook(_StepCounter(self)))
+        self._hooks.append(model.register_forward_hook(UncopiedCallback(self.end_step)))
 
     def _follow(self, name: str, module: nn.Module) -> None:
         """Put hooks on a layer."""
         recorder = _Recorder(self, name)
-        self._hooks.append(module.register_forward_hook(recorder))
+        self._hooks.append(module.register_forward_hook(UncopiedCallback(recorder.record_output)))
         if isinstance(getattr(module, "weight", None), Tensor) and module.weight.requires_grad:
             self._hooks.append(module.weight.register_hook(recorder.record_weight))
 
@@ -85,7 +85,7 @@ class Watch:
     def _watching(self, output: Any) -> bool:
         return is_grad_enabled() and output.requires_grad and self.steps % self.every == 0
 
-    def end_step(self) -> None:
+    def end_step(self, *_: Any) -> None:
         """Count a forward pass of the whole model."""
         if is_grad_enabled():
             self._runs.clear()
@@ -133,6 +133,7 @@ class Watch:
         """
         if quantity not in QUANTITIES:
             raise ValueError(f"watch: quantity is {quantity!r}, expected one of {', '.join(QUANTITIES)}")
+        _check_kinds(kinds)
         wanted = {kind.__name__ for kind in kinds}
         rows = [row for row in self.rows if wanted & self._bases.get(row["kind"], {row["kind"]})]
         if not rows:
@@ -166,34 +167,16 @@ class Watch:
 class _Recorder:
     """The hook of a watched layer. It stores numbers, never an array or a node of the graph."""
 
-    def __init__(self, watch: Watch | None, name: str) -> None:
+    def __init__(self, watch: Watch, name: str) -> None:
         self._watch, self._name = watch, name
         self._latest: dict[str, Any] = {}
 
-    def __call__(self, layer: nn.Module, _: tuple, output: Any) -> None:
-        if self._watch is not None:
-            self._latest = self._watch.record(self._name, layer, output)
+    def record_output(self, layer: nn.Module, _: tuple, output: Any) -> None:
+        self._latest = self._watch.record(self._name, layer, output)
 
     def record_weight(self, grad: np.ndarray) -> None:
         if self._latest:
             self._latest["weight_gradient"] = _size(grad) * grad.size**0.5
-
-    def __reduce__(self) -> tuple:
-        return _Recorder, (None, self._name)  # a copy of the model is not watched
-
-
-class _StepCounter:
-    """The hook of a watched model."""
-
-    def __init__(self, watch: Watch | None) -> None:
-        self._watch = watch
-
-    def __call__(self, *_: Any) -> None:
-        if self._watch is not None:
-            self._watch.end_step()
-
-    def __reduce__(self) -> tuple:
-        return _StepCounter, (None,)
 
 
 def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] = (*WEIGHTED, nn.Activation)) -> Watch:
@@ -231,9 +214,13 @@ def watch(model: nn.Module, every: int = 1, kinds: tuple[type[nn.Module], ...] =
     """
     arguments.instance("watch", "model", model, nn.Module, "a Module")
     arguments.integer("watch", "every", every, 1)
+    _check_kinds(kinds)
+    return Watch(model, every, kinds)
+
+
+def _check_kinds(kinds: Any) -> None:
     if not isinstance(kinds, tuple) or not all(isinstance(kind, type) for kind in kinds):
         raise TypeError(f"watch: kinds is {kinds!r}, expected a tuple of Module classes")
-    return Watch(model, every, kinds)
 
 
 def _statistics(array: np.ndarray) -> dict[str, float]:

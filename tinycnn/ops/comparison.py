@@ -28,25 +28,34 @@ class NotEqual(Comparison):
     compare = np.not_equal
 
 
-class Less(Comparison):
+class Ordering(Comparison):
+    """Base class of the comparisons that need an order, which complex numbers do not have."""
+
+    def forward(self, a, b):
+        if np.iscomplexobj(a) or np.iscomplexobj(b):
+            raise TypeError("complex numbers have no order")
+        return self.compare(a, b)
+
+
+class Less(Ordering):
     """a < b."""
 
     compare = np.less
 
 
-class LessEqual(Comparison):
+class LessEqual(Ordering):
     """a <= b."""
 
     compare = np.less_equal
 
 
-class Greater(Comparison):
+class Greater(Ordering):
     """a > b."""
 
     compare = np.greater
 
 
-class GreaterEqual(Comparison):
+class GreaterEqual(Ordering):
     """a >= b."""
 
     compare = np.greater_equal
