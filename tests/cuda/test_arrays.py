@@ -95,6 +95,7 @@ def test_an_element_that_is_meant_twice_gets_both_sums():
 
 def test_joining_cutting_and_choosing():
     same(lambda a: np.concatenate([a, a[:, :1]], axis=1), X)
+    same(lambda a, b: np.concatenate([a, b], axis=1), X, X.astype(np.float64))
     same(lambda a: np.stack([a, 2 * a], axis=1), X)
     same(lambda a: np.split(a, [1, 2], axis=1)[1], X)
     same(lambda a: np.moveaxis(a, 2, 0), X)

@@ -6,6 +6,7 @@ import pytest
 from tests.cuda.cases import CASES, EXPRESSIONS, numbers
 from tinycnn.kernels import unchecked
 from tinycnn.kernels.cuda.gemm import matmul_algorithm
+from tinycnn.kernels.geometry import ConvShape
 from tinycnn.kernels.protocol import FILE_OF
 
 EXACT = {"relu", "relu_backward", "dropout", "max_pool2d", "im2col", "add", "join_channels"}
@@ -94,6 +95,13 @@ def test_equal_to_the_cpu(name, dtype, runtime):
 def test_any_strides(name, runtime):
     arguments = next(CASES[name](np.dtype("float32")))
     assert_equal_to_the_reference(runtime, name, "float32", strided, arguments)
+
+
+def test_a_weight_gradient_of_many_images_adds_the_sums_of_all(runtime):
+    shape = ConvShape.of((16, 1, 3, 3), (1, 1, 2, 2))
+    images, grad = numbers(np.float32, 16, 1, 3, 3), numbers(np.float32, *shape.output)
+    name, arguments = "conv2d_backward_weight", (grad, images, shape, "auto")
+    assert_equal_to_the_reference(runtime, name, np.float32, contiguous, arguments)
 
 
 def test_a_target_outside_the_classes_gives_nan(runtime):

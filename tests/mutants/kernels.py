@@ -180,7 +180,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *planted(
         _CUDA + "reduction.py",
-        _TWINS + "'max or min or arg'",
+        "NUMBA_ENABLE_CUDASIM=1 tests/cuda/test_arrays.py",
         ("a if a >= b or a != a else b", "a if a >= b else b"),
         ("a > b or (a == b and i < j)", "a > b"),
     ),
