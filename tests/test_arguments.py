@@ -8,7 +8,7 @@ import pytest
 import tinycnn as tc
 from tests.activations import ACTIVATIONS
 from tinycnn import functional as F
-from tinycnn import nn, optim
+from tinycnn import graph, nn, optim, plotting
 from tinycnn.compression import container
 from tinycnn.data import ArrayDataset, DataLoader
 from tinycnn.kernels import for_device
@@ -16,6 +16,7 @@ from tinycnn.nn import init
 from tinycnn.ops.reduction import MaxAlong, Var
 from tinycnn.ops.shape import Stack
 from tinycnn.tensor import Tensor
+from tinycnn.training import Trainer
 
 NONSENSE = {
     "text": "text",
@@ -95,6 +96,25 @@ def test_an_option_is_refused_by_its_name(function, given, name, nonsense):
         (lambda: tc.profile([nn.ReLU()]), "profile: model is .*, expected a Module or None"),
         (lambda: tc.profile(nn.ReLU), "profile: model is .*, expected a Module or None"),
         (lambda: tc.watch(nn.ReLU()).table(kinds=nn.ReLU), "watch: kinds is .*, expected a tuple of Module classes"),
+        (lambda: graph.dot(None), "graph: tensor is a NoneType, expected a Tensor"),
+        (lambda: graph.draw(SCORES, names=["a"]), "graph: names is a list, expected a dict"),
+        (lambda: plotting.learning_curves(None), "learning_curves: history is a NoneType, expected a list of dicts"),
+        (lambda: plotting.learning_curves(["a"]), "learning_curves: an entry of history is a str, expected a dict"),
+        (
+            lambda: plotting.confusion_matrix(np.eye(3), "ab"),
+            r"confusion_matrix: confusion has shape \(3, 3\), expected",
+        ),
+        (
+            lambda: plotting.confusion_matrix(np.eye(2), None),
+            "confusion_matrix: classes is a NoneType, expected a list",
+        ),
+        (lambda: plotting.filter_grid(np.eye(2)), r"filter_grid: weight has shape \(2, 2\), expected 4 dimensions"),
+        (
+            lambda: plotting.prediction_grid(IMAGES.data, LABELS, np.ones((2, 3), np.float32), "ab"),
+            r"prediction_grid: 2 images, 2 labels and probabilities of shape \(2, 3\) came, expected .*\(2, 2\)",
+        ),
+        (lambda: Trainer(nn.ReLU(), None, None, 1), "Trainer: loader is a NoneType, expected a DataLoader"),
+        (lambda: Trainer(None, None, None, 1), "Trainer: model is a NoneType, expected a Module"),
         (lambda: tc.concatenate(5), "concatenate: tensors is a int, expected a list or tuple of tensors"),
         (lambda: tc.concatenate([SCORES], dim=None), "concatenate: dim is None, expected an integer"),
         (lambda: tc.stack([SCORES], dim=2**70), r"stack: dim is \d+, expected -3 to 2 for shape \(2, 3\)"),

@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinycnn import arguments
 from tinycnn.autograd import Function
 from tinycnn.tensor import Tensor
 from tinycnn.text import dot_quoted, plain
@@ -86,6 +87,8 @@ def draw(tensor: Tensor, path: str | Path | None = None, names: dict[str, Tensor
 
 def _collect(tensor: Tensor, names: dict[str, Tensor]) -> tuple[list[Vertex], list[tuple[int, int]]]:
     """Return all vertices, the output first, and the arrows from inputs to results."""
+    arguments.instance("graph", "tensor", tensor, Tensor, "a Tensor")
+    arguments.instance("graph", "names", names, dict, "a dict of tensors by name")
     if tensor.grad_fn is not None and tensor.grad_fn.freed:
         raise RuntimeError("the graph was freed by backward; draw it before, or call backward(retain_graph=True)")
     label_of = {id(t): name for name, t in names.items()}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.files.atomic import atomic_write
 from tinycnn.text import legend, plain, printable
 
@@ -38,6 +39,10 @@ def new_figure(width: float, height: float) -> Figure:
     from tinycnn.figure_text import TextFigure
 
     return TextFigure(figsize=(width, height), layout="constrained")
+
+
+def _count_classes(owner: str, classes: Any) -> int:
+    return len(arguments.instance(owner, "classes", classes, (list, tuple, str), "a list of names"))
 
 
 def save(figure: Figure, path: str | Path, **options: Any) -> None:
@@ -147,6 +152,9 @@ def trade_off(
 
 def learning_curves(history: Sequence[dict[str, float]]) -> Figure:
     """Draw loss and accuracy by epoch, for training and test; each curve is named at its end."""
+    arguments.instance("learning_curves", "history", history, (list, tuple), "a list of dicts, one an epoch")
+    for row in history:
+        arguments.instance("learning_curves", "an entry of history", row, dict, "a dict with 'epoch'")
     figure = new_figure(9, 3.6)
     epochs = [row["epoch"] for row in history]
     for axes, quantity, unit in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("", "%")):
@@ -188,7 +196,10 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
 
     from tinycnn.figure_text import drawn_length
 
-    count = len(classes)
+    arguments.array("confusion_matrix", "confusion", confusion)
+    count = _count_classes("confusion_matrix", classes)
+    if confusion.shape != (count, count):
+        raise ValueError(f"confusion_matrix: confusion has shape {confusion.shape}, expected {(count, count)}")
     longest = max((drawn_length(printable(name, LONGEST)) for name in classes), default=0)
     room = 0.08 * max(0, longest - 10)  # inches for long names
     figure = new_figure(min(11, 3 + 0.42 * count) + room, min(10, 2.2 + 0.4 * count) + room)
@@ -233,6 +244,15 @@ def prediction_grid(
     """Draw test images with predictions: mistakes first, the surest of each kind leading, then images that are
     right.
     """
+    arguments.array("prediction_grid", "images", images, dimensions=4)
+    arguments.array("prediction_grid", "labels", labels, "iu", dimensions=1)
+    arguments.array("prediction_grid", "probabilities", probabilities, "f", dimensions=2)
+    expected = len(images), _count_classes("prediction_grid", classes)
+    if probabilities.shape != expected or len(labels) != len(images):
+        raise ValueError(
+            f"prediction_grid: {len(images)} images, {len(labels)} labels and probabilities of shape "
+            f"{probabilities.shape} came, expected as many labels, and {expected}"
+        )
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = predicted != labels
     mistakes = _varied(np.flatnonzero(wrong), labels, predicted, sure)[: count // 2]
@@ -294,6 +314,7 @@ def _short(name: str) -> str:
 
 def filter_grid(weight: np.ndarray) -> Figure:
     """Draw the kernels of a first layer, (O, C, kH, kW): in colour for three channels, else each channel in grey."""
+    arguments.array("filter_grid", "weight", weight, dimensions=4)
     kernels = weight if weight.shape[1] == 3 else weight.reshape(-1, 1, *weight.shape[2:])
     kernels = kernels[:96]
     columns = min(16, max(8, int(np.ceil(np.sqrt(len(kernels))))))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tinycnn import arguments, random
 from tinycnn import functional as F
-from tinycnn import random
 from tinycnn.data.loader import DataLoader
 from tinycnn.distributed.communicator import ALONE, Communicator
 from tinycnn.interrupts import StopFlag, stop_flag
@@ -99,12 +99,14 @@ class Trainer:
         quiet: bool = False,
         communicator: Communicator = ALONE,
     ) -> None:
+        arguments.instance("Trainer", "model", model, Module, "a Module")
+        arguments.instance("Trainer", "loader", loader, DataLoader, "a DataLoader")
+        arguments.instance("Trainer", "optimizer", optimizer, Optimizer, "an Optimizer")
+        arguments.integer("Trainer", "epochs", epochs, 1)
         self.model, self.loader, self.optimizer, self.epochs = model, loader, optimizer, epochs
         self.schedule, self.validation, self.label_smoothing = schedule, validation, label_smoothing
         self.callbacks, self.extra, self.communicator = callbacks, extra or {}, communicator
         self.checkpoint, self.quiet = (checkpoint, quiet) if communicator.rank == 0 else (None, True)
-        if epochs < 1:
-            raise ValueError(f"Trainer: epochs is {epochs}, expected at least 1")
         if communicator.size > 1 and device_of(model) != "cpu":
             raise ValueError(f"Trainer: {communicator.size} ranks train together on the CPU, but the model is on a GPU")
         if not len(loader):
