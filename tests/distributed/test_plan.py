@@ -3,7 +3,20 @@
 import pytest
 
 import tinycnn as tc
-from tinycnn.distributed import Link, Work, allreduce_time, ring_bytes, step_time
+from tinycnn import nn
+from tinycnn.distributed import (
+    ALONE,
+    GradientSum,
+    Link,
+    Work,
+    allreduce_time,
+    gather,
+    ring_bytes,
+    run,
+    share,
+    step_time,
+    synchronize_batch_norm,
+)
 
 SLOW = Link(bandwidth=100.0, latency=0.5)
 
@@ -46,3 +59,34 @@ def test_limits():
 def test_four_networks_on_four_machines_at_one_gigabit(parameters, megabytes, seconds):
     assert ring_bytes(4, 4 * parameters) / 1e6 == pytest.approx(megabytes, abs=0.05)
     assert allreduce_time(4 * parameters, 4, Link(1e9 / 8, 0.0)) == pytest.approx(seconds, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Link(0, 0.5), "Link: bandwidth is 0, expected a number above 0"),
+        (lambda: Link(float("nan"), 0.5), "Link: bandwidth is nan"),
+        (lambda: Link(1.0, -1.0), "Link: latency is -1.0"),
+        (lambda: Link(1.0, 0.0, 1.5), "Link: processors is 1.5"),
+        (lambda: Work(-1.0, 1.0, ()), "Work: forward is -1.0"),
+        (lambda: allreduce_time(1.0, 0, SLOW), "allreduce_time: nodes is 0, expected at least 1"),
+        (lambda: allreduce_time(-1.0, 2, SLOW), "ring_bytes: nbytes is -1.0, expected at least 0"),
+        (lambda: allreduce_time(1.0, 2, None), "allreduce_time: link is a NoneType, expected a Link"),
+        (lambda: ring_bytes(1.5, 1.0), "ring_bytes: size is 1.5, expected an integer"),
+        (lambda: step_time(None, 2, SLOW), "step_time: work is a NoneType, expected a Work"),
+        (lambda: GradientSum(None, ALONE), "GradientSum: parameters is a NoneType, expected a list of parameters"),
+        (lambda: GradientSum([], None), "GradientSum: communicator is a NoneType, expected a Communicator"),
+        (lambda: GradientSum([], ALONE, -1), "GradientSum: bucket_bytes is -1, expected at least 1"),
+        (lambda: synchronize_batch_norm(None, ALONE), "synchronize_batch_norm: model is a NoneType, expected a Module"),
+        (lambda: synchronize_batch_norm(nn.BatchNorm2d(2), "x"), "synchronize_batch_norm: communicator is a str"),
+        (lambda: gather(ALONE, [1]), "gather: array is a list, expected an array"),
+        (lambda: share(ALONE, 3), "share: make is a int, expected a function"),
+        (
+            lambda: run(print, 1, timeout=2**70),
+            "run: timeout is 1180591620717411303424, expected seconds above 0 and at",
+        ),
+    ],
+)
+def test_arguments_of_plans_and_ranks_are_named(call, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        call()

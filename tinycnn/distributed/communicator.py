@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.errors import TinyCNNError
 from tinycnn.tree import put_back, take_out
 
@@ -30,6 +31,9 @@ class PeerGoneError(DistributedError):
     """The error that a rank has ended while another waits for it."""
 
 
+LONGEST = 1e9  # seconds of a time limit, which the system's clocks can count
+
+
 def checked_timeout(name: str, seconds: float | None) -> float:
     """Return a time limit in seconds, :func:`time_limit` for None.
 
@@ -40,8 +44,8 @@ def checked_timeout(name: str, seconds: float | None) -> float:
     """
     if seconds is None:
         return time_limit()
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
-        raise ValueError(f"{name}: timeout is {seconds!r}, expected seconds above 0")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= LONGEST:
+        raise ValueError(f"{name}: timeout is {seconds!r}, expected seconds above 0 and at most {LONGEST:g}")
     return float(seconds)
 
 
@@ -170,8 +174,16 @@ class Alone:
 ALONE = Alone()
 
 
+def check_communicator(owner: str, value: Any) -> None:
+    """Raise TypeError unless a value is a communicator."""
+    if isinstance(value, type) or not all(hasattr(value, name) for name in ("rank", "size", "allreduce")):
+        raise TypeError(f"{owner}: communicator is a {type(value).__name__}, expected a Communicator")
+
+
 def gather(communicator: Communicator, array: np.ndarray) -> np.ndarray:
     """Return the arrays (...) of all ranks as one (ranks, ...): a sum in which each rank fills its own row."""
+    check_communicator("gather", communicator)
+    arguments.instance("gather", "array", array, np.ndarray, "an array")
     rows = np.zeros((communicator.size, *array.shape), array.dtype)
     rows[communicator.rank] = array
     return communicator.allreduce(rows).wait()
@@ -188,6 +200,9 @@ def gather_text(communicator: Communicator, text: str) -> list[str]:
 
 def share(communicator: Communicator, make: Callable[[], Any]) -> Any:
     """Return rank 0's result of ``make()`` on all ranks: a tree of dicts, lists, plain values and arrays."""
+    check_communicator("share", communicator)
+    if not callable(make):
+        raise TypeError(f"share: make is a {type(make).__name__}, expected a function without arguments")
     if communicator.size == 1:
         return make()
     arrays: dict[str, np.ndarray] = {}

@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from tinycnn.distributed.communicator import Communicator, DistributedError, Done, Request
+from tinycnn import arguments
+from tinycnn.distributed.communicator import Communicator, DistributedError, Done, Request, check_communicator
 from tinycnn.hooks import Hook
 from tinycnn.kernels.versions import changing
 from tinycnn.nn import BatchNorm2d, Module
@@ -48,6 +49,10 @@ class GradientSum:
     """
 
     def __init__(self, parameters: Iterable[Tensor], communicator: Communicator, bucket_bytes: int = BUCKET) -> None:
+        check_communicator("GradientSum", communicator)
+        arguments.integer("GradientSum", "bucket_bytes", bucket_bytes, 1)
+        if isinstance(parameters, (Tensor, str)) or not isinstance(parameters, Iterable):
+            raise TypeError(f"GradientSum: parameters is a {type(parameters).__name__}, expected a list of parameters")
         self.communicator = communicator
         members = [p for p in parameters if p.requires_grad] if communicator.size > 1 else []
         self.buckets = [_Bucket(group) for group in _grouped(members[::-1], bucket_bytes)]
@@ -148,6 +153,9 @@ def synchronize_batch_norm(model: Module, communicator: Communicator | None) -> 
 
     With None each rank normalises by its own images again.
     """
+    arguments.instance("synchronize_batch_norm", "model", model, Module, "a Module")
+    if communicator is not None:
+        check_communicator("synchronize_batch_norm", communicator)
     for module in model.modules():
         if isinstance(module, BatchNorm2d):
             module.communicator = communicator

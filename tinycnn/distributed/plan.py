@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinycnn import arguments
 from tinycnn.distributed.parallel import BUCKET
 from tinycnn.distributed.ring import ring_bytes
 from tinycnn.layer_table import Summary
@@ -28,6 +29,12 @@ class Link:
     latency: float
     processors: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not arguments.number("Link", "bandwidth", self.bandwidth, 0):
+            raise ValueError("Link: bandwidth is 0, expected a number above 0")
+        arguments.number("Link", "latency", self.latency, 0)
+        arguments.number("Link", "processors", self.processors, 0, 1)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -44,6 +51,10 @@ class Work:
     forward: float
     backward: float
     buckets: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        arguments.number("Work", "forward", self.forward, 0)
+        arguments.number("Work", "backward", self.backward, 0)
 
     @classmethod
     def of(cls, table: Summary, forward: float, backward: float, bucket_bytes: int = BUCKET) -> Work:
@@ -70,6 +81,8 @@ def allreduce_time(nbytes: float, nodes: int, link: Link) -> float:
     >>> allreduce_time(4 * 138_357_544, 4, Link(bandwidth=125e6, latency=0.0))  # VGG-16 at 1 Gb/s
     6.641162112
     """
+    arguments.integer("allreduce_time", "nodes", nodes, 1)
+    arguments.instance("allreduce_time", "link", link, Link, "a Link")
     return 2 * (nodes - 1) * link.latency + ring_bytes(nodes, nbytes) / link.bandwidth
 
 
@@ -79,6 +92,7 @@ def step_time(work: Work, nodes: int, link: Link) -> float:
     A bucket's all-reduce begins when its gradients are known and the bucket before it has arrived. The step ends when
     the last bucket has arrived and the processors have finished their work.
     """
+    arguments.instance("step_time", "work", work, Work, "a Work")
     free = moving = 0.0
     for nbytes, ready in work.buckets:
         seconds = allreduce_time(nbytes, nodes, link)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from tinycnn import arguments
 from tinycnn.distributed.communicator import (
     DistributedError,
     MismatchError,
@@ -63,7 +64,8 @@ def ring_bytes(size: int, nbytes: float) -> float:
     >>> ring_bytes(4, 100.0)
     150.0
     """
-    return 2 * (size - 1) / size * nbytes
+    arguments.integer("ring_bytes", "size", size, 1)
+    return 2 * (size - 1) / size * arguments.number("ring_bytes", "nbytes", nbytes, 0)
 
 
 class Ring:
