@@ -16,7 +16,7 @@ from tinycnn.nn import init
 from tinycnn.ops.reduction import MaxAlong, Var
 from tinycnn.ops.shape import Stack
 from tinycnn.tensor import Tensor
-from tinycnn.training import Trainer
+from tinycnn.training import Trainer, evaluate
 
 NONSENSE = {
     "text": "text",
@@ -38,6 +38,7 @@ POSSIBLE = {
 }
 kernels = for_device("cpu")
 IMAGES, SCORES, LABELS = Tensor(np.ones((2, 3, 5, 5))), Tensor(np.ones((2, 3))), np.array([0, 1])
+LOADER = DataLoader(ArrayDataset(np.zeros((4, 1, 2, 2)), np.array([0, 1, 0, 1]), ["a", "b"]))
 FUNCTIONS = {
     F.avg_pool2d: (IMAGES, 2),
     F.batch_norm: (IMAGES, np.zeros(3), np.ones(3)),
@@ -115,6 +116,8 @@ def test_an_option_is_refused_by_its_name(function, given, name, nonsense):
         ),
         (lambda: Trainer(nn.ReLU(), None, None, 1), "Trainer: loader is a NoneType, expected a DataLoader"),
         (lambda: Trainer(None, None, None, 1), "Trainer: model is a NoneType, expected a Module"),
+        (lambda: evaluate(nn.ReLU(), LOADER, communicator=None), "evaluate: communicator is a NoneType, expected"),
+        (lambda: container.load(__file__, limit=None), "container: limit is None, expected an integer"),
         (lambda: tc.concatenate(5), "concatenate: tensors is a int, expected a list or tuple of tensors"),
         (lambda: tc.concatenate([SCORES], dim=None), "concatenate: dim is None, expected an integer"),
         (lambda: tc.stack([SCORES], dim=2**70), r"stack: dim is \d+, expected -3 to 2 for shape \(2, 3\)"),

@@ -83,6 +83,7 @@ def load(path: str | Path, limit: int = LIMIT, expected: Mapping[str, Any] | Non
     if not Path(path).is_file():
         raise FileNotFoundError(f"compression: there is no file {path}")
     size = Path(path).stat().st_size
+    arguments.integer("container", "limit", limit, 0)
     if size > limit + _LONGEST_HEADER:
         raise WeightsError(f"{path}: it has {size} bytes, more than the {limit} that are allowed")
     data = Path(path).read_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinycnn import functional as F
 from tinycnn.data.loader import DataLoader
-from tinycnn.distributed.communicator import ALONE, Communicator
+from tinycnn.distributed.communicator import ALONE, Communicator, check_communicator
 from tinycnn.grad_mode import no_grad
 from tinycnn.kernels import for_device, is_on_gpu
 from tinycnn.nn import Module
@@ -67,6 +67,7 @@ def evaluate(
     if not isinstance(loader, DataLoader):
         raise TypeError(f"evaluate: loader is a {type(loader).__name__}, expected a DataLoader of the data set")
     count, classes = len(loader.dataset), len(loader.dataset.classes)
+    check_communicator("evaluate", communicator)
     _check_loader(loader, communicator)
     modes = [(module, module.training) for module in model.modules()]
     # A rank fills the rows of its own images; the sum over all ranks is the whole.
