@@ -164,3 +164,17 @@ def test_running_statistics_of_a_float64_model_stay_too():
     tc.gradcheck_model(model, rng.normal(size=(3, 1, 4, 4)), np.array([0, 1, 1]))
     assert norm.running_mean is before and before.tolist() == [0.5, 0.5] and norm.running_var.tolist() == [1, 1]
     assert int(norm.num_batches_tracked) == 0
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None, np.ones(2)])
+def test_a_seed_that_is_not_an_integer_is_named(seed):
+    x, model = random_tensor(2), nn.Linear(2, 1)
+    with pytest.raises((TypeError, ValueError), match=r"^gradcheck: seed is "):
+        tc.gradcheck(lambda x: x * x, [x], seed=seed)
+    with pytest.raises((TypeError, ValueError), match=r"^gradcheck_model: seed is "):
+        tc.gradcheck_model(model, np.ones((1, 2)), seed=seed)
+
+
+def test_a_model_that_is_not_a_module_is_named():
+    with pytest.raises(TypeError, match=r"^gradcheck_model: model is "):
+        tc.gradcheck_model((3, 3), np.ones((1, 2)))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinycnn import random
+from tinycnn import arguments, random
 from tinycnn.errors import GradcheckError
 from tinycnn.functional import cross_entropy
 from tinycnn.grad_mode import no_grad
@@ -72,6 +72,7 @@ def gradcheck(
     for number, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"gradcheck: input {number} is a {type(tensor).__name__}, expected a Tensor")
+    seed = arguments.integer("gradcheck", "seed", seed, 0)
     checked = [(f"input {i}", t) for i, t in enumerate(tensors) if t.requires_grad]
     report = Report(tolerance)
     with _kept_state([tensor for _, tensor in checked]):
@@ -152,6 +153,8 @@ def gradcheck_model(
     >>> gradcheck_model(model, np.random.default_rng(0).normal(size=(2, 1, 4, 4))).passed
     True
     """
+    arguments.instance("gradcheck_model", "model", model, Module, "a Module")
+    seed = arguments.integer("gradcheck_model", "seed", seed, 0)
     rng = np.random.default_rng(seed)
     parameters = list(model.parameters())
     with _kept_state(parameters, model):

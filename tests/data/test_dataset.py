@@ -31,6 +31,10 @@ def test_items_and_batches():
     np.testing.assert_array_equal(data.subset(slice(2, 4)).images, IMAGES[2:4])
     with pytest.raises(IndexError, match="index is 6, expected -6 to 5: there are 6 images"):
         data[6]
+    for wrong in (np.uint64(2**63), np.array([6]), "0", [[0], [1, 2]]):
+        for use in (data.subset, lambda index: data.batch(index, RNG)):
+            with pytest.raises(IndexError, match="is not an index of 6 images"):
+                use(wrong)
     for wrong in (slice(2), [1, 2], 1.0, None):
         with pytest.raises(TypeError, match=r"index is .*, expected an integer; ArrayDataset\.subset"):
             data[wrong]

@@ -105,12 +105,18 @@ class ArrayDataset(Dataset):
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return images and labels of some indices, transformed."""
-        images = self.images[indices]
-        return images if self.transform is None else self.transform(images, rng), self.labels[indices].astype(np.int64)
+        images, labels = self._rows(indices)
+        return images if self.transform is None else self.transform(images, rng), labels.astype(np.int64)
 
     def subset(self, indices: Any) -> ArrayDataset:
         """Return the data set of some indices (a slice, say), with the same transform."""
-        return ArrayDataset(self.images[indices], self.labels[indices], self.classes, self.transform, self.name)
+        return ArrayDataset(*self._rows(indices), self.classes, self.transform, self.name)
+
+    def _rows(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return self.images[indices], self.labels[indices]
+        except (IndexError, OverflowError, TypeError, ValueError) as error:
+            raise IndexError(f"{self.name}: {indices!r:.60} is not an index of {len(self)} images: {error}") from None
 
 
 def _as_array(values: Any, owner: str, kind: str) -> np.ndarray:
