@@ -221,4 +221,4 @@ def _size(shape: tuple[int, ...]) -> str:
 def _numbers(loop: Loop, workspace: int) -> str:
     calls = f"{loop.calls:,} call" + ("s" if loop.calls > 1 else "")
     tasks = f"{loop.tasks:,} task" + ("s" if loop.tasks != 1 else "")
-    return f"{calls:>12}{tasks:>15}" + (f"   workspace {workspace / 1e3:,.1f} kB" if workspace else "")
+    return f"{calls:>12} {tasks:>17}" + (f"   workspace {workspace / 1e3:,.1f} kB" if workspace else "")

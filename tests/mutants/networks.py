@@ -155,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("members[4::5] if len(members) >= 5", "members[::5] if len(members) >= 5"),
         ("self.classes, self.transform, self.name)\n", "self.classes, None, self.name)\n"),
         ("np.array([index % len(self)])", "np.array([abs(index)])"),
-        ("self.labels[indices].astype(np.int64)", "self.labels[indices]"),
+        ("labels.astype(np.int64)", "labels"),
     ),
     # -- compression
     *planted(
