@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinycnn.kernels.cpu.machine.nhwc import assign
+from tinycnn.kernels.cpu.machine.nhwc import assign, channel_rows
 
 
 @pytest.mark.parametrize("channels", [3, 8, 20])
@@ -37,3 +37,12 @@ def test_assign_takes_numbers_and_repeats():
     assert (target == 2).all()
     assign(target, np.arange(3.0))
     np.testing.assert_array_equal(target, np.broadcast_to(np.arange(3.0), target.shape))
+
+
+def test_pixels_that_share_memory_are_not_rows_of_channels():
+    numbers = np.arange(8.0)
+    shared = np.lib.stride_tricks.as_strided(numbers, (1, 3, 1, 4), (32, 8, 32, 8))  # pixel x has channels x to x + 2
+    apart = np.lib.stride_tricks.as_strided(numbers, (1, 2, 1, 4), (64, 8, 64, 16))
+    assert channel_rows(shared) is None
+    flat, step = channel_rows(apart)
+    assert step == 2 and flat[:8].tolist() == numbers.tolist()
