@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinycnn.autograd import Function
@@ -32,9 +34,13 @@ class Ordering(Comparison):
     """Base class of the comparisons that need an order, which complex numbers do not have."""
 
     def forward(self, a, b):
-        if np.iscomplexobj(a) or np.iscomplexobj(b):
+        if _is_complex(a) or _is_complex(b):
             raise TypeError("complex numbers have no order")
         return self.compare(a, b)
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, complex) or (hasattr(value, "dtype") and value.dtype.kind == "c")
 
 
 class Less(Ordering):
