@@ -139,7 +139,7 @@ def test_the_engine_the_tensor_and_the_reference_are_short_enough_to_read():
 
 
 def test_the_readmes_order_of_reading_has_the_true_lines():
-    assert reading.table() in (ROOT / "README.md").read_text(encoding="utf-8"), "python -m tests.reading prints it"
+    assert reading.table() in reading.README.read_text(encoding="utf-8"), "run python -m tests.reading --write"
 
 
 def test_the_readmes_python_runs(capsys):
