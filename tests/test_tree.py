@@ -77,6 +77,12 @@ def test_trees_come_back_exactly(name):
     assert same(through_json(TREES[name]), TREES[name])
 
 
+def test_no_array_gets_the_name_that_safetensors_reserves():
+    arrays = {}
+    take_out(TREES["the reserved name"], arrays)
+    assert list(arrays) == ["__metadata__#2"]
+
+
 def test_each_nan_is_a_key_of_its_own():
     back = through_json([{math.nan: 1, float("nan"): 2, -0.0: 3}])[0]
     assert list(back.values()) == [1, 2, 3] and str(list(back)) == "[nan, nan, -0.0]"

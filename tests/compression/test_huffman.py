@@ -100,6 +100,7 @@ DAMAGED = {
     "an unknown word": (b"\x10\xff", 1, 2, "unknown"),
     "bytes that are left": (b"\x11\x00\x00", 3, 2, "are too long"),
     "words that end too early": (b"\x22\x22\x00", 5, 4, "too early"),
+    "a last word without its last bit": (b"\x12\x20\x01", 8, 3, "too early"),
 }
 
 
@@ -109,6 +110,13 @@ def test_what_is_no_prefix_code_is_refused(name):
     data, count, alphabet, message = DAMAGED[name]
     with pytest.raises(WeightsError, match=message):
         huffman.decode(data, count, alphabet)
+
+
+def test_no_bit_behind_the_data_is_read():
+    """The loop as plain Python, where an index out of bounds raises an error."""
+    sizes, order, out, read = np.array([0, 1, 2]), np.arange(3), np.zeros(8, np.uint8), np.zeros(1, np.int64)
+    bitstream._unpack_loop(0, 1, np.array([0b00000001], np.uint8), sizes, order, out, read)
+    assert out.tolist() == [0] * 8 and read[0] == -1
 
 
 def test_runs_must_use_every_value():

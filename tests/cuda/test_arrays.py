@@ -103,6 +103,7 @@ def test_joining_cutting_and_choosing():
     same(lambda a: np.clip(a, -0.5, 0.5), X)
     same(lambda a: np.take_along_axis(a, a.argmax(axis=1, keepdims=True), 1), X)
     same(lambda a: np.linalg.norm(a.reshape(-1)), X)
+    same(lambda a: np.linalg.norm(a.reshape(-1), np.inf), -abs(X))
 
 
 @pytest.mark.parametrize(
