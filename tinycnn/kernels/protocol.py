@@ -143,10 +143,7 @@ class Pooling(Protocol):
         """Return the gradient (N, C, H, W) of the input: each of ``grad`` is added to the element that was taken."""
 
     def avg_pool2d(self, x: Array, shape: PoolShape, count_include_pad: bool) -> Array:
-        """Return the average of each window.
-
-        With ``count_include_pad`` the zeros of the padding count; pixels beyond it, in ceil mode, never do.
-        """
+        """Return the average of each window; zeros of the padding count if asked for, pixels beyond it never do."""
 
     def avg_pool2d_backward(self, grad: Array, shape: PoolShape, count_include_pad: bool) -> Array:
         """Return the gradient (N, C, H, W) of the input: each of ``grad`` is divided among its window."""
@@ -189,10 +186,7 @@ class Activation(Protocol):
         """Return ``grad * (1 - out**2)``."""
 
     def gelu(self, x: Array, approximate: bool) -> Array:
-        """Return x Phi(x), where Phi(x) = erfc(-x / sqrt(2)) / 2 is the normal distribution function.
-
-        ``approximate`` takes (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x**3) for Phi(x).
-        """
+        """Return x Phi(x): Phi(x) = erfc(-x / sqrt(2)) / 2, or (1 + tanh(sqrt(2 / pi) (x + 0.044715 x**3))) / 2."""
 
     def gelu_backward(self, grad: Array, x: Array, approximate: bool) -> Array:
         """Return grad (Phi(x) + x Phi'(x)), where Phi'(x) = e**(-x**2 / 2) / sqrt(2 pi)."""
