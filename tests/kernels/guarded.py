@@ -10,10 +10,12 @@ import ctypes
 import itertools
 import mmap
 from collections import Counter
+from functools import partial
 
 import numpy as np
 
 import tinycnn as tc
+from tests.activations import ACTIVATIONS
 from tinycnn import functional as F
 from tinycnn.kernels import for_device
 from tinycnn.kernels.cpu.machine import parallel
@@ -116,7 +118,9 @@ class Calls:
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
         self.dtype = np.float32
-        self.activations = itertools.cycle((F.relu, F.leaky_relu, F.sigmoid, F.tanh))
+        self.activations = itertools.cycle(
+            partial(getattr(F, name), **row.options) for name, row in ACTIVATIONS.items()
+        )
         self.layouts, self.optimizers = itertools.cycle(range(4)), itertools.cycle(range(3))
 
     def integer(self, low, high):
