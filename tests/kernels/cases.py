@@ -114,20 +114,22 @@ def conv2d_backward_bias(dtype):
 # -- activation ----------------------------------------------------------------------------------------------
 
 
-def activation(name, constants):
+def activation(name, variants):
     @case(name)
     def forward(dtype):
-        for x in numbers(dtype, 3, 1, 7), SPECIAL.astype(dtype), numbers(dtype), numbers(dtype, 2, 0):
-            yield x, *constants
+        for constants in variants:
+            for x in numbers(dtype, 3, 1, 7), SPECIAL.astype(dtype), numbers(dtype), numbers(dtype, 2, 0):
+                yield x, *constants
 
     @case(f"{name}_backward")
     def backward(dtype):
-        yield numbers(dtype, 3, 7), numbers(dtype, 3, 7, seed=1), *constants
-        yield numbers(dtype, 9), SPECIAL.astype(dtype), *constants
+        for constants in variants:
+            yield numbers(dtype, 3, 7), numbers(dtype, 3, 7, seed=1), *constants
+            yield numbers(dtype, 9), SPECIAL.astype(dtype), *constants
 
 
 for _name, _row in ACTIVATIONS.items():
-    activation(_name, _row.numbers)
+    activation(_name, _row.variants)
 
 
 # -- dropout -------------------------------------------------------------------------------------------------
