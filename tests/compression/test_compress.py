@@ -115,3 +115,11 @@ def test_half_precision_is_taken_where_it_is_near_enough_for_the_array():
     np.testing.assert_array_equal(layer.weight.data, layer.weight.data.astype(np.float16))
     np.testing.assert_allclose(layer.weight.data[:, 0], [0.5, 1e-7, -0.3], atol=5e-4)
     np.testing.assert_array_equal(layer.bias.data, np.float32([1e-7, 2e-7, -3e-7]))
+
+
+def test_the_formula_takes_the_kept_weights_of_all_layers_together():
+    model = tc.nn.Sequential(tc.nn.Linear(4, 3), tc.nn.Linear(3, 2))
+    model[0].weight.data[...] = [[0, 1, 2, 1], [2, 1, 1, 1], [2, 2, 0, 0]]  # 9 kept, 2 values
+    model[1].weight.data[...] = [[3, 4, 5], [3, 4, 3]]  # 6 kept, 3 values
+    bits = 9 * 1 + 2 * 32 + 6 * 2 + 3 * 32  # Han et al. 2016, equation 1: an index of ceil(log2 k) bits, a table of k
+    assert pipeline._formula(model) == pytest.approx((9 + 6) * 32 / bits)

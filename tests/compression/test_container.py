@@ -194,6 +194,10 @@ HOSTILE = {
         "does not fit its 8388608 runs",
     ),
     "huge and shared": (forged([entry(b"\0" * 9, shape=[10**9], book=2)], b"\0" * 9), "does not fit its 9 bytes"),
+    "an array a little larger than its runs": (
+        forged([entry(b"\x11" * 8, shape=[260], runs=64, run_bits=2, run_bytes=8, nonzero=0)], b"\x11" * 8),
+        "does not fit its 64 runs",
+    ),
     "runs of 60 bits": (
         forged([entry(b"\0", runs=2, run_bits=60, run_bytes=1, nonzero=0)], b"\0"),
         "runs of 60 bits",
