@@ -173,6 +173,7 @@ def test_the_verdict_says_public_and_what_is_hidden(toy):
         (("doubles = 50", "doubles = 49"), "99 points with 40 hidden, expected 100"),
         (("doubles = 50\n\n[hidden]\nsums = 40", "doubles = 40\n\n[hidden]\nsums = 50"), "at most 40 hidden"),
         (("doubles = 50", "doubles = 50.0"), "expected a whole number"),
+        (("words = 10", "doubles = 10"), "two tests have the same name"),
         (("doubles = 50", "dubbles = 50"), "differ in doubles, dubbles"),
         (('file = "toy.py"', ""), "file"),
         (("seconds = 1", "secnds = 1"), "secnds"),

@@ -68,6 +68,8 @@ def test_secret_lines_are_those_that_say_something_and_stand_nowhere_else():
     }
     shown = MASTER.replace('"""Two functions."""', "weighted_rows = x @ weight")
     assert "weighted_rows = x @ weight" not in master.secret_lines(shown)
+    short = MASTER.replace("return 2 * np.asarray(x)", "return 2 * x").replace("return weighted_rows", "return w")
+    assert "return 2 * x" in master.secret_lines(short) and "return w" not in master.secret_lines(short)
 
 
 def test_a_mutant_replaces_one_passage_that_is_there_once():
