@@ -1,6 +1,7 @@
 """The sentences of sources and texts use the field's words, and docstrings begin as they should."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,8 +54,12 @@ def banned_words(text: str) -> list[str]:
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the name and the docstring of a module and of everything that it defines."""
+    """Yield the name and the docstring of a module and of everything that it defines, constants included."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module):
+            for target, text in itertools.pairwise(node.body):
+                if isinstance(target, (ast.Assign, ast.AnnAssign)) and isinstance(text, ast.Expr):
+                    yield ast.unparse(target).split(" ")[0], str(getattr(text.value, "value", ""))
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield getattr(node, "name", "module"), ast.get_docstring(node) or ""
 

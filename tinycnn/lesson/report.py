@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FAST = os.environ.get("TINYCNN_LESSON") == "fast"
-"""Whether this run is a quick one for tests: less data, shallower nets, the same claims."""
+"""True if this run is a quick one for tests: less data, shallower nets, the same claims."""
 
 
 class ClaimError(TinyCNNError, AssertionError):

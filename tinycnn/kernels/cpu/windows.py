@@ -10,7 +10,7 @@ from tinycnn.kernels.cpu.machine.numbers import positions
 from tinycnn.kernels.geometry import ConvShape, PoolShape
 
 WINDOWS = positions("kernel_y", "kernel_x", "stride_y", "stride_x", "top", "left", "dilation_y", "dilation_x")
-"""Where each number is; ``top`` and ``left`` are the padding there."""
+"""Positions of the numbers; ``top`` and ``left`` are the padding there."""
 
 
 @lru_cache(maxsize=512)

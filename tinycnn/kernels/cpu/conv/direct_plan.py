@@ -128,11 +128,11 @@ class Gradient(NamedTuple):
 
 
 CORRELATION = positions(*Strips._fields, "out_height", "out_width", "image_step", "first", "outputs")
-"""Where each number of a correlation is: those of :class:`Strips`, the height and width of the output, the elements of
+"""Positions of a correlation's numbers: those of :class:`Strips`, the height and width of the output, the elements of
 one output image, the offset of the first output in it, and the outputs of a group."""
 
 GRADIENT = positions(*Strips._fields, "length", "panel_tasks", "strip_size")
-"""Where each number of the weight's gradient is: those of :class:`Strips`, the length of a segment, the parts of a
+"""Positions of the numbers of a weight gradient: those of :class:`Strips`, the length of a segment, the parts of a
 group's panels, and the elements of a strip in the workspace."""
 
 

@@ -49,7 +49,7 @@ from tinycnn.kernels.cpu.machine.tuning import (
 from tinycnn.kernels.geometry import ConvShape
 
 BLOCK = positions(*TILES._fields, "first", "count", "row_per_task")
-"""Where the numbers of a loop over one block are: those of :data:`TILES`, the block's first group and how many it has,
+"""Positions of the numbers of one block: those of :data:`TILES`, the block's first group and how many it has,
 and 1 if each task has its own row of sums, which are kept from block to block."""
 
 

@@ -14,7 +14,7 @@ from tinycnn.kernels.cpu.machine.tuning import WINOGRAD_BLOCK_ELEMENTS, WINOGRAD
 SIDE, POINTS = 6, 36
 
 TILES = positions("kernel", "top", "left", "images", "rows", "columns", "block")
-"""Where the numbers of a loop over tiles are: the size of the kernel, the padding, the numbers of images, of rows of
+"""Positions of the numbers of a loop over tiles: the size of the kernel, the padding, the numbers of images, of rows of
 tiles and of tiles in a row, and the groups of tiles of a block."""
 
 
